@@ -1,0 +1,101 @@
+package pod
+
+import (
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// Info is what a pod is.
+type Info struct {
+	Pod         ident.Pod
+	Name        string
+	Network     ident.Network
+	NetworkName string
+	Role        string   // admin, writer, reader, storage
+	Addrs       []string // where it can be reached now, as multiaddrs
+}
+
+// PodInfo is what is known of a pod of the network.
+type PodInfo struct {
+	Pod       ident.Pod
+	Name      string
+	Self      bool
+	State     string // up, suspect, down, out, draining
+	Role      string
+	Zone      string
+	Class     string
+	Weight    uint32
+	UsedBytes int64
+	FreeBytes int64
+	LastSeen  time.Time // zero: never since this daemon started
+	Root      block.ID  // its tree root, as it last said; zero: unknown
+}
+
+// Holder is a pod that holds a block.
+type Holder struct {
+	Pod    ident.Pod
+	Name   string
+	Kind   string // "whole", "cached", later "fragment"
+	Index  int    // of a fragment, else -1
+	Pinned bool
+}
+
+// ChunkWhere tells who holds one block of a file.
+type ChunkWhere struct {
+	ID      block.ID
+	Bytes   int64
+	Holders []Holder
+}
+
+// Where tells who holds a file.
+type Where struct {
+	ID     block.ID // the file's
+	Policy string
+	Safe   bool // every block is held as the policy promises
+	Chunks []ChunkWhere
+}
+
+// Policy tells which policy holds at a node.
+type Policy struct {
+	Policy     string // effective
+	Durability string // effective
+	From       string // the path where the policy is set; "" is the network's default
+}
+
+// Warning is a state that a user should know of.
+type Warning struct {
+	Code, Title, Text, Severity string // severity: notice, warning, error
+}
+
+// Status is the pod's and the network's health on one screen.
+type Status struct {
+	Healthy     bool
+	Reasons     []string // why not healthy
+	Pods        []PodInfo
+	UnsafeBytes int64 // acknowledged here or elsewhere and below its policy, as known here
+	DirtyBytes  int64 // not yet committed here
+	Warnings    []Warning
+}
+
+// Usage is how the pod's disk is used, in bytes.
+type Usage struct {
+	Stored, Live, Pinned, Cache, Trash, Free int64
+}
+
+// FileMeta is what an import says of a file besides its bytes.
+type FileMeta struct {
+	Mode   uint32 // 07777
+	UID    uint32
+	GID    uint32
+	Mtime  int64 // ns since 1970
+	Xattrs map[string][]byte
+}
+
+// Problem is something that Fsck found.
+type Problem struct {
+	Where string // a path, a block, a file of the pod
+	What  string
+	Fixed bool
+}
