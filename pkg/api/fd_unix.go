@@ -29,6 +29,7 @@ func (r *fdReader) read(p []byte) (int, error) {
 		return r.c.Read(p)
 	}
 	n, oobn, flags, _, err := u.ReadMsgUnix(p, r.oob)
+	n = max(n, 0)
 	if oobn > 0 {
 		if ferr := r.addFDs(r.oob[:oobn]); ferr != nil {
 			return n, ferr

@@ -21,15 +21,12 @@ import (
 // The descriptors of a frame (SCM_RIGHTS) travel with its first byte; a receiver has them all when it has the frame,
 // since the kernel doesn't deliver data past descriptors.
 //
-// Add: the client sends Batch frames (of Items, parents first), each followed by the Data and DataEnd frames of its items that
+// The client sends a Request. Add: it then sends Batch frames (of Items, parents first), each followed by the Data and DataEnd frames of its items that
 // stream, and at last a Finish; the daemon answers each batch with a Done, and at last sends a Result. Get: the daemon sends
 // Batch frames; the client answers each with an Opened, with descriptors to write to; when all are written the daemon sends
 // a Done for the batch (before it, Data and DataEnd for files that stream), at the end a Result. At most Window batches are
 // under way. Either side may send Fail at any time; it ends the transfer.
 const Upgrade = "wormhole-transfer/1"
-
-// RequestHeader is the HTTP header that carries an AddRequest or GetRequest.
-const RequestHeader = "Wormhole-Request"
 
 // Limits of a transfer.
 const (
@@ -53,7 +50,8 @@ const (
 	FrameDataEnd // the payload is empty, or an Error: the data couldn't be read
 	FrameFinish
 	FrameResult
-	FrameFail // an Error
+	FrameFail    // an Error
+	FrameRequest // an AddRequest or GetRequest, the first of all
 )
 
 // Item is a file, folder, link or special file of a transfer. Items are numbered in the order in which they are
@@ -105,7 +103,7 @@ type Done struct {
 	Errors []ItemError `json:"errors"`
 }
 
-// AddRequest begins an add; it is the value of RequestHeader of the upgrade request, as JSON in base64. The name of a
+// AddRequest begins an add. The name of a
 // top-level item is what it is called in a folder that receives it; "" means that its contents are merged into the
 // target.
 type AddRequest struct {
@@ -115,7 +113,7 @@ type AddRequest struct {
 	Force  bool   `json:"force,omitempty"`
 }
 
-// GetRequest begins a get, in the same way.
+// GetRequest begins a get, and asks for the bytes of one file (cat).
 type GetRequest struct {
 	Path Text `json:"path"` // "/PATH" or a CID
 }

@@ -185,12 +185,8 @@ func (c *Client) Cat(ctx context.Context, source string, w io.Writer) error {
 	return fmt.Errorf("api: the file was cut off: %w", api.ErrProtocol)
 }
 
-// transfer opens a connection for a transfer. It ends with ctx; call stop when done.
+// transfer opens a connection for a transfer and sends its request. It ends with ctx; call stop when done.
 func (c *Client) transfer(ctx context.Context, name string, q any) (conn *api.Conn, stop func(), err error) {
-	b, err := json.Marshal(q)
-	if err != nil {
-		return nil, nil, fmt.Errorf("api: %w", err)
-	}
 	raw, err := c.dial(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -203,7 +199,6 @@ func (c *Client) transfer(ctx context.Context, name string, q any) (conn *api.Co
 	}
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", api.Upgrade)
-	r.Header.Set(api.RequestHeader, base64.StdEncoding.EncodeToString(b))
 	in := bufio.NewReader(raw)
 	resp, err := exchange(r, raw, in)
 	if err != nil {
@@ -214,7 +209,12 @@ func (c *Client) transfer(ctx context.Context, name string, q any) (conn *api.Co
 	rest, _ := in.Peek(in.Buffered()) // They are buffered.
 	conn = api.NewConn(raw, rest)
 	_ = resp.Body.Close() // Switching protocols has none.
-	return conn, func() { end(); _ = conn.Close() }, nil
+	stop = func() { end(); _ = conn.Close() }
+	if err := conn.Send(api.FrameRequest, q, nil); err != nil {
+		stop()
+		return nil, nil, cut(ctx, err)
+	}
+	return conn, stop, nil
 }
 
 // exchange sends the request and reads the answer, which must be that the protocol changes.

@@ -71,8 +71,8 @@ type addJob struct {
 }
 
 // add runs the daemon's side of `wh add`.
-func (s *Server) add(ctx context.Context, p Pod, c *api.Conn, request []byte) error {
-	q, err := decodeRequest[api.AddRequest](request)
+func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
+	q, err := receiveRequest[api.AddRequest](c)
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,8 @@ type streamJob struct {
 }
 
 // get runs the daemon's side of `wh get`.
-func (s *Server) get(ctx context.Context, p Pod, c *api.Conn, request []byte) error {
-	q, err := decodeRequest[api.GetRequest](request)
+func (s *Server) get(ctx context.Context, p Pod, c *api.Conn) error {
+	q, err := receiveRequest[api.GetRequest](c)
 	if err != nil {
 		return err
 	}

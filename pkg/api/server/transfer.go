@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,15 +19,14 @@ const workers = 2
 
 // upgrade turns a request into a transfer, which f runs on a connection of its own. The transfer ends with the
 // connection, and with the daemon.
-func (s *Server) upgrade(f func(ctx context.Context, p Pod, c *api.Conn, request []byte) error) http.HandlerFunc {
+func (s *Server) upgrade(f func(ctx context.Context, p Pod, c *api.Conn) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		p, err := s.pod(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		request, err := base64.StdEncoding.DecodeString(r.Header.Get(api.RequestHeader))
-		if err != nil || r.Header.Get("Upgrade") != api.Upgrade {
+		if r.Header.Get("Upgrade") != api.Upgrade {
 			s.fail(w, r, fmt.Errorf("api: no upgrade to %s was asked for: %w", api.Upgrade, api.ErrProtocol))
 			return
 		}
@@ -48,7 +45,7 @@ func (s *Server) upgrade(f func(ctx context.Context, p Pod, c *api.Conn, request
 		s.transfer(r.Context(), conn, buf.Reader.Buffered(), func(n int) []byte {
 			b, _ := buf.Peek(n) // They are buffered.
 			return b
-		}, func(ctx context.Context, c *api.Conn) error { return f(ctx, p, c, request) })
+		}, func(ctx context.Context, c *api.Conn) error { return f(ctx, p, c) })
 	}
 }
 
@@ -148,11 +145,15 @@ func itemError(item int, path string, err error) api.ItemError {
 	return api.ItemError{Item: item, Path: api.Text(path), Err: e}
 }
 
-// decodeRequest reads the request of a transfer.
-func decodeRequest[T any](b []byte) (T, error) {
-	var q T
-	if err := json.Unmarshal(b, &q); err != nil {
-		return q, fmt.Errorf("api: request: %w: %w", api.ErrProtocol, err)
+// receiveRequest reads the request of a transfer.
+func receiveRequest[T any](c *api.Conn) (T, error) {
+	var none T
+	kind, b, err := receiveFrame(c)
+	if err != nil {
+		return none, err
 	}
-	return q, nil
+	if kind != api.FrameRequest {
+		return none, fmt.Errorf("api: frame of kind %d before the request: %w", kind, api.ErrProtocol)
+	}
+	return api.Decode[T](b)
 }
