@@ -1,0 +1,158 @@
+package memfs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// pageSize is the bytes of content that are kept, or are a hole, together: a page of Linux on x86.
+const pageSize = 4096
+
+// file is an open file.
+type file struct {
+	f      *FS
+	n      *node
+	closed atomic.Bool
+}
+
+// Open opens a file.
+func (f *FS) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
+	if err := f.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer f.t.mu.Unlock()
+	n, err := f.t.get(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case n.attr.Kind == vfs.KindFolder:
+		return nil, fmt.Errorf("memfs: open node %d: %w", id, vfs.ErrIsDir)
+	case n.attr.Kind != vfs.KindFile:
+		return nil, fmt.Errorf("memfs: open node %d: %w", id, vfs.ErrInvalid)
+	}
+	n.open++
+	return &file{f: f, n: n}, nil
+}
+
+// ReadAt reads.
+func (o *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < 0 || o.closed.Load() {
+		return 0, fmt.Errorf("memfs: read at %d: %w", off, vfs.ErrInvalid)
+	}
+	if err := o.f.rlock(ctx); err != nil {
+		return 0, err
+	}
+	defer o.f.t.mu.RUnlock()
+	n := copyLen(len(p), off, o.n.attr.Size)
+	for done := 0; done < n; {
+		at := uint64(off) + uint64(done)
+		end := min(n, done+int(pageSize-at%pageSize))
+		part := p[done:end]
+		if page := o.n.pages[at/pageSize]; page != nil {
+			copy(part, page[at%pageSize:])
+		} else {
+			clear(part)
+		}
+		done = end
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// copyLen is how many of want bytes there are at off in size bytes.
+func copyLen(want int, off int64, size uint64) int {
+	if uint64(off) >= size {
+		return 0
+	}
+	return int(min(uint64(want), size-uint64(off)))
+}
+
+// WriteAt writes all of p or, if there is no space, nothing.
+func (o *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	switch {
+	case off < 0 || o.closed.Load():
+		return 0, fmt.Errorf("memfs: write at %d: %w", off, vfs.ErrInvalid)
+	case len(p) == 0:
+		return 0, ctx.Err()
+	case off > vfs.FileMax-int64(len(p)):
+		return 0, fmt.Errorf("memfs: write at %d: %w", off, vfs.ErrTooLarge)
+	}
+	if err := o.f.lock(ctx); err != nil {
+		return 0, err
+	}
+	t := o.f.t
+	defer t.mu.Unlock()
+	n, end := o.n, uint64(off)+uint64(len(p))
+	var fresh uint64
+	for i := uint64(off) / pageSize; i <= (end-1)/pageSize; i++ {
+		if n.pages[i] == nil {
+			fresh++
+		}
+	}
+	if (t.pages+fresh)*pageSize > t.capacity {
+		return 0, fmt.Errorf("memfs: write: %w", vfs.ErrNoSpace)
+	}
+	t.pages += fresh
+	for rest, at := p, uint64(off); len(rest) > 0; {
+		page := n.pages[at/pageSize]
+		if page == nil {
+			page = make([]byte, pageSize)
+			n.pages[at/pageSize] = page
+		}
+		c := copy(page[at%pageSize:], rest)
+		rest, at = rest[c:], at+uint64(c)
+	}
+	n.attr.Size = max(n.attr.Size, end)
+	n.attr.Blocks = uint64(len(n.pages)) * (pageSize / 512)
+	n.attr.Mtime = t.now()
+	n.attr.Ctime = n.attr.Mtime
+	o.f.tell(vfs.Change{Node: n.attr.ID})
+	return len(p), nil
+}
+
+// truncate sets a file's size. Bytes behind the end are zero in the last page, so that growing again
+// shows a hole. mu held for writing.
+func (t *tree) truncate(n *node, size uint64) {
+	if size < n.attr.Size {
+		for i, page := range n.pages {
+			switch start := i * pageSize; {
+			case start >= size:
+				delete(n.pages, i)
+				t.pages--
+			case start+pageSize > size:
+				clear(page[size-start:])
+			}
+		}
+	}
+	n.attr.Size = size
+	n.attr.Blocks = uint64(len(n.pages)) * (pageSize / 512)
+}
+
+// Sync has nothing to do.
+func (o *file) Sync(ctx context.Context) error { return o.Flush(ctx) }
+
+// Flush has nothing to do.
+func (o *file) Flush(ctx context.Context) error {
+	if o.closed.Load() {
+		return fmt.Errorf("memfs: flush: %w", vfs.ErrInvalid)
+	}
+	return o.f.SyncFS(ctx)
+}
+
+// Close ends the use of the file. The second one is vfs.ErrInvalid.
+func (o *file) Close(context.Context) error {
+	if o.closed.Swap(true) {
+		return fmt.Errorf("memfs: close: %w", vfs.ErrInvalid)
+	}
+	o.f.t.mu.Lock()
+	defer o.f.t.mu.Unlock()
+	o.n.open--
+	o.f.t.forget(o.n)
+	return nil
+}
