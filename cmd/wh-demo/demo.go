@@ -8,15 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
+
+	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
 )
 
-const (
-	seenWithin = 10 * time.Second // an edit on one mount is to be read on the other by then; it takes milliseconds
-	upWithin   = 60 * time.Second
-)
+// seenWithin is when an edit on one mount is to be read on the other; it takes milliseconds.
+const seenWithin = 10 * time.Second
 
 // demo is a run of the demonstration.
 type demo struct {
@@ -24,7 +22,7 @@ type demo struct {
 	dir   string
 	out   io.Writer
 	begin time.Time
-	pods  []*machine
+	pods  []*fleet.Machine
 }
 
 // say prints a line of the account, with the seconds since the beginning.
@@ -38,7 +36,7 @@ func (d *demo) play(ctx context.Context, source string) error {
 	if err != nil {
 		return err
 	}
-	mounts := canMount()
+	mounts := fleet.CanMount()
 	if !mounts {
 		d.say("no /dev/fuse, or not root: the demo goes on without mounts")
 	}
@@ -46,41 +44,38 @@ func (d *demo) play(ctx context.Context, source string) error {
 		return err
 	}
 	a, b, c := d.pods[0], d.pods[1], d.pods[2]
-	if err := d.discover(ctx); err != nil {
-		return err
-	}
 
 	begin := time.Now()
-	if _, err := a.run(ctx, "add", source, "--to", "/", "--quiet"); err != nil {
+	if _, err := a.Run(ctx, "add", source, "--to", "/", "--quiet"); err != nil {
 		return err
 	}
 	name := "/" + filepath.Base(source)
-	d.say("%s imported %d files, %d bytes in %.2f s", a.name, len(want.files), want.bytes, time.Since(begin).Seconds())
+	d.say("%s imported %d files, %d bytes in %.2f s", a.Name, len(want.files), want.bytes, time.Since(begin).Seconds())
 
 	if mounts {
 		if err := d.editBoth(ctx, a, b); err != nil {
 			return err
 		}
 	}
-	if _, err := a.run(ctx, "policy", "set", "/", "replica:2"); err != nil {
+	if _, err := a.Run(ctx, "policy", "set", "/", "replica:2"); err != nil {
 		return err
 	}
 	begin = time.Now()
-	if _, err := a.run(ctx, "sync", "--wait", "--timeout", "5m"); err != nil {
+	if _, err := a.Run(ctx, "sync", "--wait", "--timeout", "5m"); err != nil {
 		return err
 	}
 	d.say("every block is on two pods (replica:2) after %.2f s more", time.Since(begin).Seconds())
 
-	if err := a.kill(); err != nil {
+	if err := a.Kill(); err != nil {
 		return err
 	}
-	d.say("%s killed with SIGKILL", a.name)
+	d.say("%s killed with SIGKILL", a.Name)
 	got := filepath.Join(d.dir, "back")
 	begin = time.Now()
-	if _, err := c.run(ctx, "get", name, "-o", got, "--quiet"); err != nil {
+	if _, err := c.Run(ctx, "get", name, "-o", got, "--quiet"); err != nil {
 		return err
 	}
-	d.say("%s read every file back in %.2f s", c.name, time.Since(begin).Seconds())
+	d.say("%s read every file back in %.2f s", c.Name, time.Since(begin).Seconds())
 	if os.Getenv("WH_DEMO_CORRUPT") == "1" {
 		if err := damage(got, want); err != nil {
 			return err
@@ -97,97 +92,72 @@ func (d *demo) play(ctx context.Context, source string) error {
 	return err
 }
 
-// start makes the network and its three pods, and starts their daemons.
+// start makes the network and its three pods, starts their daemons, and waits until each sees the others.
 func (d *demo) start(ctx context.Context, mounts bool) error {
 	for _, name := range []string{"anna", "ben", "carl"} {
-		m := &machine{name: name, wh: d.wh, home: filepath.Join(d.dir, name)}
+		m := &fleet.Machine{Name: name, WH: d.wh, Home: filepath.Join(d.dir, name)}
 		if mounts && name != "carl" {
-			m.mount = filepath.Join(d.dir, "mnt-"+name)
+			m.Mount = filepath.Join(d.dir, "mnt-"+name)
 		}
 		d.pods = append(d.pods, m)
 	}
 	first := d.pods[0]
-	if _, err := first.run(ctx, first.withMount("init", "demo", "--name", first.name)...); err != nil {
+	if err := first.Init(ctx, "demo"); err != nil {
 		return err
 	}
-	if err := first.up(ctx); err != nil {
-		return err
-	}
-	d.say("%s made the network and serves%s", first.name, first.where())
+	d.say("%s made the network and serves%s", first.Name, first.Where())
 	for _, m := range d.pods[1:] {
-		printed, err := first.run(ctx, "invite")
-		if err != nil {
+		if err := m.Join(ctx, first); err != nil {
 			return err
 		}
-		lines := strings.Split(strings.TrimSpace(printed), "\n")
-		if _, err := m.run(ctx, m.withMount("join", lines[len(lines)-1], "--name", m.name)...); err != nil {
-			return err
-		}
-		if err := m.up(ctx); err != nil {
-			return err
-		}
-		d.say("%s joined with a token and serves%s", m.name, m.where())
+		d.say("%s joined with a token and serves%s", m.Name, m.Where())
 	}
-	return nil
-}
-
-// discover waits until every pod sees the two others.
-func (d *demo) discover(ctx context.Context) error {
-	for _, m := range d.pods {
-		err := eventually(ctx, upWithin, func() error {
-			up, err := m.podsUp(ctx)
-			if err == nil && up != len(d.pods) {
-				err = fmt.Errorf("%s sees %d pods up of %d", m.name, up, len(d.pods))
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	if err := fleet.AllUp(ctx, d.pods); err != nil {
+		return err
 	}
 	d.say("all three are connected with each other; no address was given")
 	return nil
 }
 
 // editBoth edits through each of two mounts and reads through the other.
-func (d *demo) editBoth(ctx context.Context, a, b *machine) error {
-	for _, pair := range [][2]*machine{{a, b}, {b, a}} {
-		text := []byte("written on " + pair[0].name + "\n")
-		name := "note-from-" + pair[0].name + ".txt"
-		if err := os.WriteFile(filepath.Join(pair[0].mount, name), text, 0o644); err != nil {
+func (d *demo) editBoth(ctx context.Context, a, b *fleet.Machine) error {
+	for _, pair := range [][2]*fleet.Machine{{a, b}, {b, a}} {
+		text := []byte("written on " + pair[0].Name + "\n")
+		name := "note-from-" + pair[0].Name + ".txt"
+		if err := os.WriteFile(filepath.Join(pair[0].Mount, name), text, 0o644); err != nil {
 			return err
 		}
 		closed := time.Now()
-		err := eventually(ctx, seenWithin, func() error {
-			got, err := os.ReadFile(filepath.Join(pair[1].mount, name))
+		err := fleet.Eventually(ctx, seenWithin, func() error {
+			got, err := os.ReadFile(filepath.Join(pair[1].Mount, name))
 			if err == nil && !bytes.Equal(got, text) {
-				err = fmt.Errorf("%s reads %q in %s", pair[1].name, got, name)
+				err = fmt.Errorf("%s reads %q in %s", pair[1].Name, got, name)
 			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		d.say("a file written through %s's mount was read through %s's %.0f ms after it was closed", pair[0].name, pair[1].name, float64(time.Since(closed).Microseconds())/1000)
+		d.say("a file written through %s's mount was read through %s's %.0f ms after it was closed", pair[0].Name, pair[1].Name, float64(time.Since(closed).Microseconds())/1000)
 	}
 	return nil
 }
 
 // restart starts the killed pod again and shows that it has caught up.
-func (d *demo) restart(ctx context.Context, killed, other *machine) error {
-	if _, err := other.run(ctx, "mkdir", "-p", "/made-while-"+killed.name+"-was-dead"); err != nil {
+func (d *demo) restart(ctx context.Context, killed, other *fleet.Machine) error {
+	if _, err := other.Run(ctx, "mkdir", "-p", "/made-while-"+killed.Name+"-was-dead"); err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := killed.up(ctx); err != nil {
+	if err := killed.Up(ctx); err != nil {
 		return err
 	}
-	err := eventually(ctx, upWithin, func() error {
-		mine, err := killed.run(ctx, "root")
+	err := fleet.Eventually(ctx, fleet.UpWithin, func() error {
+		mine, err := killed.Run(ctx, "root")
 		if err != nil {
 			return err
 		}
-		theirs, err := other.run(ctx, "root")
+		theirs, err := other.Run(ctx, "root")
 		if err == nil && mine != theirs {
 			err = errors.New("roots differ")
 		}
@@ -196,11 +166,11 @@ func (d *demo) restart(ctx context.Context, killed, other *machine) error {
 	if err != nil {
 		return err
 	}
-	d.say("%s restarted and caught up in %.2f s: same tree root as %s", killed.name, time.Since(begin).Seconds(), other.name)
-	if _, err := killed.run(ctx, "fsck"); err != nil {
+	d.say("%s restarted and caught up in %.2f s: same tree root as %s", killed.Name, time.Since(begin).Seconds(), other.Name)
+	if _, err := killed.Run(ctx, "fsck"); err != nil {
 		return err
 	}
-	d.say("fsck of %s is clean", killed.name)
+	d.say("fsck of %s is clean", killed.Name)
 	return nil
 }
 
@@ -210,39 +180,10 @@ func (d *demo) cleanUp() error {
 	defer cancel()
 	var errs []error
 	for _, m := range d.pods {
-		errs = append(errs, m.stop(ctx))
+		errs = append(errs, m.Stop(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up: %w (left in %s)", err, d.dir)
 	}
 	return os.RemoveAll(d.dir)
-}
-
-// canMount says whether this machine and user can mount with FUSE.
-func canMount() bool {
-	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		return false
-	}
-	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	return f.Close() == nil
-}
-
-// eventually calls f until it succeeds or the time is over.
-func eventually(ctx context.Context, limit time.Duration, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not within %s: %w", limit, err)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }
