@@ -1,0 +1,59 @@
+# Targets do what they need by themselves: on a clean clone with Go, make and git, any one works.
+# `make help` lists them.
+
+GO     ?= go
+BIN    ?= bin
+PKGS   ?= ./...
+TOOL   := $(GO) tool -modfile=.ci/tools.mod
+# Folder of a Go vulnerability database, for machines that can't ask vuln.go.dev: make vuln VULNDB=DIR
+VULNDB ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test test-short race demo bench lint fmt vuln cross fuzz clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## download the modules and check them
+	$(GO) mod download
+	$(GO) mod verify
+
+build: ## build bin/wh
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/wh
+
+test: ## all tests
+	$(GO) test $(PKGS)
+
+test-short: ## the quick tests
+	$(GO) test -short $(PKGS)
+
+race: ## the quick tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race -short $(PKGS)
+
+demo: build ## three pods on this machine: import, edit, lose one, compare every byte
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/wh-demo
+	$(BIN)/wh-demo
+
+bench: ## all benchmarks, a second each
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)
+
+lint: ## vet, format and the rules of .golangci.yml
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format all files
+	$(TOOL) golangci-lint fmt ./...
+
+vuln: ## known vulnerabilities that our code reaches
+	$(TOOL) govulncheck $(if $(VULNDB),-db file://$(abspath $(VULNDB))/db) ./...
+
+cross: ## build and vet for Windows and macOS
+	GOOS=windows CGO_ENABLED=0 $(GO) build ./...
+	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
+
+clean: ## remove what was built
+	rm -rf $(BIN) coverage.out
