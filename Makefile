@@ -9,7 +9,7 @@ TOOL   := $(GO) tool -modfile=.ci/tools.mod
 VULNDB ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,8 +18,8 @@ setup: ## download the modules and check them
 	$(GO) mod download
 	$(GO) mod verify
 
-build: ## build bin/wh
-	$(GO) build -trimpath -o $(BIN)/ ./cmd/wh
+build: ## build bin/wh and the tools beside it
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
 
 test: ## all tests
 	$(GO) test $(PKGS)
@@ -31,11 +31,19 @@ race: ## the quick tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -short $(PKGS)
 
 demo: build ## three pods on this machine: import, edit, lose one, compare every byte
-	$(GO) build -trimpath -o $(BIN)/ ./cmd/wh-demo
 	$(BIN)/wh-demo
 
 bench: ## all benchmarks, a second each
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+bench-visible: build ## how soon other pods see a change; root and /dev/fuse
+	$(BIN)/wh-bench visible
+
+bench-data: build ## add and get beside cp, in turn
+	$(BIN)/wh-bench data
+
+crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
+	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)
