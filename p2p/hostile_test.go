@@ -158,10 +158,7 @@ func TestGarbage(t *testing.T) {
 
 // Blocks are not served before the hello, and a silent connection is closed after 5 s.
 func TestSilence(t *testing.T) {
-	if testing.Short() {
-		t.Skip("slow")
-	}
-	p := start(t, 1, nil)
+	p := start(t, 1, hurried)
 	mute, early := rawTo(t, p, 2), rawTo(t, p, 3)
 	s := early.open(protoX)
 	early.send(s, appendFrame(appendPreamble(nil, roleGet), frameHeader{typ: frameGet, id: 1}, appendIDs(nil, []block.ID{block.Sum(block.Raw, nil)})))
