@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"mountfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},
 	{"pkg/api/client", "pkg/api/server", "pkg/web", "pkg/gateway/docker", "pkg/gateway/csi"},
 	{"pkg/daemon", "pkg/sim"}, // sim is for tests and cmd/wh-sim; in one layer, daemon can't import it
-	{"cmd/wh", "cmd/wh-demo", "cmd/wh-sim"},
+	{"cmd/wh", "cmd/wh-demo", "cmd/wh-sim", "examples/embed"},
 }
 
 // vocabulary is the words that all others are written in; its packages may import each other.
