@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -115,11 +116,11 @@ func readAddrs(r *cbor.Reader) []string {
 	return addrs
 }
 
-// usableAddrs drops what a reader would refuse: too long or too many.
+// usableAddrs drops what a reader would refuse: too long, no text, or too many.
 func usableAddrs(addrs []string) []string {
 	var out []string
 	for _, a := range addrs {
-		if len(a) <= addrBytesMax && len(out) < addrsMax {
+		if len(a) <= addrBytesMax && utf8.ValidString(a) && len(out) < addrsMax {
 			out = append(out, a)
 		}
 	}
