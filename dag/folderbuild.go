@@ -43,6 +43,9 @@ func putFolder(ctx context.Context, st *topStore, own FolderAttr, root block.ID)
 	if err != nil {
 		return block.ID{}, err
 	}
+	if (own.Entries == 0) != (len(top) == 0) {
+		return block.ID{}, corruptf("folder", "its count of entries was wrong")
+	}
 	f := folder{attr: own, top: top}
 	return putNode(ctx, st.put, f.encode())
 }
