@@ -176,5 +176,8 @@ func TestGolden(t *testing.T) {
 	golden(t, "snap-set", AppendSnapSet(nil, VerSet[block.ID]{{Dot: Dot{actor(1), 2}, Value: testRoot("snap")}}))
 	golden(t, "vv", VV{actor(1): 6, actor(300): 1 << 40, {Member: 2, Incarnation: 3}: 9}.Append(nil))
 	golden(t, "commit", fullCommit().Encode(testSign(actor(1))))
+	c := fullCommit()
+	c.Encode(testSign(c.Actor))
+	golden(t, "header", c.AppendSigned(nil))
 	golden(t, "head", fullHead().Encode(testSign(actor(1))))
 }
