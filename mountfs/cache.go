@@ -1,0 +1,142 @@
+//go:build linux || darwin
+
+package mountfs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/jacobsa/fuse"
+	"github.com/jacobsa/fuse/fuseops"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// known is what the kernel knows: the nodes that it was told of and has not forgotten. It is safe for
+// concurrent use.
+type known struct {
+	mu    sync.Mutex
+	nodes map[vfs.NodeID]*knownNode
+}
+
+type knownNode struct {
+	lookups uint64  // that the kernel will take back by Forget
+	content version // that the kernel's pages are of, as of the last open
+}
+
+// version tells contents of one file apart.
+type version struct {
+	mtime, ctime int64
+	size         uint64
+}
+
+// told counts that the kernel is told of a node.
+func (k *known) told(id vfs.NodeID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := k.nodes[id]
+	if n == nil {
+		n = &knownNode{}
+		k.nodes[id] = n
+	}
+	n.lookups++
+}
+
+// forget takes back count tellings.
+func (k *known) forget(id vfs.NodeID, count uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := k.nodes[id]
+	if n == nil {
+		return
+	}
+	if n.lookups -= min(count, n.lookups); n.lookups == 0 {
+		delete(k.nodes, id)
+	}
+}
+
+func (k *known) has(id vfs.NodeID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return id == vfs.RootID || k.nodes[id] != nil
+}
+
+// all is the numbers of all nodes that are known, in order.
+func (k *known) all() []vfs.NodeID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ids := []vfs.NodeID{vfs.RootID}
+	for id := range k.nodes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// opened notes the version of a file that is opened, and tells whether pages that the kernel may have are
+// of this version.
+func (k *known) opened(a vfs.Attr) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n, v := k.nodes[a.ID], version{a.Mtime, a.Ctime, a.Size}
+	if n == nil {
+		return false
+	}
+	same := n.content == v
+	n.content = v
+	return same
+}
+
+// watch takes out of the kernel's caches what is changed elsewhere, until ctx ends. It runs in a goroutine
+// of its own: the kernel holds locks during an operation for which an invalidation, from within the
+// operation's handler, would wait for ever.
+func (s *server) watch(ctx context.Context, w vfs.Watcher) {
+	err := w.Watch(ctx, func(changes []vfs.Change) {
+		if len(changes) == 0 {
+			s.invalidateAll(ctx)
+		}
+		for _, c := range changes {
+			if ctx.Err() != nil {
+				return
+			}
+			s.invalidate(c)
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("mount hears of no changes any more", "error", err)
+		s.deaf.Store(true)
+		s.invalidateAll(ctx)
+	}
+}
+
+func (s *server) invalidate(c vfs.Change) {
+	if c.Parent != 0 && s.known.has(c.Parent) {
+		s.logInvalidation(s.notifier.InvalidateEntry(fuseops.InodeID(c.Parent), c.Name))
+	}
+	if c.Node != 0 && s.known.has(c.Node) {
+		s.logInvalidation(s.notifier.InvalidateInode(fuseops.InodeID(c.Node), 0, 0))
+	}
+}
+
+// invalidateAll takes out attributes and pages of all nodes. Names go by themselves after cacheTime: the
+// kernel has no call for all of them, and they are not remembered here.
+func (s *server) invalidateAll(ctx context.Context) {
+	for _, id := range s.known.all() {
+		if ctx.Err() != nil {
+			return
+		}
+		s.invalidate(vfs.Change{Node: id})
+	}
+}
+
+// logInvalidation logs what is neither "not in the cache" nor "no longer mounted".
+func (s *server) logInvalidation(err error) {
+	switch {
+	case err == nil, errors.Is(err, fuse.ENOENT), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENOTCONN):
+	default:
+		s.log.Warn("kernel cache could not be invalidated", "error", err)
+	}
+}

@@ -1,0 +1,166 @@
+//go:build linux || darwin
+
+package mountfs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/jacobsa/fuse/fuseops"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// handles are the files and folders that are open, by the number that the kernel has for each. It is safe
+// for concurrent use.
+type handles struct {
+	mu   sync.Mutex
+	open map[fuseops.HandleID]any // vfs.File or *folder
+	last fuseops.HandleID
+}
+
+func (h *handles) add(x any) fuseops.HandleID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last++
+	h.open[h.last] = x
+	return h.last
+}
+
+func (h *handles) get(id fuseops.HandleID) any {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open[id]
+}
+
+func (h *handles) remove(id fuseops.HandleID) any {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.open[id]
+	delete(h.open, id)
+	return x
+}
+
+// file finds an open file.
+func (s *server) file(id fuseops.HandleID) (vfs.File, error) {
+	f, ok := s.handles.get(id).(vfs.File)
+	if !ok {
+		return nil, syscall.EBADF
+	}
+	return f, nil
+}
+
+// open opens a file, emptied if the flags say so, and tells its attributes.
+func (s *server) open(ctx context.Context, a vfs.Attr, flags int) (vfs.File, vfs.Attr, error) {
+	f, err := s.fs.Open(ctx, a.ID)
+	if err != nil {
+		return nil, a, err
+	}
+	if flags&os.O_TRUNC != 0 {
+		var none uint64
+		if a, err = s.fs.SetAttr(ctx, a.ID, vfs.SetAttr{Size: &none}); err != nil {
+			return nil, a, errors.Join(err, f.Close(context.WithoutCancel(ctx)))
+		}
+	}
+	return f, a, nil
+}
+
+// openFile opens a file that exists. The kernel may keep its pages of it if they are of this version.
+func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
+	if op.Inode == probeNode {
+		op.Handle = probeHandle
+		return nil
+	}
+	a, err := s.fs.GetAttr(ctx, vfs.NodeID(op.Inode))
+	if err != nil {
+		return err
+	}
+	f, a, err := s.open(ctx, a, int(op.OpenFlags))
+	if err != nil {
+		return err
+	}
+	op.Handle = s.handles.add(f)
+	op.KeepPageCache = s.known.opened(a) && !s.expiration().IsZero()
+	return nil
+}
+
+// read reads as much as is asked for, less only at the end of the file.
+func (s *server) read(ctx context.Context, op *fuseops.ReadFileOp) error {
+	f, err := s.file(op.Handle)
+	if err != nil {
+		return err
+	}
+	dst := op.Dst
+	if dst == nil && op.Size > 0 {
+		dst = make([]byte, op.Size) // the library had no room for it
+		op.Data = [][]byte{dst}
+	}
+	op.BytesRead, err = f.ReadAt(ctx, dst, op.Offset)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (s *server) write(ctx context.Context, op *fuseops.WriteFileOp) error {
+	f, err := s.file(op.Handle)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(ctx, op.Data, op.Offset)
+	return err
+}
+
+// sync is fsync(2): of a file, or of a folder, for which everything is made durable.
+func (s *server) sync(ctx context.Context, op *fuseops.SyncFileOp) error {
+	if _, ok := s.handles.get(op.Handle).(*folder); ok {
+		return s.fs.SyncFS(ctx)
+	}
+	f, err := s.file(op.Handle)
+	if err != nil {
+		return err
+	}
+	return f.Sync(ctx)
+}
+
+// flush is close(2).
+func (s *server) flush(ctx context.Context, op *fuseops.FlushFileOp) error {
+	if op.Handle == probeHandle {
+		return nil
+	}
+	f, err := s.file(op.Handle)
+	if err != nil {
+		return err
+	}
+	return f.Flush(ctx)
+}
+
+// release comes when the last descriptor and mapping of an open file are gone. Nobody hears its error.
+func (s *server) release(ctx context.Context, id fuseops.HandleID) error {
+	f, ok := s.handles.remove(id).(vfs.File)
+	if !ok {
+		return nil
+	}
+	return f.Close(context.WithoutCancel(ctx))
+}
+
+// closeAll closes what is open when the mount ends: of a process that was killed, or cut off.
+func (s *server) closeAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), endTime)
+	defer cancel()
+	s.handles.mu.Lock()
+	open := s.handles.open
+	s.handles.open = make(map[fuseops.HandleID]any)
+	s.handles.mu.Unlock()
+	for _, x := range open {
+		if f, ok := x.(vfs.File); ok {
+			if err := f.Close(ctx); err != nil {
+				s.log.Error("file could not be closed at the end of the mount", "error", err)
+			}
+		}
+	}
+}

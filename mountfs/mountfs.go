@@ -1,0 +1,75 @@
+// Package mountfs shows a vfs.FS as a folder of the machine, by FUSE. Mount makes the mount and serves
+// it; Stale, Detach and Abort deal with mounts whose daemon is dead or stuck.
+//
+// Caches: the kernel keeps names, attributes and names that don't exist for cacheTime, and pages until
+// a file is opened that has changed. Where the FS is a vfs.Watcher, what is changed elsewhere is taken out
+// of these caches as soon as it is told, by a goroutine of its own; where it is none, nothing but pages is
+// cached. Write-back caching is off: a write(2) has reached the FS when it returns.
+//
+// Interrupts: a signal to a process that waits in the mount ends the context of its operation. An FS that
+// returns the context's error has done nothing; the process sees EINTR.
+//
+// Limits, of the FUSE library that is used (jacobsa/fuse), not of the FS: renameat2(2) with flags is
+// refused (EINVAL), fallocate(2) is not supported, st_blocks counts holes, SEEK_HOLE finds none, and times
+// before 1970 are shown in whole seconds.
+//
+// Linux and macOS only; elsewhere Mount is ErrUnsupported.
+package mountfs
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+)
+
+// Errors of mounting.
+var (
+	ErrMounted      = errors.New("something is mounted there already") // a live mount of ours, or one of others
+	ErrNoAnswer     = errors.New("the mount does not answer")          // its daemon is stuck; Abort frees it
+	ErrUnsupported  = errors.New("mounting is not supported on this system")
+	ErrNoConnection = errors.New("not a mount of ours")
+)
+
+const (
+	// cacheTime is how long the kernel may use a name or attributes without asking. It bounds how old they
+	// can be when a change could not be told in time; else invalidation is faster.
+	cacheTime = 5 * time.Second
+	// answerTime is how long statfs(2) on a live mount may take.
+	answerTime = 3 * time.Second
+	// graceTime is how long an Unmount waits for those who use the mount.
+	graceTime = 2 * time.Second
+	// retryTime is how long it waits between two attempts.
+	retryTime = 50 * time.Millisecond
+	// endTime is how long, after that, operations in flight and closing files may take.
+	endTime = 10 * time.Second
+	// subtype is the part after "fuse." of the mount's type: it marks mounts of ours.
+	subtype = "wormhole"
+)
+
+// Options of Mount. The zero value is good. Permissions are always checked by the kernel
+// (default_permissions).
+type Options struct {
+	AllowOther bool   // other users may enter; always so for root, and where /etc/fuse.conf permits it
+	ReadOnly   bool   // the mount refuses writes
+	Dev        bool   // device files work; else they are only shown (nodev)
+	SUID       bool   // set-id bits work; else they are only shown (nosuid)
+	FSName     string // what mount(8) shows as the source; "" is "wormhole"
+	Log        *slog.Logger
+	Clock      clock.Clock
+}
+
+// withDefaults fills in what is not set.
+func (o Options) withDefaults() Options {
+	if o.FSName == "" {
+		o.FSName = subtype
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	return o
+}

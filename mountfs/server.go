@@ -1,0 +1,205 @@
+//go:build linux || darwin
+
+package mountfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jacobsa/fuse"
+	"github.com/jacobsa/fuse/fuseops"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// server answers the kernel. It is a fuse.Server.
+type server struct {
+	fs       vfs.FS
+	watcher  vfs.Watcher // the FS, if it is one; else nil
+	clock    clock.Clock
+	log      *slog.Logger
+	notifier *fuse.Notifier
+	known    known
+	handles  handles
+	ops      sync.WaitGroup
+	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
+	gone     chan struct{}      // closed when nothing is served any more
+	end      context.CancelFunc // ends the contexts of all operations
+	caller   fuse.MountedFileSystem
+}
+
+func newServer(fs vfs.FS, o Options, end context.CancelFunc) *server {
+	w, _ := fs.(vfs.Watcher)
+	return &server{
+		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), end: end, gone: make(chan struct{}),
+		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
+		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
+	}
+}
+
+// ServeOps serves until the mount is gone, and returns when nothing of it runs any more and all files are
+// closed. The library closes the connection afterwards.
+func (s *server) ServeOps(c *fuse.Connection) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	if s.watcher != nil {
+		watching.Go(func() { s.watch(ctx, s.watcher) })
+	}
+	s.readOps(c)
+	s.end()
+	s.ops.Wait()
+	cancel()
+	watching.Wait()
+	s.closeAll()
+	close(s.gone)
+}
+
+// readOps starts each operation that the kernel asks for, until there is no kernel to ask.
+func (s *server) readOps(c *fuse.Connection) {
+	for {
+		ctx, op, err := c.ReadOp()
+		if _, ok := errors.AsType[*os.PathError](err); ok && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EAGAIN) || errors.Is(err, io.EOF) {
+			if !errors.Is(err, io.EOF) {
+				s.log.Error("mount ends: the kernel can't be read", "error", err)
+			}
+			return
+		}
+		if err != nil {
+			s.log.Warn("request of the kernel not understood", "error", err) // or withdrawn while it was read: ENOENT
+			continue
+		}
+		switch op.(type) {
+		case *fuseops.ForgetInodeOp, *fuseops.BatchForgetOp:
+			s.serve(ctx, c, op) // they come in swarms, and are nothing to wait for
+		default:
+			s.ops.Go(func() { s.serve(ctx, c, op) })
+		}
+	}
+}
+
+// serve does one operation and answers.
+func (s *server) serve(ctx context.Context, c *fuse.Connection, op any) {
+	var answer error
+	if err := s.safely(ctx, op); err != nil {
+		errno := errnoOf(err)
+		if errno == syscall.EIO {
+			s.log.Warn("operation failed", "op", fmt.Sprintf("%T", op), "error", err)
+		}
+		answer = errno
+	}
+	if err := c.Reply(ctx, answer); err != nil {
+		s.log.Debug("nobody waits for the answer", "op", fmt.Sprintf("%T", op), "error", err)
+	}
+}
+
+// safely does one operation. A fault of ours costs that operation, not the daemon and all that it serves.
+func (s *server) safely(ctx context.Context, op any) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("operation panicked", "op", fmt.Sprintf("%T", op), "panic", r, "stack", string(debug.Stack()))
+			err = syscall.EIO
+		}
+	}()
+	return s.do(ctx, op)
+}
+
+// do finds the function for an operation. What is not here is ENOSYS, for which the kernel has its own ways.
+func (s *server) do(ctx context.Context, op any) error {
+	switch op := op.(type) {
+	case *fuseops.LookUpInodeOp:
+		return s.lookup(ctx, op)
+	case *fuseops.GetInodeAttributesOp:
+		return s.getAttr(ctx, op)
+	case *fuseops.SetInodeAttributesOp:
+		return s.setAttr(ctx, op)
+	case *fuseops.ForgetInodeOp:
+		s.known.forget(vfs.NodeID(op.Inode), op.N)
+		return nil
+	case *fuseops.BatchForgetOp:
+		for _, e := range op.Entries {
+			s.known.forget(vfs.NodeID(e.Inode), e.N)
+		}
+		return nil
+	case *fuseops.MkDirOp:
+		return s.make(ctx, op.Parent, op.Name, vfs.NewNode{Kind: vfs.KindFolder, Mode: unixMode(op.Mode)}, &op.Entry)
+	case *fuseops.MkNodeOp:
+		return s.make(ctx, op.Parent, op.Name, vfs.NewNode{Kind: kindOf(op.Mode), Mode: unixMode(op.Mode), RDev: uint64(op.Rdev)}, &op.Entry)
+	case *fuseops.CreateSymlinkOp:
+		return s.make(ctx, op.Parent, op.Name, vfs.NewNode{Kind: vfs.KindSymlink, Mode: 0o777, Target: op.Target}, &op.Entry)
+	case *fuseops.CreateFileOp:
+		return s.createFile(ctx, op)
+	case *fuseops.CreateLinkOp:
+		return s.link(ctx, op)
+	case *fuseops.RenameOp:
+		return s.fs.Rename(ctx, vfs.NodeID(op.OldParent), op.OldName, vfs.NodeID(op.NewParent), op.NewName, 0)
+	case *fuseops.RmDirOp:
+		return s.fs.Remove(ctx, vfs.NodeID(op.Parent), op.Name, true)
+	case *fuseops.UnlinkOp:
+		return s.fs.Remove(ctx, vfs.NodeID(op.Parent), op.Name, false)
+	case *fuseops.ReadSymlinkOp:
+		target, err := s.fs.ReadLink(ctx, vfs.NodeID(op.Inode))
+		op.Target = target
+		return err
+	case *fuseops.OpenDirOp:
+		op.Handle = s.handles.add(&folder{})
+		return nil
+	case *fuseops.ReadDirOp:
+		return s.readDir(ctx, op, false)
+	case *fuseops.ReadDirPlusOp:
+		return s.readDir(ctx, &op.ReadDirOp, true)
+	case *fuseops.ReleaseDirHandleOp:
+		s.handles.remove(op.Handle)
+		return nil
+	default:
+		return s.doFile(ctx, op)
+	}
+}
+
+// doFile is do for contents, attributes of the user's, and the whole.
+func (s *server) doFile(ctx context.Context, op any) error {
+	switch op := op.(type) {
+	case *fuseops.OpenFileOp:
+		return s.openFile(ctx, op)
+	case *fuseops.ReadFileOp:
+		return s.read(ctx, op)
+	case *fuseops.WriteFileOp:
+		return s.write(ctx, op)
+	case *fuseops.SyncFileOp:
+		return s.sync(ctx, op)
+	case *fuseops.FlushFileOp:
+		return s.flush(ctx, op)
+	case *fuseops.ReleaseFileHandleOp:
+		return s.release(ctx, op.Handle)
+	case *fuseops.GetXattrOp:
+		return s.getXattr(ctx, op)
+	case *fuseops.ListXattrOp:
+		return s.listXattr(ctx, op)
+	case *fuseops.SetXattrOp:
+		return s.setXattr(ctx, op)
+	case *fuseops.RemoveXattrOp:
+		return s.fs.RemoveXattr(ctx, vfs.NodeID(op.Inode), op.Name)
+	case *fuseops.StatFSOp:
+		return s.statFS(ctx, op)
+	case *fuseops.SyncFSOp:
+		return s.fs.SyncFS(ctx)
+	}
+	return fuse.ENOSYS
+}
+
+// expiration is until when the kernel may cache what it is told now.
+func (s *server) expiration() time.Time {
+	if s.watcher == nil || s.deaf.Load() {
+		return time.Time{}
+	}
+	return s.clock.Now().Add(cacheTime)
+}
