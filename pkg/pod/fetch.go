@@ -9,7 +9,6 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
-	"github.com/wormhole-fs/wormhole/pkg/store"
 )
 
 // fetchTimeout bounds the wait for one block from one pod: 4 MiB at 1 Mbit/s.
@@ -142,7 +141,7 @@ func (p *Pod) askFor(ctx context.Context, from ident.Pod, id block.ID) ([]byte, 
 		if err != nil {
 			return err
 		}
-		plain, err = store.Plain(id, wire)
+		plain, err = p.store.OpenWire(id, wire)
 		return err
 	})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -274,15 +273,22 @@ func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability s
 
 // Fsck checks the pod's own data, and with repair set mends what it can: a damaged block is got from another pod.
 func (p *Pod) Fsck(ctx context.Context, repair bool, f func(Problem)) error {
+	// A damaged block is replaced after the check, which holds the segments.
+	var damaged []Problem
+	var ids []block.ID
 	err := p.store.Check(ctx, func(pr store.Problem) {
-		found := Problem{Where: strings.TrimSpace(pr.Where), What: pr.What}
-		if repair && !pr.ID.IsZero() {
-			if _, err := p.replaceDamaged(ctx, pr.ID, block.ErrCorrupt); err == nil {
-				found.Fixed = true
-			}
+		found := Problem{Where: "store", What: pr.String()}
+		if !repair || pr.ID.IsZero() {
+			f(found)
+			return
 		}
-		f(found)
+		damaged, ids = append(damaged, found), append(ids, pr.ID)
 	})
+	for i, id := range ids {
+		_, mendErr := p.replaceDamaged(ctx, id, block.ErrCorrupt)
+		damaged[i].Fixed = mendErr == nil
+		f(damaged[i])
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ type registry struct {
 	chains   map[ident.Pod]member.Chain
 	members  map[uint32]ident.Pod
 	entries  map[ident.Pod]placement.Entry
-	lay      placement.Layout // of entries
+	signed   map[ident.Pod][]byte // of entries, as they came
+	lay      placement.Layout     // of entries
 	settings member.Settings
 }
 
@@ -31,6 +33,7 @@ func newRegistry(network ident.Network) *registry {
 		chains:  make(map[ident.Pod]member.Chain),
 		members: make(map[uint32]ident.Pod),
 		entries: make(map[ident.Pod]placement.Entry),
+		signed:  make(map[ident.Pod][]byte),
 	}
 }
 
@@ -93,10 +96,12 @@ func (r *registry) addEntry(body []byte) (what, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old, known := r.entries[e.Pod]; known && old.Version >= e.Version {
+	// Two of one version are a pod's fault; the greater bytes win on all pods, as in placement.NewLayout.
+	old, known := r.entries[e.Pod]
+	if known && (old.Version > e.Version || old.Version == e.Version && bytes.Compare(r.signed[e.Pod], body) >= 0) {
 		return what{}, nil
 	}
-	r.entries[e.Pod] = e
+	r.entries[e.Pod], r.signed[e.Pod] = e, body
 	r.layoutLocked()
 	return what{layout: true}, nil
 }
