@@ -66,9 +66,9 @@ type DB struct {
 
 // dirtyRow is what memory knows of an uncommitted row.
 type dirtyRow struct {
-	order uint64 // of its first change
-	gen   uint64 // counts its changes
-	group uint64 // rows with one group go into one commit
+	order uint64    // of its first change
+	gen   uint64    // counts its changes
+	lead  *dirtyRow // rows with one leader go into one commit
 }
 
 // actorState is the last commit of an actor that was applied.
@@ -189,14 +189,20 @@ func (d *DB) loadHeads() error {
 }
 
 func (d *DB) loadDirty() error {
+	var first *dirtyRow
 	err := scanPrefix(d.db, []byte{keyDirty}, func(key, value []byte) error {
 		w, err := decodeDirty(value)
 		if err != nil {
 			return err
 		}
 		row := string(key[1:])
-		d.dirty[row] = &dirtyRow{order: w.order, gen: 1, group: w.group}
-		d.order = max(d.order, w.order, w.group)
+		dirty := &dirtyRow{order: w.order, gen: 1}
+		if first == nil {
+			first = dirty
+		}
+		dirty.joinGroup(first) // which belong together is not kept: all do
+		d.dirty[row] = dirty
+		d.order = max(d.order, w.order)
 		d.hlc = max(d.hlc, w.hlc)
 		return nil
 	})
