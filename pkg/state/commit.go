@@ -94,6 +94,18 @@ func DecodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
+// HeaderOf reads the signed header of an encoded commit, without a look at the rows: so that the signature
+// can be verified before the rows are decoded. It aliases b. The error is block.ErrCorrupt.
+func HeaderOf(commit []byte) (*Header, error) {
+	r := cbor.NewReader(commit)
+	r.Tuple(3)
+	h := readHeader(r)
+	if err := r.Err(); err != nil {
+		return nil, corrupt("commit's header", err)
+	}
+	return h, nil
+}
+
 // Encode signs the commit and returns its bytes: the signed header and the rows. The deps and rows are sorted. sign gets the domain
 // "wormhole/commit/1" and the header, and returns an Ed25519 signature.
 func (c *Commit) Encode(sign func([]byte) []byte) []byte {
@@ -112,7 +124,7 @@ func DecodeCommit(b []byte) (*Commit, error) {
 	r := cbor.NewReader(b)
 	r.Tuple(3)
 	h := readHeader(r)
-	rows := r.Bytes(CommitMax)
+	rows := r.Bytes(RowsBytes)
 	if err := r.Done(); err != nil {
 		return nil, corrupt("commit", err)
 	}

@@ -81,7 +81,7 @@ func decodeRows(b []byte) ([]Row, error) {
 	rows := list(r, RowsMax, byKey, func() (row Row) {
 		r.Tuple(3)
 		row.Key = r.Bytes(1 + vfs.NameMax)
-		row.Observed = readDots(r, ObservedMax, byDot)
+		row.Observed = readDots(r, VersionsMax, byDot)
 		row.Value = r.Bytes(InodeMax)
 		if r.Err() == nil {
 			if err := row.decode(); err != nil {

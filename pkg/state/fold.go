@@ -18,11 +18,17 @@ type Folded struct {
 	// Dead says that no link is alive, or that there is no version. The root, which has no link, is not dead.
 	Dead bool
 
-	seen []Dot
+	set VerSet[*Inode]
 }
 
-// SeenForUpdate is the Seen that a version which observed all of this must carry. It is shared: it must not be changed.
-func (f *Folded) SeenForUpdate() []Dot { return f.seen }
+// SeenForUpdate is the Seen that a version which observed all of this must carry. It may be shared: it must not be changed.
+func (f *Folded) SeenForUpdate() []Dot {
+	var seen []Dot
+	for _, v := range f.set {
+		seen = joinSeen(seen, v.Value.seen())
+	}
+	return seen
+}
 
 // Shown are the links to show: those alive; of a file whose links all died, apart, the one that died last.
 // A dead folder has none: it is shown only while something in it lives, which its row can't tell.
@@ -50,13 +56,10 @@ func Fold(s VerSet[*Inode]) Folded {
 		return Folded{Dead: true}
 	}
 	s = sorted(s, byVersion)
-	f := Folded{Inode: s[0].Value, Dots: s.Dots()}
-	for _, v := range s {
-		f.seen = joinSeen(f.seen, v.Value.seen())
-	}
+	f := Folded{Inode: s[0].Value, Dots: s.Dots(), set: s}
 	if len(s) > 1 {
 		f.Inode = merge(s)
-		f.Inode.Seen = leftOut(f.seen, f.Inode.Contents)
+		f.Inode.Seen = leftOut(f.SeenForUpdate(), f.Inode.Contents)
 	}
 	f.Dead = len(f.Inode.Links) > 0 && !slices.ContainsFunc(f.Inode.Links, func(l Link) bool { return !l.Dead })
 	return f

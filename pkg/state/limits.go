@@ -1,29 +1,50 @@
 package state
 
-import "github.com/wormhole-fs/wormhole/pkg/vfs"
+import (
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Limits that users' operations keep to.
+const (
+	InodeOpMax  = 256 << 10 // bytes of an encoded inode
+	LinksOpMax  = 65535     // names of an inode, dead ones included
+	XattrsOpMax = 1024      // extended attributes, removed ones included
+)
 
 // Limits of encoded rows, commits and heads. A decoder refuses what is over them before it takes memory.
 //
-// Users' operations stop at the lower InodeOpMax, so that 64 versions made apart (the most pods of a full
-// mesh), each within InodeOpMax, fold into one that is still within InodeMax: a version that observed them all can always be written.
+// Those of rows leave room for the fold of 64 versions made apart (a full mesh has 64 pods at most), each within the limits of
+// operations: a version that observed them all can always be written.
 const (
-	InodeOpMax  = 256 << 10 // bytes of an encoded inode that an operation may make
-	InodeMax    = 16 << 20  // bytes of an encoded inode or wish
-	LinksMax    = 65535     // names of an inode, dead ones included
-	ContentsMax = 4096      // concurrent contents of an inode
-	XattrsMax   = 4096      // extended attributes, removed ones included
-	ExtMax      = 256       // later fields of an inode or wish
-	ExtValueMax = 64 << 10  // bytes of a later field
-	BodyMax     = 8 << 10   // bytes of an encoded body; the longest is a symlink's, with its target of vfs.TargetMax
-	VersionsMax = 4096      // versions in a VerSet
-	VVMax       = 1 << 16   // actors in a version vector
-	ObservedMax = VersionsMax
-	PolicyMax   = 64      // bytes of a policy's or durability's text
-	HomesMax    = 1024    // home pods of a wish
-	PinsMax     = 1 << 16 // pins of a wish, taken back ones included
-	RowsMax     = 1 << 16 // rows of a commit
-	CommitMax   = 64 << 20
-	HeaderMax   = 4 << 20     // bytes of a commit's signed header, and of a head
-	CtrMax      = 1<<36 - 1   // the counter in an inode number
-	SnapNameMax = vfs.NameMax // bytes of a snapshot's name
+	InodeMax    = 64 * InodeOpMax // bytes of an encoded inode or wish
+	LinksMax    = 64 * (LinksOpMax + 1)
+	XattrsMax   = 64 * XattrsOpMax
+	ContentsMax = 1 << 14                     // concurrent contents of an inode
+	ExtMax      = 1 << 12                     // later fields of an inode or wish
+	ExtValueMax = 64 << 10                    // bytes of a later field
+	BodyMax     = 8 << 10                     // bytes of an encoded body; the longest is a symlink's, with its target of vfs.TargetMax
+	VersionsMax = 1 << 12                     // versions in a VerSet, and dots that a row of a commit observed
+	VVMax       = 1 << 16                     // actors in a version vector, deps of a commit
+	PolicyMax   = 64                          // bytes of a policy's or durability's text
+	HomesMax    = 1024                        // home pods of a wish
+	PinsMax     = 1 << 16                     // pins of a wish, taken back ones included
+	RowsMax     = 1 << 16                     // rows of a commit
+	RowsBytes   = 32 << 20                    // bytes of a commit's encoded rows; a pod closes a commit long before
+	HeaderMax   = 4 << 20                     // bytes of a commit's header, and of a head
+	CommitMax   = RowsBytes + HeaderMax + 128 // bytes of an encoded commit
+	CtrMax      = 1<<36 - 1                   // the counter in an inode number
 )
+
+// FitsOp says whether an operation may write this inode, of so many encoded bytes.
+// Errors: vfs.ErrTooManyLinks, vfs.ErrNoSpace (too many or too large attributes).
+func (n *Inode) FitsOp(encoded int) error {
+	switch {
+	case len(n.Links) > LinksOpMax || encoded > InodeOpMax && len(n.Links) > LinksOpMax/64:
+		return fmt.Errorf("%d links in %d bytes: %w", len(n.Links), encoded, vfs.ErrTooManyLinks)
+	case len(n.Xattrs) > XattrsOpMax || encoded > InodeOpMax:
+		return fmt.Errorf("inode of %d bytes with %d attributes: %w", encoded, len(n.Xattrs), vfs.ErrNoSpace)
+	}
+	return nil
+}

@@ -79,10 +79,10 @@ func ViewEntries(ino Ino, f *Folded, key BodyKey) []ViewEntry {
 // what it shows and when it replaced. What comes first gets the name; all else gets a computed one: real names are given out first in
 // all the folder, then the computed ones in the order (name, ino, link id, content); one that is taken gets +2, +3 ….
 //
-// podName tells what stands in computed names for an author. taken says which names other entries of the folder have, so that only the entries
-// of contested names need be given: nil if all are given.
+// podName tells what stands in computed names for an author. taken says which names other entries of the folder claim, so that only
+// entries with Copies and those of contested names need be given: nil if all are given.
 func ViewNames(entries []ViewEntry, podName func(ident.Actor) string, taken func(string) bool) []Named {
-	n := namer{entries: entries, podName: podName, used: make(map[string]bool, len(entries)), taken: taken}
+	n := namer{entries: entries, podName: podName, used: make(map[string]bool, len(entries)), taken: taken, tries: map[string]int{}}
 	byName := make(map[string][]int, len(entries))
 	for i := range entries {
 		byName[entries[i].Name] = append(byName[entries[i].Name], i)
@@ -155,6 +155,7 @@ type namer struct {
 	podName func(ident.Actor) string
 	used    map[string]bool
 	taken   func(string) bool
+	tries   map[string]int // per first choice, the last number that was tried after it
 }
 
 // order is that in which computed names are given out.
@@ -181,15 +182,14 @@ func (n *namer) compute(r *Named) string {
 	}
 	pod := podWord(n.podName(at.Actor))
 	hex4 := fmt.Sprintf("%04x", hash16(e.Ino, e.Link, n.content(*r)))
-	tail := hex4
-	for i := 2; ; i++ {
-		name := conflictName(r.Name, e.Folder, pod, at.HLC.Time(), tail)
-		if !n.used[name] && (n.taken == nil || !n.taken(name)) {
-			n.used[name] = true
-			return name
-		}
-		tail = hex4 + "+" + strconv.Itoa(i)
+	first := conflictName(r.Name, e.Folder, pod, at.HLC.Time(), hex4)
+	name := first
+	for n.used[name] || n.taken != nil && n.taken(name) {
+		n.tries[first] = max(n.tries[first], 1) + 1
+		name = conflictName(r.Name, e.Folder, pod, at.HLC.Time(), hex4+"+"+strconv.Itoa(n.tries[first]))
 	}
+	n.used[name] = true
+	return name
 }
 
 // hash16 is 16 bits that tell computed names of one time apart: the first of BLAKE3 over ino u64, link id u64, actor u64, seq u64, k u32 (big-endian).

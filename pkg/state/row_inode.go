@@ -51,6 +51,9 @@ func (n *Inode) Newest() TS {
 	}
 	for i := range n.Links {
 		t = maxTS(t, maxTS(n.Links[i].TS, n.Links[i].DeadTS))
+		if o := n.Links[i].Over; o != nil {
+			t = maxTS(t, o.TS)
+		}
 	}
 	for i := range n.Contents {
 		t = maxTS(t, maxTS(n.Contents[i].TS, n.Contents[i].MtimeTS))
