@@ -86,8 +86,7 @@ func (w *loopFinder) climb(ino Ino) []Ino {
 func (w *loopFinder) open(loop []Ino) {
 	var movable []Ino
 	for _, ino := range loop {
-		p, _ := w.place(ino)
-		if _, already := w.undone[ino]; !already && p.PrevParent != 0 {
+		if p, _ := w.place(ino); p.PrevParent != 0 { // of an undone folder it is 0
 			movable = append(movable, ino)
 		}
 	}
