@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-
-	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // Limits of one commit that is made here; Commit makes as many as it takes. Well below those of the format.
@@ -93,11 +91,11 @@ func (d *DB) publish(vv VV) {
 func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
 	type candidate struct {
 		key   string
-		w     *dirtyRow
+		w     *dirtyMark
 		group uint64 // the first order in its group
 	}
 	var all []candidate
-	first := map[*dirtyRow]uint64{}
+	first := map[*dirtyMark]uint64{}
 	for key, w := range d.dirty {
 		if w.order > until {
 			continue
@@ -111,7 +109,9 @@ func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
 	for i := range all {
 		all[i].group = first[all[i].w.leader()]
 	}
-	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.w.order, b.w.order)) })
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.w.order, b.w.order))
+	})
 	size := 0
 	for i, c := range all {
 		full := len(rows) >= commitRows || size >= commitBytes
@@ -176,9 +176,7 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 // installRow commits one row; what was changed since it was taken stays dirty, on top of it.
 func (t *tx) installRow(c *Commit, r *takenRow) error {
 	known := t.d.dirty[string(r.key)]
-	if known != nil && known.gen == r.gen {
-		known = nil
-	}
+	changed := known == nil || known.gen != r.gen // not there: removed without a trace
 	kind, ino, _, err := ParseKey(r.key)
 	if err != nil {
 		return err
@@ -194,7 +192,7 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 	if err := t.applyRow(c.Dot(), Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}); err != nil {
 		return err
 	}
-	if known != nil {
+	if changed {
 		if err := t.rebase(c.Dot(), r, kind); err != nil {
 			return err
 		}
@@ -342,5 +340,3 @@ func replaceVersion[T any](old []byte, dot Dot, row Row, decode func([]byte) (Ve
 	}
 	return encode(nil, set), nil
 }
-
-var _ = vfs.ErrClosed

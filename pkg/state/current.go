@@ -40,7 +40,7 @@ func decodeDirty(b []byte) (*dirtyValue, error) {
 	r := cbor.NewReader(b)
 	r.Tuple(4)
 	w := &dirtyValue{order: r.Uint(), hlc: HLC(r.Uint())}
-	w.observed = readDots(r, ObservedMax, byDot)
+	w.observed = readDots(r, VersionsMax, byDot)
 	w.value = r.Bytes(InodeMax)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("state: uncommitted row: %w: %w", err, block.ErrCorrupt)

@@ -26,7 +26,7 @@ func (d *DB) claims(ino Ino, f *Folded) []claim {
 	entries := ViewEntries(ino, f, bodyKey)
 	out := make([]claim, len(links))
 	for i, l := range links {
-		out[i] = claim{parent: l.Parent, name: l.Name, slot: slot{ino: ino, link: l.ID, multi: len(entries[i].Copies) > 0}}
+		out[i] = claim{parent: l.Parent, name: l.Name, slot: slot{ino: ino, link: l.ID, came: max(l.TS.HLC, l.DeadTS.HLC), multi: len(entries[i].Copies) > 0}}
 	}
 	return out
 }
@@ -171,10 +171,7 @@ func (t *tx) change(c claim, edit func([]slot) ([]slot, error), by int) error {
 	if err != nil {
 		return err
 	}
-	rec.entries += uint64(by)
-	if c.slot.dir {
-		rec.subs += uint64(by)
-	}
+	rec.count(c.slot, by)
 	rec.changed = max(rec.changed, t.at)
 	if err := t.markIrregular(c, rec, irregular, irregularSlots(is)); err != nil {
 		return err
@@ -228,7 +225,7 @@ func (t *tx) settle(ino Ino, rec *folderRec) error {
 	if err := t.mark(ino, ""); err != nil {
 		return err
 	}
-	c := claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, dir: true}}
+	c := claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}}
 	if show {
 		return t.add(c)
 	}
@@ -245,7 +242,7 @@ func (t *tx) detach(ino Ino) error {
 	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
 		return err
 	}
-	return t.drop(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, dir: true}})
+	return t.drop(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}})
 }
 
 // reindexFolder follows a folder's row: that it is there, dead or alive, and where it is.
@@ -258,6 +255,16 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 	if isDir && !isFolder(before) {
 		rec.changed = max(rec.changed, HLCOf(unixNano(after.Inode.Btime)))
 	}
+	came := cameOf(after)
+	if rec.attached && rec.came != came { // the index has it
+		if err := t.detach(ino); err != nil {
+			return err
+		}
+		if rec, err = t.folder(ino); err != nil {
+			return err
+		}
+	}
+	rec.came = came
 	rec.exists = isDir || ino == RootIno
 	rec.dead = isDir && after.Dead
 	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
@@ -285,6 +292,15 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 		return t.settle(ino, rec)
 	}
 	return t.replace(ino)
+}
+
+// cameOf is when a folder came to its place: its link's stamps, or its birth if it was never moved.
+func cameOf(f *Folded) HLC {
+	if !isFolder(f) || len(f.Inode.Links) != 1 {
+		return 0
+	}
+	l := &f.Inode.Links[0]
+	return max(l.TS.HLC, l.DeadTS.HLC, HLCOf(unixNano(f.Inode.Btime)))
 }
 
 // placeOf is the place in a folder's row.

@@ -52,7 +52,8 @@ type DB struct {
 	epoch            uint64
 	contentSeq       uint64
 	order            uint64                     // counts dirty rows, in the order of their first change
-	dirty            map[string]*dirtyRow       // by row key: what 'w' holds
+	gen              uint64                     // counts changes of dirty rows
+	dirty            map[string]*dirtyMark       // by row key: what 'w' holds
 	heads            map[ident.Actor]actorState // what was applied, durable or not
 	onDirty          func()
 	watchers         []func([]vfs.Change)
@@ -64,11 +65,11 @@ type DB struct {
 	checkpoint checkpointState
 }
 
-// dirtyRow is what memory knows of an uncommitted row.
-type dirtyRow struct {
+// dirtyMark is what memory knows of an uncommitted row.
+type dirtyMark struct {
 	order uint64    // of its first change
-	gen   uint64    // counts its changes
-	lead  *dirtyRow // rows with one leader go into one commit
+	gen   uint64    // of its last change: no two are equal
+	lead  *dirtyMark // rows with one leader go into one commit
 }
 
 // actorState is the last commit of an actor that was applied.
@@ -100,7 +101,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	d := &DB{
 		o: o, db: pdb, slog: o.Log,
-		dirty: map[string]*dirtyRow{}, heads: map[ident.Actor]actorState{}, published: VV{},
+		dirty: map[string]*dirtyMark{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
 		return nil, errors.Join(err, pdb.Close())
@@ -189,14 +190,15 @@ func (d *DB) loadHeads() error {
 }
 
 func (d *DB) loadDirty() error {
-	var first *dirtyRow
+	var first *dirtyMark
 	err := scanPrefix(d.db, []byte{keyDirty}, func(key, value []byte) error {
 		w, err := decodeDirty(value)
 		if err != nil {
 			return err
 		}
 		row := string(key[1:])
-		dirty := &dirtyRow{order: w.order, gen: 1}
+		d.gen++
+		dirty := &dirtyMark{order: w.order, gen: d.gen}
 		if first == nil {
 			first = dirty
 		}

@@ -74,15 +74,16 @@ func (t *tx) finish() error {
 // remember brings memory up to what was written: which rows are dirty.
 func (t *tx) remember() {
 	d := t.d
-	var first *dirtyRow
+	var first *dirtyMark
 	for _, row := range t.rows {
 		w := d.dirty[row]
 		if w == nil {
 			d.order++
-			w = &dirtyRow{order: d.order}
+			w = &dirtyMark{order: d.order}
 			d.dirty[row] = w
 		}
-		w.gen++
+		d.gen++
+		w.gen = d.gen
 		if first == nil {
 			first = w
 		}
@@ -195,14 +196,14 @@ func (c *curInode) update() *Inode {
 }
 
 // joinGroup puts two rows, and all with which they are together, into one commit.
-func (w *dirtyRow) joinGroup(o *dirtyRow) {
+func (w *dirtyMark) joinGroup(o *dirtyMark) {
 	if a, b := w.leader(), o.leader(); a != b {
 		a.lead = b
 	}
 }
 
 // leader stands for the group.
-func (w *dirtyRow) leader() *dirtyRow {
+func (w *dirtyMark) leader() *dirtyMark {
 	for w.lead != nil {
 		if w.lead.lead != nil {
 			w.lead = w.lead.lead
