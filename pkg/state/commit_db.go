@@ -282,21 +282,7 @@ func (t *tx) applyRow(dot Dot, row Row) error {
 	if err != nil {
 		return err
 	}
-	var value []byte
-	switch row.Key[0] {
-	case KeyInode:
-		value, err = replaceVersion(old, dot, row, DecodeInodeSet, AppendInodeSet, func(b []byte) (*Inode, error) {
-			n, err := DecodeInode(b)
-			if err != nil {
-				return nil, err
-			}
-			return n.Stamp(dot), nil
-		})
-	case KeyWish:
-		value, err = replaceVersion(old, dot, row, DecodeWishSet, AppendWishSet, DecodeWish)
-	default:
-		value, err = replaceVersion(old, dot, row, DecodeSnapSet, AppendSnapSet, DecodeSnap)
-	}
+	value, err := changeVersions(old, dot, row)
 	if err != nil {
 		return err
 	}
@@ -317,7 +303,24 @@ func (t *tx) applyRow(dot Dot, row Row) error {
 	return t.set(markKey(keyRowMark, t.d.epoch, row.Key), nil)
 }
 
-// replaceVersion is the encoded versions of a row after a change, nil if none is left.
+// changeVersions is the encoded versions of a row after a change, nil if none is left.
+func changeVersions(old []byte, dot Dot, row Row) ([]byte, error) {
+	switch row.Key[0] {
+	case KeyInode:
+		return replaceVersion(old, dot, row, DecodeInodeSet, AppendInodeSet, func(b []byte) (*Inode, error) {
+			n, err := DecodeInode(b)
+			if err != nil {
+				return nil, err
+			}
+			return n.Stamp(dot), nil
+		})
+	case KeyWish:
+		return replaceVersion(old, dot, row, DecodeWishSet, AppendWishSet, DecodeWish)
+	}
+	return replaceVersion(old, dot, row, DecodeSnapSet, AppendSnapSet, DecodeSnap)
+}
+
+// replaceVersion is changeVersions for one kind of row.
 func replaceVersion[T any](old []byte, dot Dot, row Row, decode func([]byte) (VerSet[T], error), encode func([]byte, VerSet[T]) []byte, value func([]byte) (T, error)) ([]byte, error) {
 	var set VerSet[T]
 	var err error

@@ -43,9 +43,6 @@ func (d *DB) Link(id, parent vfs.NodeID, name string) (Node, error) {
 		}
 		n.Links = put(n.Links, Link{ID: number, Parent: parent, Name: name, TS: t.ts}, byLinkID)
 		err = t.putInode(s.ino, c, n)
-		if len(n.Links) > LinksMax || errors.Is(err, vfs.ErrNoSpace) {
-			return shown{}, fmt.Errorf("node %d: %w", id, vfs.ErrTooManyLinks)
-		}
 		return shown{name: name, ino: s.ino, link: number, f: c.f}, err
 	})
 }

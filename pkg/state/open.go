@@ -53,7 +53,7 @@ type DB struct {
 	contentSeq       uint64
 	order            uint64                     // counts dirty rows, in the order of their first change
 	gen              uint64                     // counts changes of dirty rows
-	dirty            map[string]*dirtyMark       // by row key: what 'w' holds
+	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
 	heads            map[ident.Actor]actorState // what was applied, durable or not
 	onDirty          func()
 	watchers         []func([]vfs.Change)
@@ -67,8 +67,8 @@ type DB struct {
 
 // dirtyMark is what memory knows of an uncommitted row.
 type dirtyMark struct {
-	order uint64    // of its first change
-	gen   uint64    // of its last change: no two are equal
+	order uint64     // of its first change
+	gen   uint64     // of its last change: no two are equal
 	lead  *dirtyMark // rows with one leader go into one commit
 }
 
@@ -171,22 +171,29 @@ func (s actorState) encode() []byte {
 
 func (d *DB) loadHeads() error {
 	return scanPrefix(d.db, []byte{keyActor}, func(key, value []byte) error {
-		r := cbor.NewReader(value)
-		r.Tuple(3)
-		s := actorState{seq: r.Uint()}
-		copy(s.digest[:], r.Bytes(len(s.digest)))
-		s.hlc = HLC(r.Uint())
-		if err := r.Done(); err != nil || len(key) != 5 {
-			return fmt.Errorf("state: head of actor %x: %w: %w", key, err, block.ErrCorrupt)
-		}
-		a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
+		a, s, err := decodeHeadRow(key, value)
 		if err != nil {
-			return fmt.Errorf("state: head of actor: %w: %w", err, block.ErrCorrupt)
+			return err
 		}
 		d.heads[a], d.published[a] = s, s.seq
 		d.hlc = max(d.hlc, s.hlc)
 		return nil
 	})
+}
+
+// decodeHeadRow reads what is kept of an actor's last commit.
+func decodeHeadRow(key, value []byte) (ident.Actor, actorState, error) {
+	r := cbor.NewReader(value)
+	r.Tuple(3)
+	s := actorState{seq: r.Uint(), digest: readDigest(r), hlc: HLC(r.Uint())}
+	if err := r.Done(); err != nil || len(key) != 5 {
+		return ident.Actor{}, s, fmt.Errorf("state: last commit of actor %x: %w: %w", key, err, block.ErrCorrupt)
+	}
+	a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
+	if err != nil {
+		return a, s, corrupt("last commit of an actor", err)
+	}
+	return a, s, nil
 }
 
 func (d *DB) loadDirty() error {

@@ -175,8 +175,9 @@ func (t *tx) putInode(ino Ino, c *curInode, n *Inode) error {
 	var after *Folded
 	if n != nil {
 		n.Dot = Dot{}
-		if value = AppendInode(nil, n); len(value) > InodeOpMax {
-			return fmt.Errorf("state: inode %d of %d bytes: %w", ino, len(value), vfs.ErrNoSpace)
+		value = AppendInode(nil, n)
+		if err := n.FitsOp(len(value)); err != nil {
+			return fmt.Errorf("state: inode %d: %w", ino, err)
 		}
 		after = t.d.fold(VerSet[*Inode]{{Value: n}})
 	}
