@@ -40,7 +40,7 @@ func decodeDirty(b []byte) (*dirtyValue, error) {
 	r := cbor.NewReader(b)
 	r.Tuple(4)
 	w := &dirtyValue{order: r.Uint(), hlc: HLC(r.Uint())}
-	w.observed = readDots(r, ObservedMax, byDot)
+	w.observed = readDots(r, VersionsMax, byDot)
 	w.value = r.Bytes(InodeMax)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("state: uncommitted row: %w: %w", err, block.ErrCorrupt)
@@ -100,7 +100,7 @@ type curInode struct {
 
 // inode reads an inode.
 func (v view) inode(ino Ino) (*curInode, error) {
-	row := inoKey(keyInode, ino)
+	row := InodeKey(ino)
 	c := &curInode{}
 	var err error
 	if c.dirty, err = v.dirty(row); err != nil {
@@ -137,7 +137,7 @@ func (d *DB) fold(versions VerSet[*Inode]) *Folded {
 
 // wish reads a wish; ok says that there is one.
 func (v view) wish(ino Ino) (c current[*Wish], w Wish, ok bool, err error) {
-	row := inoKey(keyWish, ino)
+	row := WishKey(ino)
 	if c.dirty, err = v.dirty(row); err != nil {
 		return c, w, false, err
 	}
@@ -155,25 +155,4 @@ func (v view) wish(ino Ino) (c current[*Wish], w Wish, ok bool, err error) {
 		return c, w, false, err
 	}
 	return c, FoldWish(versions), true, nil
-}
-
-// shownLinks are the links by which the view shows an inode that is no folder: the live ones, or else the one that died last.
-func shownLinks(f *Folded) []Link {
-	if f == nil {
-		return nil
-	}
-	var live []Link
-	last := -1
-	for i, l := range f.Links {
-		if !l.Dead {
-			live = append(live, l)
-		}
-		if last < 0 || l.DeadTS.After(f.Links[last].DeadTS) {
-			last = i
-		}
-	}
-	if len(live) == 0 && last >= 0 {
-		live = append(live, f.Links[last])
-	}
-	return live
 }

@@ -11,11 +11,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
-// The first byte of each key: the package doc draws them.
+// The first byte of each key but those of rows (KeyInode …): the package doc draws them.
 const (
-	keyInode     = 'i'
-	keyWish      = 'p'
-	keySnapshot  = 't'
 	keyDirty     = 'w'
 	keyLog       = 'c'
 	keyActor     = 'v'

@@ -52,7 +52,8 @@ type DB struct {
 	epoch            uint64
 	contentSeq       uint64
 	order            uint64                     // counts dirty rows, in the order of their first change
-	dirty            map[string]*dirtyRow       // by row key: what 'w' holds
+	gen              uint64                     // counts changes of dirty rows
+	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
 	heads            map[ident.Actor]actorState // what was applied, durable or not
 	onDirty          func()
 	watchers         []func([]vfs.Change)
@@ -64,11 +65,11 @@ type DB struct {
 	checkpoint checkpointState
 }
 
-// dirtyRow is what memory knows of an uncommitted row.
-type dirtyRow struct {
-	order uint64 // of its first change
-	gen   uint64 // counts its changes
-	group uint64 // rows with one group go into one commit
+// dirtyMark is what memory knows of an uncommitted row.
+type dirtyMark struct {
+	order uint64     // of its first change
+	gen   uint64     // of its last change: no two are equal
+	lead  *dirtyMark // rows with one leader go into one commit
 }
 
 // actorState is the last commit of an actor that was applied.
@@ -100,7 +101,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	d := &DB{
 		o: o, db: pdb, slog: o.Log,
-		dirty: map[string]*dirtyRow{}, heads: map[ident.Actor]actorState{}, published: VV{},
+		dirty: map[string]*dirtyMark{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
 		return nil, errors.Join(err, pdb.Close())
@@ -170,17 +171,9 @@ func (s actorState) encode() []byte {
 
 func (d *DB) loadHeads() error {
 	return scanPrefix(d.db, []byte{keyActor}, func(key, value []byte) error {
-		r := cbor.NewReader(value)
-		r.Tuple(3)
-		s := actorState{seq: r.Uint()}
-		copy(s.digest[:], r.Bytes(len(s.digest)))
-		s.hlc = HLC(r.Uint())
-		if err := r.Done(); err != nil || len(key) != 5 {
-			return fmt.Errorf("state: head of actor %x: %w: %w", key, err, block.ErrCorrupt)
-		}
-		a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
+		a, s, err := decodeHeadRow(key, value)
 		if err != nil {
-			return fmt.Errorf("state: head of actor: %w: %w", err, block.ErrCorrupt)
+			return err
 		}
 		d.heads[a], d.published[a] = s, s.seq
 		d.hlc = max(d.hlc, s.hlc)
@@ -188,15 +181,37 @@ func (d *DB) loadHeads() error {
 	})
 }
 
+// decodeHeadRow reads what is kept of an actor's last commit.
+func decodeHeadRow(key, value []byte) (ident.Actor, actorState, error) {
+	r := cbor.NewReader(value)
+	r.Tuple(3)
+	s := actorState{seq: r.Uint(), digest: readDigest(r), hlc: HLC(r.Uint())}
+	if err := r.Done(); err != nil || len(key) != 5 {
+		return ident.Actor{}, s, fmt.Errorf("state: last commit of actor %x: %w: %w", key, err, block.ErrCorrupt)
+	}
+	a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
+	if err != nil {
+		return a, s, corrupt("last commit of an actor", err)
+	}
+	return a, s, nil
+}
+
 func (d *DB) loadDirty() error {
+	var first *dirtyMark
 	err := scanPrefix(d.db, []byte{keyDirty}, func(key, value []byte) error {
 		w, err := decodeDirty(value)
 		if err != nil {
 			return err
 		}
 		row := string(key[1:])
-		d.dirty[row] = &dirtyRow{order: w.order, gen: 1, group: w.group}
-		d.order = max(d.order, w.order, w.group)
+		d.gen++
+		dirty := &dirtyMark{order: w.order, gen: d.gen}
+		if first == nil {
+			first = dirty
+		}
+		dirty.joinGroup(first) // which belong together is not kept: all do
+		d.dirty[row] = dirty
+		d.order = max(d.order, w.order)
 		d.hlc = max(d.hlc, w.hlc)
 		return nil
 	})
