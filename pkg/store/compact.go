@@ -85,11 +85,31 @@ func (s *Store) carry(ctx context.Context, g *segment, r record) error {
 	if r.target.seg == g.num || !there {
 		return nil // what it is about is gone, or goes with it
 	}
+	if r.kind == kindOwn || r.kind == kindDisown {
+		return s.carryMark(ctx, r)
+	}
 	b := make([]byte, r.size())
 	if _, err := readRecord(g, r.off, b); err != nil {
 		return nil //nolint:nilerr // a damaged cut says nothing
 	}
 	return s.append(r, b, true, func(place) {})
+}
+
+// carryMark appends what is so now: a later mark than r may stand before the end of the log.
+func (s *Store) carryMark(ctx context.Context, r record) error {
+	if err := s.claims.claim(ctx, r.id); err != nil {
+		return err
+	}
+	defer s.claims.release(r.id)
+	now, ok, err := s.lookup(r.id)
+	if err != nil || !ok || now.place != r.target {
+		return err
+	}
+	r.kind = kindOwn
+	if now.cached() {
+		r.kind = kindDisown
+	}
+	return s.append(r, make([]byte, recordHead), true, func(place) {})
 }
 
 func (s *Store) carryBlock(g *segment, r record) error {
@@ -141,19 +161,23 @@ func (s *Store) removeSegment(g *segment) (int64, error) {
 	return freed, s.dropSegment(g.num)
 }
 
-// dropSegment removes a segment's file and forgets it.
+// dropSegment removes a segment's file, for good, and then forgets it: as long as the file is
+// there, the deletions of its blocks must stay in the log.
 func (s *Store) dropSegment(num uint64) error {
-	s.appendMu.Lock()
-	s.mu.Lock()
+	s.mu.RLock()
 	g := s.segs[num]
-	delete(s.segs, num)
-	s.mu.Unlock()
-	s.appendMu.Unlock()
+	s.mu.RUnlock()
 	if g != nil {
-		if err := errors.Join(s.fs.Remove(g.path), g.release()); err != nil {
+		if err := s.fs.Remove(g.path); err != nil {
 			return err
 		}
 		if err := syncDir(s.fs, s.dir); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		delete(s.segs, num)
+		s.mu.Unlock()
+		if err := g.release(); err != nil {
 			return err
 		}
 	}

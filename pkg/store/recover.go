@@ -263,6 +263,10 @@ func (rp *replay) segment(ctx context.Context, g *segment, from int64) error {
 		if err != nil {
 			return err
 		}
+		if rp.isCut(g, span{r.off, r.end()}) {
+			clean = r.end()
+			continue // its head came through, its bytes did not
+		}
 		if rp.rebuild || r.end() > rp.synced[g.num] {
 			if bad := s.checkRecord(g, r); bad != nil {
 				if !errors.Is(bad, block.ErrCorrupt) {
@@ -308,15 +312,20 @@ func (rp *replay) bad(g *segment, r record, reason error) {
 	rp.s.o.Log.Debug("record is damaged or deleted", "segment", g.num, "offset", r.off, "error", reason)
 }
 
+// isCut says whether the log itself says that there are no records.
+func (rp *replay) isCut(g *segment, at span) bool {
+	for _, c := range rp.known {
+		if c.seg == g.num && c.from <= at.from && at.to <= c.to {
+			return true
+		}
+	}
+	return false
+}
+
 // gap judges bytes that are no records. Only what lies beyond all that was synced may be cut.
 func (rp *replay) gap(g *segment, gap span) {
-	if gap.from >= gap.to {
+	if gap.from >= gap.to || rp.isCut(g, gap) {
 		return
-	}
-	for _, c := range rp.known {
-		if c.seg == g.num && c.from <= gap.from && gap.to <= c.to {
-			return
-		}
 	}
 	if gap.from < rp.synced[g.num] {
 		rp.report(Problem{Kind: Garbage, Segment: g.num, Offset: gap.from, Bytes: gap.to - gap.from})
