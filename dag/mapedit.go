@@ -140,6 +140,9 @@ func (ed *mapEditor) editLevel(level int, edits []Edit) (gone, made []KV, err er
 		}
 		here := edits
 		if more {
+			if bytes.Compare(node.last(), c.first()) >= 0 {
+				return nil, nil, overlap(node, c.first())
+			}
 			here = editsBefore(edits, c.first())
 		}
 		if err := b.merge(node.items, here); err != nil {
