@@ -33,14 +33,15 @@ type node struct {
 
 	mu      sync.RWMutex // guards the fields below
 	loaded  bool
-	attr    vfs.Attr    // as users see it but for what the state tells better
-	body    dag.Body    // what was cut
-	base    []state.Dot // what the contents are an edit of
-	ext     extents     // over body
-	dirty   bool        // ext, size or mtime differ from what was staged last
-	touched bool        // mtime was set by hand since the last write
-	staged  *content    // waits to be named
-	orphan  bool        // no name is left: the state has forgotten it
+	row     vfs.NodeID        // its number in the state
+	attr    vfs.Attr          // as users see it but for what the state tells better
+	body    dag.Body          // what was cut
+	base    state.ContentName // what the contents are an edit of; zero: this pod's own last
+	ext     extents           // over body
+	dirty   bool              // ext, size or mtime differ from what was staged last
+	touched bool              // mtime was set by hand since the last write
+	staged  *content          // waits to be named
+	orphan  bool              // no name is left: the state has forgotten it
 }
 
 // content is what a file is to hold.
@@ -61,7 +62,7 @@ func (p *Pod) use(id vfs.NodeID) (*node, error) {
 	p.nodes.mu.Lock()
 	n := p.nodes.byID[id]
 	if n == nil {
-		n = &node{id: id}
+		n = &node{id: id, row: id}
 		p.nodes.byID[id] = n
 	}
 	n.refs++
@@ -81,7 +82,7 @@ func (p *Pod) use(id vfs.NodeID) (*node, error) {
 
 // loadLocked reads from the state what a node holds.
 func (p *Pod) loadLocked(n *node) error {
-	row, err := p.db.Get(n.id)
+	row, err := p.db.Get(n.row)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (p *Pod) loadLocked(n *node) error {
 	if err != nil {
 		return fmt.Errorf("pod: file %d: %w", n.id, err)
 	}
-	n.attr, n.body, n.base, n.loaded = row.Attr, body, row.Base, true
+	n.attr, n.body, n.base, n.loaded = row.Attr, body, row.Content, true
 	return nil
 }
 
@@ -283,12 +284,13 @@ func (p *Pod) name(n *node, c *content) error {
 	if c.size > 0 {
 		enc = c.body.Encode()
 	}
-	row, err := p.db.SetContent(n.id, state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Base: n.base})
+	row, err := p.db.SetContent(n.row, state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base})
 	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
 		return fmt.Errorf("pod: file %d: name its contents: %w", n.id, err)
 	}
 	if err == nil {
-		n.base = row.Base
+		n.row = row.ID // another, if it was a conflict copy: it is a file of its own now
+		n.base = state.ContentName{}
 		if !n.dirty {
 			n.attr = row.Attr
 		}

@@ -172,7 +172,7 @@ func (p *Pod) fileAt(parent vfs.NodeID, name string, m FileMeta) (vfs.NodeID, er
 		}
 	}
 	for key, value := range m.Xattrs {
-		if err := p.db.SetXattr(old.ID, key, value, 0); err != nil {
+		if _, err := p.db.SetXattr(old.ID, key, value, 0); err != nil {
 			return 0, err
 		}
 	}

@@ -66,10 +66,16 @@ func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 		defer p.release(n)
 		n.mu.RLock()
 		defer n.mu.RUnlock()
-		if n.orphan {
+		switch {
+		case n.orphan:
 			a := n.attr
 			a.NLink = 0
 			return a, nil
+		case n.row != id: // it was a conflict copy when it was opened
+			row, err := p.db.Get(n.row)
+			n.show(&row.Attr)
+			row.ID = id
+			return row.Attr, err
 		}
 	}
 	return vfs.Attr{}, err
@@ -317,7 +323,8 @@ func (v *view) SetXattr(_ context.Context, id vfs.NodeID, name string, value []b
 		return err
 	}
 	defer v.changedNode(id)
-	return v.p.db.SetXattr(id, name, value, f)
+	_, err := v.p.db.SetXattr(id, name, value, f)
+	return err
 }
 
 // ListXattr is vfs.FS's.
@@ -331,7 +338,8 @@ func (v *view) RemoveXattr(_ context.Context, id vfs.NodeID, name string) error 
 		return err
 	}
 	defer v.changedNode(id)
-	return v.p.db.RemoveXattr(id, name)
+	_, err := v.p.db.RemoveXattr(id, name)
+	return err
 }
 
 // Open is vfs.FS's.

@@ -107,7 +107,7 @@ func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV) (n int, err 
 	if len(done) == 0 {
 		return 0, err
 	}
-	if err := t.finish(); err != nil {
+	if err := t.finish(false); err != nil {
 		return 0, err
 	}
 	for _, c := range done {

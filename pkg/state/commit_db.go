@@ -166,7 +166,7 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 	if err := t.log(c, encoded); err != nil {
 		return err
 	}
-	if err := t.finish(); err != nil {
+	if err := t.finish(true); err != nil {
 		return err
 	}
 	t.logged(c)

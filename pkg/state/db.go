@@ -68,6 +68,9 @@ type NewContent struct {
 	Size  uint64 // bytes
 	Mtime int64  // ns since 1970; 0: now
 	Body  []byte // an encoded dag.Body; empty: no bytes
+	// Over names the content that this is an edit of: what else the file holds, which its author did not see, stays beside
+	// it. The zero name is this pod's own newest content. nil: whatever is shown.
+	Over *ContentName
 }
 
 // CreateOptions say what Create sets besides; the zero value sets nothing.

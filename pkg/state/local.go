@@ -86,9 +86,9 @@ func (d *DB) OnDirty(f func()) {
 	d.onDirty = f
 }
 
-// Watch adds a function that is called with what changed in the view, after each operation here and each Apply. It must not block
+// Watch adds a function that is called with what changed in the view, after each operation here (local) and each Apply. It must not block
 // or call operations; it may read. The slice is shared and must not be changed.
-func (d *DB) Watch(f func([]vfs.Change)) {
+func (d *DB) Watch(f func(changes []vfs.Change, local bool)) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	d.watchers = append(d.watchers, f)

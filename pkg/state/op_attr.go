@@ -65,12 +65,12 @@ func (d *DB) SetAttr(id vfs.NodeID, set vfs.SetAttr) (Node, error) {
 	})
 }
 
-// SetContent sets what a file holds; its conflict copies stay. Errors: vfs.ErrNotExist, ErrIsDir, ErrInvalid, ErrReadOnly.
+// SetContent sets what a file holds; its conflict copies stay, and so does what NewContent.Over does not name. Errors: vfs.ErrNotExist, ErrIsDir, ErrInvalid, ErrReadOnly.
 func (d *DB) SetContent(id vfs.NodeID, c NewContent) (Node, error) {
 	if err := c.check(); err != nil {
 		return Node{}, err
 	}
-	return d.edit(id, func(t *tx, _ *shown, n *Inode) error {
+	return d.edit(id, func(t *tx, s *shown, n *Inode) error {
 		switch n.Kind {
 		case vfs.KindFile:
 		case vfs.KindFolder:
@@ -82,7 +82,12 @@ func (d *DB) SetContent(id vfs.NodeID, c NewContent) (Node, error) {
 		if mtime == 0 {
 			mtime = t.now()
 		}
-		n.SetShown(Content{TS: t.ts, Size: c.Size, Mtime: mtime, MtimeTS: t.ts, Body: slices.Clone(c.Body)}, bodyKey)
+		next := Content{TS: t.ts, Size: c.Size, Mtime: mtime, MtimeTS: t.ts, Body: slices.Clone(c.Body)}
+		if c.Over == nil || s.ino != id { // a copy that became a file of its own has one content
+			n.SetShown(next, bodyKey)
+		} else {
+			n.SetOver(next, *c.Over, d.o.Actor, bodyKey)
+		}
 		return nil
 	})
 }

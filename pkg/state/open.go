@@ -56,7 +56,7 @@ type DB struct {
 	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
 	heads            map[ident.Actor]actorState // what was applied, durable or not
 	onDirty          func()
-	watchers         []func([]vfs.Change)
+	watchers         []func(changes []vfs.Change, local bool)
 
 	isDirty atomic.Bool
 

@@ -3,6 +3,8 @@ package state
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
 // Clone is a copy that shares only bytes that nobody changes: values of attributes and bodies.
@@ -107,6 +109,26 @@ func (n *Inode) SetShown(c Content, key BodyKey) {
 	if len(n.Contents) > 0 {
 		n.DropContent(n.Contents[0].Name(), key)
 	}
+	n.addContent(c)
+}
+
+// SetOver is SetShown for an edit of the content over, which c takes the place of if it is listed still; what else
+// is listed stays, and so it stays a conflict. The zero name is what author, who makes the edit, wrote last.
+func (n *Inode) SetOver(c Content, over ContentName, author ident.Actor, key BodyKey) {
+	if over.Dot.IsZero() {
+		for _, o := range n.Contents { // newest first
+			if o.Dot.IsZero() || o.Dot.Actor == author {
+				over = o.Name()
+				break
+			}
+		}
+	}
+	n.DropContent(over, key)
+	n.addContent(c)
+}
+
+// addContent lists a content of the change that is being made.
+func (n *Inode) addContent(c Content) {
 	c.Dot, c.K = Dot{}, 0
 	for slices.ContainsFunc(n.Contents, func(o Content) bool { return o.Name() == c.Name() }) {
 		c.K++

@@ -46,8 +46,8 @@ func (t *tx) del(key []byte) error {
 	return nil
 }
 
-// finish makes the change visible, without a sync, and tells the watchers.
-func (t *tx) finish() error {
+// finish makes the change visible, without a sync, and tells the watchers; local: it was made here.
+func (t *tx) finish(local bool) error {
 	d := t.d
 	changes, err := t.allChanges()
 	if err != nil {
@@ -65,7 +65,7 @@ func (t *tx) finish() error {
 	t.remember()
 	if len(changes) > 0 {
 		for _, f := range d.watchers {
-			f(changes)
+			f(changes, local)
 		}
 	}
 	return nil
@@ -127,7 +127,7 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	if err := f(t); err != nil {
 		return nil, err
 	}
-	if err := t.finish(); err != nil {
+	if err := t.finish(true); err != nil {
 		return nil, err
 	}
 	if !was && len(d.dirty) > 0 {
