@@ -41,11 +41,10 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 	if err != nil {
 		return nil, fmt.Errorf("mountfs: mount %s: %w", dir, err)
 	}
-	opCtx, end := context.WithCancel(context.WithoutCancel(ctx))
-	s := newServer(fsys, o, end)
-	mfs, err := fuse.Mount(dir, fuse.NewServerWithNotifier(s.notifier, s), config(opCtx, o))
+	s := newServer(ctx, fsys, o)
+	mfs, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o))
 	if err != nil {
-		end()
+		s.end()
 		if dead, _ := Stale(dir); dead {
 			err = errors.Join(err, Detach(dir)) // the library got as far as mount(2)
 		}
@@ -80,7 +79,7 @@ func config(ctx context.Context, o Options) *fuse.MountConfig {
 	}
 	return &fuse.MountConfig{
 		OpContext: ctx, FSName: o.FSName, Subtype: subtype, VolumeName: o.FSName, ReadOnly: o.ReadOnly, Options: options,
-		DisableWritebackCaching: true, EnableAsyncReads: true, EnableAsyncDIO: true, EnableParallelDirOps: true,
+		DisableWritebackCaching: true, EnableParallelDirOps: true,
 		EnableAtomicTrunc: true, EnableReaddirplus: true, EnableAutoReaddirplus: true,
 	}
 }
@@ -185,7 +184,7 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, graceTime)
 	defer cancel()
 	err := m.politely(grace)
-	if err != nil {
+	if err != nil || findPlace(m.dir) == m.place { // in use, or aborted, which leaves a dead mount
 		err = m.place.cutOff()
 	}
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), endTime)

@@ -61,6 +61,9 @@ func mount(t *testing.T, fs vfs.FS, o mountfs.Options) *mountfs.Mounted {
 	return m
 }
 
+// discard is the log of a test that makes faults.
+var discard = slog.New(slog.DiscardHandler)
+
 // testWriter shows a log in a test's output.
 type testWriter struct{ t *testing.T }
 

@@ -6,8 +6,9 @@
 // of these caches as soon as it is told, by a goroutine of its own; where it is none, nothing but pages is
 // cached. Write-back caching is off: a write(2) has reached the FS when it returns.
 //
-// Interrupts: a signal to a process that waits in the mount ends the context of its operation. An FS that
-// returns the context's error has done nothing; the process sees EINTR.
+// Interrupts: a process that waits in the mount can be killed at once. The context of its operation ends
+// when it is dying or, in a read, is asked to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT); other signals wait, as on
+// a disk. An FS that returns the context's error has done nothing; the process sees EINTR.
 //
 // Limits, of the FUSE library that is used (jacobsa/fuse), not of the FS: renameat2(2) with flags is
 // refused (EINVAL), fallocate(2) is not supported, st_blocks counts holes, SEEK_HOLE finds none, and times
@@ -43,7 +44,7 @@ const (
 	// retryTime is how long it waits between two attempts.
 	retryTime = 50 * time.Millisecond
 	// endTime is how long, after that, operations in flight and closing files may take.
-	endTime = 10 * time.Second
+	endTime = 5 * time.Second
 	// subtype is the part after "fuse." of the mount's type: it marks mounts of ours.
 	subtype = "wormhole"
 )

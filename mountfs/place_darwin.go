@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/jacobsa/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/pkg/clock"
@@ -13,6 +14,14 @@ import (
 
 // errnoNoXattr says that there is no such extended attribute.
 const errnoNoXattr = syscall.ENOATTR
+
+// connect makes the mount and serves it.
+func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, error) {
+	return fuse.Mount(dir, s, c)
+}
+
+// signals can't be seen on this system: a caller that a signal has come to counts as asked to end.
+func signals(uint32) (dying, asked bool) { return false, true }
 
 // place is where something is mounted.
 type place struct {

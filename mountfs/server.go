@@ -34,14 +34,16 @@ type server struct {
 	ops      sync.WaitGroup
 	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
 	gone     chan struct{}      // closed when nothing is served any more
-	end      context.CancelFunc // ends the contexts of all operations
+	base     context.Context    //nolint:containedctx // of all operations: it ends with the mount
+	end      context.CancelFunc // ends base
 	caller   fuse.MountedFileSystem
 }
 
-func newServer(fs vfs.FS, o Options, end context.CancelFunc) *server {
+func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
+	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), end: end, gone: make(chan struct{}),
+		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), base: base, end: end, gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}
@@ -79,8 +81,8 @@ func (s *server) readOps(c *fuse.Connection) {
 			continue
 		}
 		switch op.(type) {
-		case *fuseops.ForgetInodeOp, *fuseops.BatchForgetOp:
-			s.serve(ctx, c, op) // they come in swarms, and are nothing to wait for
+		case *fuseops.ForgetInodeOp, *fuseops.BatchForgetOp: // they come in swarms, and are nothing to wait for
+			s.answer(ctx, c, op, s.safely(ctx, op))
 		default:
 			s.ops.Go(func() { s.serve(ctx, c, op) })
 		}
@@ -89,15 +91,22 @@ func (s *server) readOps(c *fuse.Connection) {
 
 // serve does one operation and answers.
 func (s *server) serve(ctx context.Context, c *fuse.Connection, op any) {
-	var answer error
-	if err := s.safely(ctx, op); err != nil {
-		errno := errnoOf(err)
-		if errno == syscall.EIO {
-			s.log.Warn("operation failed", "op", fmt.Sprintf("%T", op), "error", err)
-		}
-		answer = errno
+	inner, over := s.interruptible(ctx, op)
+	err := s.safely(inner, op)
+	over()
+	s.answer(ctx, c, op, err)
+}
+
+// answer tells the kernel how an operation went.
+func (s *server) answer(ctx context.Context, c *fuse.Connection, op any, err error) {
+	var errno error
+	if err != nil {
+		errno = errnoOf(err)
 	}
-	if err := c.Reply(ctx, answer); err != nil {
+	if errors.Is(errno, syscall.EIO) {
+		s.log.Warn("operation failed", "op", fmt.Sprintf("%T", op), "error", err)
+	}
+	if err := c.Reply(ctx, errno); err != nil {
 		s.log.Debug("nobody waits for the answer", "op", fmt.Sprintf("%T", op), "error", err)
 	}
 }

@@ -1,3 +1,45 @@
 // Package state is the replicated namespace: rows in Pebble, the changes that make them (commits), the
-// view that users see, and checkpoints of it.
+// view that users see, and checkpoints of it (DESIGN section 5).
+//
+// The pure part knows no disk: the codecs of rows, commits and heads, Fold (what the versions of a row say
+// together), ViewNames (which names a folder shows), EffectivePlaces (which folders a loop displaces).
+// The DB is the rest: it holds the rows, keeps the view's index, runs operations, commits them, applies the
+// commits of others, and writes checkpoints.
+//
+// # Guarantees
+//
+// An operation is one Pebble batch: all of it or nothing is there after a crash, and readers see all of it or
+// nothing. It is durable, and seen by other pods, once a Commit that began after it has returned (I2).
+// What an operation observed is fixed when it runs (I1b): a row that arrives on a key with uncommitted changes
+// stands beside them. Two DBs that have applied the same commits have the same state root and tree root.
+//
+// # Concurrency
+//
+// All methods of DB may be called from any goroutine. Operations run one after the other and never wait for a
+// disk; reads run beside them and wait for nothing but the moment in which a batch becomes visible.
+//
+// # Keys in Pebble
+//
+// Integers are big-endian: inode numbers 8 bytes, actors 4 (ident.Actor.Uint). "derived" keys can be made
+// again from the others; Check compares them.
+//
+//	'i' ino               committed versions of an inode: an encoded VerSet
+//	'p' ino               committed versions of a wish
+//	't' name              committed versions of a snapshot
+//	'w' key               the uncommitted change of the row "key": observed dots and the version, or its removal
+//	'c' actor seq8        digest (32 bytes) and the encoded commit
+//	'v' actor             seq and HLC of the last commit of an actor that was applied
+//	's' hash              a statement
+//	'l' name              a local value, never replicated
+//	'n' name              the DB's own local values: network, numbers reserved, the newest checkpoint
+//	'q' seq8              the inode whose contents changed with the seq8-th row that was committed or applied (derived)
+//	'x' ino name          derived: the links that stand at a name of a folder
+//	'd' ino               derived: a folder: where it is shown, how many entries it has
+//	'z' ino name          derived: the name is irregular: it shows something else than the one link that stands there
+//	'y' ino               derived: the inode of a conflict copy
+//	'm' ino               derived: a folder that a loop displaces
+//	'f' epoch8 ino name   the entry changed since the checkpoint of an older epoch; no name: the folder's own attributes
+//	'r' epoch8 key        the row changed since then
+//	'h' ino               the CID of a folder as of the newest checkpoint
+//	'k' ino name          a computed name that the newest checkpoint shows
 package state

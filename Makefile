@@ -1,0 +1,67 @@
+# Targets do what they need by themselves: on a clean clone with Go, make and git, any one works.
+# `make help` lists them.
+
+GO     ?= go
+BIN    ?= bin
+PKGS   ?= ./...
+TOOL   := $(GO) tool -modfile=.ci/tools.mod
+# Folder of a Go vulnerability database, for machines that can't ask vuln.go.dev: make vuln VULNDB=DIR
+VULNDB ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash lint fmt vuln cross fuzz clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## download the modules and check them
+	$(GO) mod download
+	$(GO) mod verify
+
+build: ## build bin/wh and the tools beside it
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+
+test: ## all tests
+	$(GO) test $(PKGS)
+
+test-short: ## the quick tests
+	$(GO) test -short $(PKGS)
+
+race: ## the quick tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race -short $(PKGS)
+
+demo: build ## three pods on this machine: import, edit, lose one, compare every byte
+	$(BIN)/wh-demo
+
+bench: ## all benchmarks, a second each
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+bench-visible: build ## how soon other pods see a change; root and /dev/fuse
+	$(BIN)/wh-bench visible
+
+bench-data: build ## add and get beside cp, in turn
+	$(BIN)/wh-bench data
+
+crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
+	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)
+
+lint: ## vet, format and the rules of .golangci.yml
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format all files
+	$(TOOL) golangci-lint fmt ./...
+
+vuln: ## known vulnerabilities that our code reaches
+	$(TOOL) govulncheck $(if $(VULNDB),-db file://$(abspath $(VULNDB))/db) ./...
+
+cross: ## build and vet for Windows and macOS
+	GOOS=windows CGO_ENABLED=0 $(GO) build ./...
+	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
+
+clean: ## remove what was built
+	rm -rf $(BIN) coverage.out

@@ -1,0 +1,132 @@
+// Command wh-bench measures Wormhole on this machine and prints a table in Markdown: commands, figures, spread.
+//
+//	wh-bench visible   how soon a file written through one mount is read through another, and how soon three pods agree
+//	wh-bench data      add and get of the Go source tree and of one large file, beside cp, in turn
+//
+// It drives the wh binary beside it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
+)
+
+func main() {
+	b := &bench{out: os.Stdout}
+	flag.StringVar(&b.wh, "wh", "", "the wh binary; default: beside this one")
+	flag.IntVar(&b.files, "files", 200, "visible: files written")
+	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data 3")
+	flag.Int64Var(&b.bigBytes, "bytes", 1<<30, "data: bytes of the large file")
+	flag.StringVar(&b.dir, "dir", "", "data: folder on the disk to measure; default: the temporary one")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := b.run(ctx, flag.Arg(0))
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wh-bench: error:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is a run.
+type bench struct {
+	wh       string
+	dir      string
+	out      io.Writer
+	files    int
+	rounds   int
+	bigBytes int64
+	machines []*fleet.Machine
+}
+
+func (b *bench) run(ctx context.Context, what string) (err error) {
+	if b.wh == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		b.wh = filepath.Join(filepath.Dir(self), "wh")
+	}
+	dir, err := os.MkdirTemp(b.dir, "wormhole-bench-")
+	if err != nil {
+		return err
+	}
+	b.dir = dir
+	defer func() { err = errors.Join(err, b.cleanUp()) }()
+	switch what {
+	case "visible":
+		return b.visible(ctx)
+	case "data":
+		return b.data(ctx)
+	}
+	return fmt.Errorf("usage: wh-bench [flags] visible|data, not %q", what)
+}
+
+// start makes a network of machines with these names, the first mounted ones first.
+func (b *bench) start(ctx context.Context, names []string, mounts int) error {
+	for i, name := range names {
+		m := &fleet.Machine{Name: name, WH: b.wh, Home: filepath.Join(b.dir, name)}
+		if i < mounts {
+			m.Mount = filepath.Join(b.dir, "mnt-"+name)
+		}
+		b.machines = append(b.machines, m)
+		var err error
+		if i == 0 {
+			err = m.Init(ctx, "bench")
+		} else {
+			err = m.Join(ctx, b.machines[0])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fleet.AllUp(ctx, b.machines)
+}
+
+func (b *bench) cleanUp() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var errs []error
+	for _, m := range b.machines {
+		errs = append(errs, m.Stop(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("clean up: %w (left in %s)", err, b.dir)
+	}
+	return os.RemoveAll(b.dir)
+}
+
+// head prints what was measured, where.
+func (b *bench) head(command string) {
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				version = s.Value
+			}
+		}
+	}
+	_, _ = fmt.Fprintf(b.out, "`%s`, %s, %s/%s, %d CPUs, revision %s\n\n", // a lost line shows in the table
+		command, time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), version)
+}
+
+func (b *bench) row(format string, args ...any) { _, _ = fmt.Fprintf(b.out, format+"\n", args...) }
+
+// quantile is the q-th part of the sorted values.
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}

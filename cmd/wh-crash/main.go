@@ -1,0 +1,152 @@
+// Command wh-crash kills the daemon with SIGKILL at random moments while programs write through its mount, starts it
+// again, and checks that nothing that was acknowledged (fsync returned) is missing or wrong, and that fsck is clean.
+//
+// It fails, too, if nothing was being written when it killed. It drives the wh binary beside it; root and /dev/fuse are needed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
+)
+
+func main() {
+	c := &crash{}
+	flag.StringVar(&c.wh, "wh", "", "the wh binary; default: beside this one")
+	flag.IntVar(&c.rounds, "rounds", 20, "how often it kills")
+	flag.IntVar(&c.pods, "pods", 1, "pods of the network; the first is killed")
+	flag.IntVar(&c.writers, "writers", 4, "programs that write at once")
+	flag.Uint64Var(&c.seed, "seed", 0, "of the random choices; 0: a new one")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := c.run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wh-crash: error:", err)
+		os.Exit(1)
+	}
+}
+
+// crash is a run.
+type crash struct {
+	wh            string
+	rounds        int
+	pods, writers int
+	seed          uint64
+	dir           string
+	machines      []*fleet.Machine
+}
+
+func (c *crash) run(ctx context.Context) (err error) {
+	if !fleet.CanMount() {
+		return errors.New("needs root and /dev/fuse")
+	}
+	if c.wh == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		c.wh = filepath.Join(filepath.Dir(self), "wh")
+	}
+	if c.seed == 0 {
+		c.seed = rand.Uint64()
+	}
+	fmt.Fprintf(os.Stderr, "seed %d\n", c.seed)
+	if c.dir, err = os.MkdirTemp("", "wormhole-crash-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.cleanUp(err == nil)) }()
+	for i := range c.pods {
+		m := &fleet.Machine{Name: fmt.Sprintf("pod%d", i), WH: c.wh, Home: filepath.Join(c.dir, fmt.Sprintf("pod%d", i))}
+		if i == 0 {
+			m.Mount = filepath.Join(c.dir, "mnt")
+			err = m.Init(ctx, "crash")
+		} else {
+			err = m.Join(ctx, c.machines[0])
+		}
+		c.machines = append(c.machines, m)
+		if err != nil {
+			return err
+		}
+	}
+	rnd := rand.New(rand.NewPCG(c.seed, 0))
+	var writers []*writer
+	for i := range c.writers {
+		writers = append(writers, newWriter(c.machines[0].Mount, i, rnd.Uint64()))
+	}
+	acknowledged := 0
+	for round := range c.rounds {
+		n, err := c.round(ctx, writers, time.Duration(50+rnd.IntN(1500))*time.Millisecond)
+		if err != nil {
+			return fmt.Errorf("round %d of seed %d: %w", round+1, c.seed, err)
+		}
+		acknowledged += n
+	}
+	fmt.Printf("%d kills, %d pods, %d writes acknowledged, none missing or wrong\n", c.rounds, c.pods, acknowledged)
+	return nil
+}
+
+// round writes for a while, kills, starts again, checks. It returns how many writes were acknowledged.
+func (c *crash) round(ctx context.Context, writers []*writer, after time.Duration) (int, error) {
+	m := c.machines[0]
+	load, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan int, len(writers))
+	for _, w := range writers {
+		go func() { done <- w.write(load) }()
+	}
+	select {
+	case <-time.After(after):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if err := m.Kill(); err != nil {
+		return 0, err
+	}
+	stop()
+	acknowledged, inFlight := 0, 0
+	for range writers {
+		acknowledged += <-done
+	}
+	for _, w := range writers {
+		if w.pending != "" {
+			inFlight++
+		}
+	}
+	if inFlight == 0 {
+		return 0, errors.New("nothing was being written when the daemon was killed: the round proves nothing")
+	}
+	if err := m.Up(ctx); err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, w := range writers {
+		errs = append(errs, w.check())
+	}
+	if _, err := m.Run(ctx, "fsck"); err != nil {
+		errs = append(errs, err)
+	}
+	return acknowledged, errors.Join(errs...)
+}
+
+func (c *crash) cleanUp(remove bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var errs []error
+	for _, m := range c.machines {
+		errs = append(errs, m.Stop(ctx))
+	}
+	if err := errors.Join(errs...); err != nil || !remove {
+		return errors.Join(err, fmt.Errorf("what happened is left in %s", c.dir))
+	}
+	return os.RemoveAll(c.dir)
+}

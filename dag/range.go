@@ -1,0 +1,94 @@
+package dag
+
+import (
+	"context"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Placed is an entry at its place in a body.
+type Placed struct {
+	Off uint64 // bytes from the body's start to the entry's
+	Entry
+}
+
+// Range returns the entries that overlap the bytes [off, off+n) of a body, whole, in order. What lies
+// beyond the end is left out; an inline body has no entries. It reads the nodes on the way only.
+// Errors: block.ErrCorrupt, the Getter's.
+func Range(ctx context.Context, get block.Getter, b Body, off, n uint64) ([]Placed, error) {
+	if b.Inline != nil || n == 0 || off >= b.Size {
+		return nil, nil
+	}
+	root, err := b.root(ctx, get)
+	if err != nil {
+		return nil, err
+	}
+	return root.appendRange(ctx, get, nil, 0, off, off+min(n, b.Size-off))
+}
+
+// appendRange appends the entries that overlap [lo, hi) of the body; the node, loaded, begins at byte at.
+func (n *bodyNode) appendRange(ctx context.Context, get block.Getter, out []Placed, at, lo, hi uint64) ([]Placed, error) {
+	for _, e := range n.entries {
+		if at < hi && at+e.Len > lo {
+			out = append(out, Placed{Off: at, Entry: e})
+		}
+		at += e.Len
+	}
+	for _, k := range n.kids {
+		if at >= hi {
+			break
+		}
+		if at+k.length > lo {
+			if err := k.load(ctx, get, false); err != nil {
+				return nil, err
+			}
+			var err error
+			if out, err = k.appendRange(ctx, get, out, at, lo, hi); err != nil {
+				return nil, err
+			}
+		}
+		at += k.length
+	}
+	return out, nil
+}
+
+// Blocks calls f for every block below a body, in the order of its bytes, a node before what it links to:
+// tree nodes (node is true, size the node's own bytes) and chunks (size is the least that the chunk
+// must have: Skip+Len). Holes are left out, and a block that occurs often is told each time. The body's own block
+// (Body.ID) is not among them. An error of f ends it and is returned as it is.
+func Blocks(ctx context.Context, get block.Getter, b Body, f func(id block.ID, node bool, size uint64) error) error {
+	if b.Inline != nil || b.Size == 0 {
+		return nil
+	}
+	root, err := b.root(ctx, get)
+	if err != nil {
+		return err
+	}
+	return root.blocks(ctx, get, f)
+}
+
+func (n *bodyNode) blocks(ctx context.Context, get block.Getter, f func(id block.ID, node bool, size uint64) error) error {
+	if !n.id.IsZero() {
+		if err := f(n.id, true, uint64(len(n.encode()))); err != nil {
+			return err
+		}
+	}
+	for _, e := range n.entries {
+		if e.IsHole() {
+			continue
+		}
+		if err := f(e.ID, false, uint64(e.Skip)+e.Len); err != nil {
+			return err
+		}
+	}
+	for i, k := range n.kids {
+		if err := k.load(ctx, get, false); err != nil {
+			return err
+		}
+		if err := k.blocks(ctx, get, f); err != nil {
+			return err
+		}
+		n.kids[i] = nil // What was told need not stay in memory.
+	}
+	return nil
+}

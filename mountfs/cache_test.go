@@ -1,0 +1,267 @@
+//go:build linux
+
+package mountfs_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/mountfs"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+	"github.com/wormhole-fs/wormhole/pkg/vfs/memfs"
+)
+
+// hearTime is how long a change made elsewhere may take to be seen. It is less than what the kernel may
+// cache, so that a mount that hears nothing fails.
+const hearTime = 2 * time.Second
+
+// eventually asks until the answer is yes.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(hearTime); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not seen within %v: %s", hearTime, what)
+		}
+	}
+}
+
+// elsewhere is another surface of a tree, with calls that end the test on an error.
+type elsewhere struct {
+	*memfs.FS
+	t *testing.T
+}
+
+func (e elsewhere) write(parent vfs.NodeID, name, text string) vfs.NodeID {
+	e.t.Helper()
+	ctx := e.t.Context()
+	a, err := e.Lookup(ctx, parent, name)
+	if errors.Is(err, vfs.ErrNotExist) {
+		a, err = e.Create(ctx, parent, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	}
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	f, err := e.Open(ctx, a.ID)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if _, err := f.WriteAt(ctx, []byte(text), 0); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := f.Close(ctx); err != nil {
+		e.t.Fatal(err)
+	}
+	return a.ID
+}
+
+func (e elsewhere) mkdir(parent vfs.NodeID, name string) vfs.NodeID {
+	e.t.Helper()
+	a, err := e.Create(e.t.Context(), parent, name, vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return a.ID
+}
+
+// TestChangesElsewhere: what another pod changes is seen here, although the kernel has cached it before,
+// also that a name did not exist.
+func TestChangesElsewhere(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	m := mount(t, tree, mountfs.Options{})
+	ctx, root := t.Context(), vfs.RootID
+	missing := func(name string) bool {
+		_, err := os.Lstat(cleanPath(m.Dir(), name))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	read := func(name string) string {
+		b, err := os.ReadFile(cleanPath(m.Dir(), name))
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	dir := other.mkdir(root, "dir")
+	for _, parent := range []struct {
+		id   vfs.NodeID
+		path string
+	}{{root, ""}, {dir, "dir/"}} {
+		p := parent.path
+		if !missing(p + "f") {
+			t.Fatal("exists before it is made")
+		}
+		id := other.write(parent.id, "f", "first")
+		eventually(t, p+"f is made", func() bool { return read(p+"f") == "first" })
+		other.write(parent.id, "f", "second")
+		eventually(t, p+"f is written", func() bool { return read(p+"f") == "second" })
+		mode := uint32(0o600)
+		if _, err := other.SetAttr(ctx, id, vfs.SetAttr{Mode: &mode}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, p+"f has another mode", func() bool {
+			st, err := os.Lstat(cleanPath(m.Dir(), p+"f"))
+			return err == nil && st.Mode() == 0o600
+		})
+		missing(p + "g")
+		if err := other.Rename(ctx, parent.id, "f", parent.id, "g", 0); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, p+"f is renamed to g", func() bool { return missing(p+"f") && read(p+"g") == "second" })
+		other.write(parent.id, "h", "other")
+		eventually(t, p+"h is made", func() bool { return read(p+"h") == "other" })
+		if err := other.Rename(ctx, parent.id, "h", parent.id, "g", 0); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, p+"g is replaced", func() bool { return read(p+"g") == "other" && missing(p+"h") })
+		if err := other.Remove(ctx, parent.id, "g", false); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, p+"g is removed", func() bool { return missing(p + "g") })
+	}
+}
+
+// TestOpenFileSeesChanges: pages of a file that stays open are not kept when another pod writes it.
+func TestOpenFileSeesChanges(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, tree, mountfs.Options{})
+	f, err := os.Open(cleanPath(m.Dir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	p := make([]byte, 6)
+	if n, _ := f.ReadAt(p, 0); string(p[:n]) != "first" {
+		t.Fatalf("read %q", p[:n])
+	}
+	other.write(vfs.RootID, "f", "second")
+	eventually(t, "the new content", func() bool { n, _ := f.ReadAt(p, 0); return string(p[:n]) == "second" })
+}
+
+// TestMissedChanges: after a flood, of which the FS tells only that anything may have changed, all is seen.
+func TestMissedChanges(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, flooding{tree}, mountfs.Options{})
+	name := cleanPath(m.Dir(), "f")
+	if b, err := os.ReadFile(name); err != nil || string(b) != "first" {
+		t.Fatalf("read %q, %v", b, err)
+	}
+	if st, err := os.Lstat(name); err != nil || st.Size() != 5 {
+		t.Fatalf("size %v, %v", st, err)
+	}
+	other.write(vfs.RootID, "f", "longer than first")
+	eventually(t, "the new size", func() bool {
+		st, err := os.Lstat(name)
+		return err == nil && st.Size() == 17
+	})
+	if b, err := os.ReadFile(name); err != nil || string(b) != "longer than first" {
+		t.Errorf("read %q, %v", b, err)
+	}
+}
+
+// flooding tells of every change by the empty slice.
+type flooding struct{ *memfs.FS }
+
+func (f flooding) Watch(ctx context.Context, tell func([]vfs.Change)) error {
+	return f.FS.Watch(ctx, func([]vfs.Change) { tell(nil) })
+}
+
+// TestPagesAreKept: a file that has not changed is not read again; one that has, is.
+func TestPagesAreKept(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	counted := &countingFS{FS: tree}
+	m := mount(t, counted, mountfs.Options{})
+	read := func(want string) {
+		t.Helper()
+		if b, err := os.ReadFile(cleanPath(m.Dir(), "f")); err != nil || string(b) != want {
+			t.Fatalf("read %q, %v, want %q", b, err, want)
+		}
+	}
+	read("first")
+	before := counted.reads.Load()
+	read("first")
+	read("first")
+	if n := counted.reads.Load() - before; n != 0 || before == 0 {
+		t.Errorf("%d reads of a file that has not changed, %d before", n, before)
+	}
+	if err := os.WriteFile(cleanPath(m.Dir(), "f"), []byte("mine!"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read("mine!")
+}
+
+// countingFS counts reads of contents.
+type countingFS struct {
+	*memfs.FS
+	reads atomic.Int64
+}
+
+func (c *countingFS) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
+	f, err := c.FS.Open(ctx, id)
+	return &countingFile{f, c}, err
+}
+
+type countingFile struct {
+	vfs.File
+	c *countingFS
+}
+
+func (f *countingFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	f.c.reads.Add(1)
+	return f.File.ReadAt(ctx, p, off)
+}
+
+// TestReadYourWrites: while another pod changes other files all the time, and invalidations run, what is
+// written here is always what is read here. It would hang if an invalidation waited for an operation.
+func TestReadYourWrites(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	m := mount(t, tree, mountfs.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			name := []string{"x", "y", "mine"}[i%3] + "-elsewhere"
+			if i%6 < 3 {
+				_, _ = other.Create(ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+			} else {
+				_ = other.Remove(ctx, vfs.RootID, name, false)
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+	}()
+	err := within(t, 20*time.Second, func() error {
+		for i := range 300 {
+			name, text := cleanPath(m.Dir(), "mine"), string(rune('a'+i%26))
+			if err := os.WriteFile(name+".tmp", []byte(text), 0o600); err != nil {
+				return err
+			}
+			if err := os.Rename(name+".tmp", name); err != nil {
+				return err
+			}
+			if b, err := os.ReadFile(name); err != nil || string(b) != text {
+				t.Errorf("round %d: read %q, %v, want %q", i, b, err, text)
+			}
+			if _, err := os.ReadDir(m.Dir()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	cancel()
+	<-done
+	if err != nil {
+		t.Error(err)
+	}
+}

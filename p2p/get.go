@@ -1,0 +1,242 @@
+package p2p
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// Get asks a pod for blocks, and calls f once for each of ids, in their order, as they come, never at the
+// same time. wire is the block's header and form; it is valid until f returns, then its memory is used
+// again. Its length is checked, nothing else: f verifies it. err is block.ErrNotFound for a block that the
+// pod doesn't have, and what its Handler returned otherwise (see Ask).
+//
+// If f fails, Get stops and returns that error. If ctx ends, it returns the context's, and f is not called
+// any more. If the connection is lost, f is called for each block still missing, and Get returns the
+// error too: an ErrUnreachable.
+func (h *Host) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id block.ID, wire []byte, err error) error) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	done := 0
+	l, err := h.link(pod)
+	if err == nil {
+		err = l.gets.use(ctx, func(b *blockStream) error { return b.get(ids, &done, f) })
+	}
+	own, isOwn := err.(callerError) //nolint:errorlint // never wrapped: made in get alone
+	switch {
+	case err == nil:
+		return nil
+	case isOwn:
+		return own.error
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	for _, id := range ids[done:] {
+		if own := f(id, nil, err); own != nil {
+			return own
+		}
+	}
+	return err
+}
+
+// get gets ids, keeping one request ahead of the one that is being answered. done counts the calls of f.
+func (b *blockStream) get(ids []block.ID, done *int, f func(id block.ID, wire []byte, err error) error) error {
+	first := b.req + 1
+	asked := 0
+	ask := func() error {
+		to := min(len(ids), asked+batchMax)
+		_, err := b.request(frameGet, ids[asked:to])
+		asked = to
+		return err
+	}
+	for *done < len(ids) {
+		for asked < len(ids) && asked-*done <= batchMax {
+			if err := ask(); err != nil {
+				return err
+			}
+		}
+		if err := b.getOne(first+uint64(*done/batchMax), ids[*done], done, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *blockStream) getOne(req uint64, id block.ID, done *int, f func(id block.ID, wire []byte, err error) error) error {
+	head, err := b.header(req)
+	if err != nil {
+		return err
+	}
+	call := func(wire []byte, err error) error {
+		*done++
+		if own := f(id, wire, err); own != nil {
+			return callerError{own}
+		}
+		return nil
+	}
+	switch head.typ {
+	case frameData:
+		if !wireOK(id, int(head.length)) {
+			return fmt.Errorf("p2p: block %s comes with %d bytes: %w", id, head.length, ErrProtocol)
+		}
+		wire := takeWire(int(head.length))
+		defer wires.Put(wire)
+		if _, err := io.ReadFull(b.r, *wire); err != nil {
+			return fmt.Errorf("p2p: read block: %w", err)
+		}
+		return call(*wire, nil)
+	case frameMiss:
+		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", id, b.l.pod(), block.ErrNotFound))
+	case frameFail:
+		body, err := readBody(b.r, head)
+		if err != nil {
+			return err
+		}
+		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", id, b.l.pod(), decodeFailure(body)))
+	}
+	return fmt.Errorf("p2p: frame of type %d instead of a block: %w", head.typ, ErrProtocol)
+}
+
+// getRequest is a batch of blocks that the peer asks for.
+type getRequest struct {
+	req uint64
+	ids []block.ID
+}
+
+// reply is one block, or why it doesn't come; free gives back what its bytes hold of link.blockBytes.
+type reply struct {
+	req  uint64
+	wire []byte
+	err  error
+	held int64
+}
+
+// serveGets serves blocks: one goroutine reads requests, so that a reset stream is noticed at once, one
+// reads blocks, a step ahead of one that sends them.
+func (l *link) serveGets(s network.Stream, r *bufio.Reader) error {
+	g, ctx := errgroup.WithContext(l.ctx)
+	requests := make(chan getRequest, 1)
+	replies := make(chan reply, 1)
+	g.Go(func() error {
+		err := l.readGets(ctx, r, requests)
+		_ = s.Reset() // unblocks the sender
+		return err
+	})
+	g.Go(func() error { return l.fetchBlocks(ctx, requests, replies) })
+	g.Go(func() error {
+		err := l.sendBlocks(ctx, s, replies)
+		_ = s.Reset() // unblocks the reader
+		return err
+	})
+	err := g.Wait()
+	for {
+		select {
+		case p := <-replies:
+			l.blockBytes.Release(p.held)
+			continue
+		default:
+		}
+		return err
+	}
+}
+
+// readGets reads requests until the stream ends.
+func (l *link) readGets(ctx context.Context, r *bufio.Reader, to chan<- getRequest) error {
+	for last := uint64(0); ; {
+		f, body, err := readFrame(r, roleGet)
+		if err != nil {
+			return err
+		}
+		l.hear()
+		if f.typ != frameGet || f.id <= last {
+			return fmt.Errorf("p2p: frame of type %d, id %d instead of a request: %w", f.typ, f.id, ErrProtocol)
+		}
+		last = f.id
+		ids, err := parseIDs(body)
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- getRequest{f.id, ids}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// fetchBlocks asks the Handler for the blocks of each request, in order.
+func (l *link) fetchBlocks(ctx context.Context, from <-chan getRequest, to chan<- reply) error {
+	for {
+		var q getRequest
+		select {
+		case q = <-from:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for _, id := range q.ids {
+			p := reply{req: q.req, held: int64(block.SizeMax(id))}
+			if err := l.blockBytes.Acquire(ctx, p.held); err != nil {
+				return err
+			}
+			p.err = l.h.guard("block", func() (err error) {
+				p.wire, err = l.h.cfg.Handler.Block(ctx, l.pod(), id)
+				return err
+			})
+			if p.err == nil && !wireOK(id, len(p.wire)) {
+				p.err = fmt.Errorf("block of %d bytes: %w", len(p.wire), block.ErrCorrupt)
+			}
+			select {
+			case to <- p:
+			case <-ctx.Done():
+				l.blockBytes.Release(p.held)
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// sendBlocks sends the replies; it flushes when none waits.
+func (l *link) sendBlocks(ctx context.Context, s network.Stream, from <-chan reply) error {
+	w := bufio.NewWriterSize(s, writeBuffer)
+	if _, err := w.Write(appendPreamble(nil, roleGet)); err != nil {
+		return fmt.Errorf("p2p: write preamble: %w", err)
+	}
+	for {
+		var p reply
+		select {
+		case p = <-from:
+		default:
+			if err := w.Flush(); err != nil {
+				return fmt.Errorf("p2p: write frame: %w", err)
+			}
+			select {
+			case p = <-from:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		err := writeReply(w, p)
+		l.blockBytes.Release(p.held)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func writeReply(w io.Writer, p reply) error {
+	switch {
+	case p.err == nil:
+		return writeFrame(w, frameHeader{typ: frameData, id: p.req}, p.wire)
+	case failCodeOf(p.err) == failNotFound:
+		return writeFrame(w, frameHeader{typ: frameMiss, id: p.req}, nil)
+	}
+	return writeFrame(w, frameHeader{typ: frameFail, id: p.req}, encodeFailure(p.err))
+}

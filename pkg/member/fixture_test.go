@@ -1,0 +1,100 @@
+package member
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// testKey is a key made of one byte: tests and golden files need the same ones each time.
+func testKey(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+func testPub(seed byte) ed25519.PublicKey { return testKey(seed).Public().(ed25519.PublicKey) }
+
+// Seeds of the keys in testChain.
+const (
+	rootSeed byte = iota + 1
+	adminSeed
+	userSeed
+	podSeed
+	strangerSeed
+)
+
+var testNet = ident.NetworkOf(testPub(rootSeed))
+
+func adminCert() Cert {
+	return Cert{Subject: testPub(adminSeed), Kind: KindAdmin, Name: "ann", Role: RoleAdmin, RangeLo: 1, RangeHi: ident.MemberMax}
+}
+
+func userCert() Cert {
+	return Cert{Subject: testPub(userSeed), Kind: KindUser, Name: "bob", Role: RoleWriter, RangeLo: 100, RangeHi: 199}
+}
+
+func podCert() Cert {
+	return Cert{
+		Subject: testPub(podSeed), Kind: KindPod, Name: "desk-1.lan", Role: RoleReader, Member: 100,
+		NotBefore: 1_000_000, NotAfter: 2_000_000, Ext: []Field{{ID: 3, Value: []byte("x")}, {ID: 70_000, Value: []byte{}}},
+	}
+}
+
+func issue(t testing.TB, key byte, issuer Chain, c Cert) Chain {
+	t.Helper()
+	chain, err := Issue(testKey(key), issuer, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chain
+}
+
+// testChain is root, admin, user, pod: three certificates.
+func testChain(t testing.TB) Chain {
+	t.Helper()
+	admin := issue(t, rootSeed, nil, adminCert())
+	user := issue(t, adminSeed, admin, userCert())
+	return issue(t, userSeed, user, podCert())
+}
+
+// forge signs whatever it is given, as a hostile issuer would: Issue would refuse.
+func forge(key byte, issuer Chain, c Cert) Chain {
+	c.Network, c.Issuer = testNet, testPub(key)
+	c.Sig = ed25519.Sign(testKey(key), signed(domainCert, c.body()))
+	return append(append(Chain{}, issuer...), c)
+}
+
+func testToken() Token {
+	return Token{
+		Network: testNet, NetworkName: "home", Issuer: ident.PodOf(testPub(podSeed)),
+		Secret: [16]byte{1, 2, 3}, Addrs: []string{"/ip4/192.0.2.7/tcp/4001", "/ip6/2001:db8::1/tcp/4001"},
+	}
+}
+
+func testInvite() Invite {
+	return Invite{
+		SecretHash: HashSecret([16]byte{1, 2, 3}), Role: RoleWriter, Expires: 5000, Uses: 2,
+		Used: []ident.Pod{ident.PodOf(testPub(strangerSeed))},
+	}
+}
+
+func testSettings(t testing.TB) Settings {
+	t.Helper()
+	admin := issue(t, rootSeed, nil, adminCert())
+	s, err := Settings{Network: testNet, Name: "home", Policy: "replica:2", Version: 9 << 16, Ext: []Field{{ID: 1, Value: []byte("later")}}}.
+		Sign(admin, func(m []byte) []byte { return ed25519.Sign(testKey(adminSeed), m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func testReply(t testing.TB) EnrolReply {
+	t.Helper()
+	return EnrolReply{
+		Chain: testChain(t), NetworkName: "home",
+		Statements: [][]byte{EncodeStatement(KindNetwork, testSettings(t).Encode())},
+		Peers:      []EnrolPeer{{Pod: ident.PodOf(testPub(podSeed)), Addrs: []string{"/ip4/192.0.2.7/tcp/4001"}}, {Pod: ident.Pod{7}}},
+	}
+}

@@ -1,0 +1,189 @@
+package placement
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// Errors of this package, wrapped; test them with errors.Is.
+var (
+	// ErrBadEntry says that bytes are no entry of a layout, or one whose signature does not hold.
+	ErrBadEntry = errors.New("no valid layout entry")
+	// ErrBadPolicy says that a text is no placement policy.
+	ErrBadPolicy = errors.New("no valid policy")
+)
+
+// Limits of an entry.
+const (
+	WeightDefault = 100
+	WeightMax     = 1_000_000 // so that a distance times a weight fits 64 bits
+	LabelMax      = 63        // bytes of a zone or class
+	EntryMax      = 8 << 10   // bytes encoded
+
+	extFieldsMax = 16
+	extBytesMax  = 256
+)
+
+const (
+	domainLayout  = "wormhole/layout/1"
+	formatVersion = 1
+	entryFieldsNo = 10
+)
+
+// Field is one extension: a number that a later version gave a meaning, and its value.
+type Field struct {
+	ID    uint32
+	Value []byte // at most 256 bytes
+}
+
+// Entry is what a pod says about itself as a holder of blocks, signed by its own key.
+type Entry struct {
+	Network       ident.Network
+	Pod           ident.Pod
+	Version       uint64  // hybrid clock at the signing; of one pod's entries the highest counts
+	Weight        uint32  // its share relative to other pods, to WeightMax; 0: a portal, which holds nothing for others
+	Zone          string  // what fails together: a room, a power line; "": a zone of its own
+	Class         string  // what kind of disk it has; for people and policies
+	Drain         bool    // takes nothing new and is being emptied
+	CapacityBytes uint64  // 0: not said
+	Ext           []Field // sorted by ID
+	Sig           []byte
+}
+
+func (e Entry) body() []byte {
+	b := cbor.AppendArray(nil, entryFieldsNo)
+	b = cbor.AppendUint(b, formatVersion)
+	b = cbor.AppendBytes(b, e.Network[:])
+	b = cbor.AppendBytes(b, e.Pod[:])
+	b = cbor.AppendUint(b, e.Version)
+	b = cbor.AppendUint(b, uint64(e.Weight))
+	b = cbor.AppendText(b, e.Zone)
+	b = cbor.AppendText(b, e.Class)
+	b = cbor.AppendBool(b, e.Drain)
+	b = cbor.AppendUint(b, e.CapacityBytes)
+	b = cbor.AppendArray(b, len(e.Ext))
+	for _, f := range e.Ext {
+		b = cbor.AppendArray(b, 2)
+		b = cbor.AppendUint(b, uint64(f.ID))
+		b = cbor.AppendBytes(b, f.Value)
+	}
+	return b
+}
+
+// signed is the message that the signature covers: the domain, a zero byte, the body.
+func (e Entry) signed() []byte { return append([]byte(domainLayout+"\x00"), e.body()...) }
+
+// Encode signs the entry and returns its bytes, which DecodeEntry reads. sign makes the pod's Ed25519 signatures.
+func (e Entry) Encode(sign func(message []byte) []byte) []byte {
+	e.Sig = sign(e.signed())
+	return e.bytes()
+}
+
+func (e Entry) bytes() []byte {
+	b := cbor.AppendArray(nil, 2)
+	b = append(b, e.body()...)
+	return cbor.AppendBytes(b, e.Sig)
+}
+
+// DecodeEntry reads an entry and proves nothing: call Verify. The error is ErrBadEntry.
+func DecodeEntry(b []byte) (Entry, error) {
+	if len(b) > EntryMax {
+		return Entry{}, fmt.Errorf("%w: %d bytes, over the limit of %d", ErrBadEntry, len(b), EntryMax)
+	}
+	r := cbor.NewReader(b)
+	r.Tuple(2)
+	r.Tuple(entryFieldsNo)
+	if v := r.Uint(); r.Err() == nil && v != formatVersion {
+		r.Fail("version %d is not known", v)
+	}
+	e := Entry{
+		Network:       ident.Network(readFixed(r, len(ident.Network{}))),
+		Pod:           ident.Pod(readFixed(r, len(ident.Pod{}))),
+		Version:       r.Uint(),
+		Weight:        uint32(r.UintMax(WeightMax)),
+		Zone:          readLabel(r),
+		Class:         readLabel(r),
+		Drain:         r.Bool(),
+		CapacityBytes: r.Uint(),
+		Ext:           readExt(r),
+	}
+	e.Sig = readFixed(r, ed25519.SignatureSize)
+	if err := r.Done(); err != nil {
+		return Entry{}, fmt.Errorf("%w: %w", ErrBadEntry, err)
+	}
+	return e, nil
+}
+
+func readExt(r *cbor.Reader) []Field {
+	var ext []Field
+	for range r.Array(extFieldsMax) {
+		r.Tuple(2)
+		f := Field{ID: uint32(r.UintMax(math.MaxUint32)), Value: bytes.Clone(r.Bytes(extBytesMax))}
+		if len(ext) > 0 && f.ID <= ext[len(ext)-1].ID {
+			r.Fail("extension %d is out of order", f.ID)
+		}
+		ext = append(ext, f)
+	}
+	return ext
+}
+
+// readFixed reads a byte string of exactly n bytes into memory of its own; on an error it still has n bytes.
+func readFixed(r *cbor.Reader, n int) []byte {
+	b := r.Bytes(n)
+	if r.Err() == nil && len(b) != n {
+		r.Fail("%d bytes instead of %d", len(b), n)
+	}
+	out := make([]byte, n)
+	copy(out, b)
+	return out
+}
+
+func readLabel(r *cbor.Reader) string {
+	s := r.Text(LabelMax)
+	if err := CheckLabel(s); r.Err() == nil && err != nil {
+		r.Fail("%v", err)
+	}
+	return s
+}
+
+// CheckLabel says whether s can be a zone or class: at most 63 bytes of ASCII letters, digits, '-', '_' and '.'.
+// The error is ErrBadEntry.
+func CheckLabel(s string) error {
+	if len(s) > LabelMax {
+		return fmt.Errorf("label of %d bytes, over the limit of %d: %w", len(s), LabelMax, ErrBadEntry)
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return fmt.Errorf("label %q: letters, digits, '-', '_' and '.' only: %w", s, ErrBadEntry)
+		}
+	}
+	return nil
+}
+
+// Verify says whether the entry is of this network and signed by its own pod. Whether that pod is a member is not
+// judged. The error is ErrBadEntry.
+func (e Entry) Verify(net ident.Network) error {
+	switch {
+	case e.Network != net:
+		return fmt.Errorf("%w: of the network %s, not of %s", ErrBadEntry, e.Network.Short(), net.Short())
+	case !ed25519.Verify(e.Pod[:], e.signed(), e.Sig):
+		return fmt.Errorf("%w: signature of %s does not hold", ErrBadEntry, e.Pod)
+	}
+	return nil
+}
+
+// newer says whether e counts and not other, an entry of the same pod.
+func (e Entry) newer(other Entry) bool {
+	if e.Version != other.Version {
+		return e.Version > other.Version
+	}
+	return bytes.Compare(e.bytes(), other.bytes()) > 0
+}

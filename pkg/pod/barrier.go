@@ -1,0 +1,169 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+)
+
+const (
+	// commitEvery is the least time between the starts of two passes, so that a burst of operations shares a commit (DESIGN section 5: 10 to 20 ms).
+	commitEvery = 10 * time.Millisecond
+	// retryAfter is the wait after a pass that failed: the disk may have room again.
+	retryAfter = time.Second
+)
+
+// barrier queues what waits for a sync. One goroutine makes passes: it syncs the store, names the contents
+// that were staged before (I2a: bytes are durable before the row that names them), and commits.
+type barrier struct {
+	kick chan struct{} // capacity 1
+
+	mu      sync.Mutex // guards the fields below
+	staged  []*node
+	waiters []chan error // each of capacity 1; told the result of the next pass that begins
+	closed  bool
+}
+
+func newBarrier() *barrier { return &barrier{kick: make(chan struct{}, 1)} }
+
+func (b *barrier) wake() {
+	select {
+	case b.kick <- struct{}{}:
+	default:
+	}
+}
+
+// add queues a node whose contents were staged.
+func (b *barrier) add(n *node) {
+	b.mu.Lock()
+	b.staged = append(b.staged, n)
+	b.mu.Unlock()
+	b.wake()
+}
+
+// wait waits for a pass that begins after the call, and returns its error.
+func (b *barrier) wait(ctx context.Context) error {
+	done := make(chan error, 1)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return errClosed
+	}
+	b.waiters = append(b.waiters, done)
+	b.mu.Unlock()
+	b.wake()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// waiting says whether somebody waits for the next pass.
+func (b *barrier) waiting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiters) > 0
+}
+
+func (b *barrier) take() ([]*node, []chan error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	staged, waiters := b.staged, b.waiters
+	b.staged, b.waiters = nil, nil
+	return staged, waiters
+}
+
+// close tells all that wait that no pass will come.
+func (b *barrier) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for _, w := range b.waiters {
+		w <- errClosed
+	}
+	b.waiters = nil
+}
+
+// runBarrier makes passes until ctx ends, and one last one then.
+func (p *Pod) runBarrier(ctx context.Context) error {
+	defer p.barrier.close()
+	for {
+		select {
+		case <-ctx.Done():
+			return p.pass(context.WithoutCancel(ctx))
+		case <-p.barrier.kick:
+		}
+		start := p.clock.Now()
+		pause := commitEvery
+		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("changes could not be made durable; they are kept and tried again", "err", err)
+			pause = retryAfter
+			p.barrier.wake()
+		}
+		if rest := pause - clock.Since(p.clock, start); rest > 0 && (pause == retryAfter || !p.barrier.waiting()) {
+			_ = clock.Sleep(ctx, p.clock, rest) // its end is seen above
+		}
+	}
+}
+
+// pass makes durable, names and publishes what was staged before it began.
+func (p *Pod) pass(ctx context.Context) error {
+	staged, waiters := p.barrier.take()
+	err := p.makePass(ctx, staged)
+	for _, w := range waiters {
+		w <- err
+	}
+	return err
+}
+
+func (p *Pod) makePass(ctx context.Context, staged []*node) error {
+	type step struct {
+		n *node
+		c *content
+	}
+	// What is staged of a node now was put before the sync that follows.
+	steps := make([]step, 0, len(staged))
+	for _, n := range staged {
+		n.mu.RLock()
+		if n.staged != nil {
+			steps = append(steps, step{n, n.staged})
+		}
+		n.mu.RUnlock()
+	}
+	if len(steps) > 0 {
+		if err := p.store.Sync(ctx); err != nil {
+			for _, n := range staged {
+				p.barrier.again(n)
+			}
+			return fmt.Errorf("pod: sync the store: %w", err)
+		}
+	}
+	var errs []error
+	for _, s := range steps {
+		if err := p.name(s.n, s.c); err != nil {
+			errs = append(errs, err)
+			p.barrier.again(s.n)
+		}
+	}
+	n, err := p.db.Commit(ctx)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("pod: commit: %w", err))
+	}
+	if n > 0 {
+		p.committed()
+	}
+	return errors.Join(errs...)
+}
+
+// again queues a node for the next pass without waking it.
+func (b *barrier) again(n *node) {
+	b.mu.Lock()
+	b.staged = append(b.staged, n)
+	b.mu.Unlock()
+}

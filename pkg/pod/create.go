@@ -1,0 +1,230 @@
+package pod
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// ErrExists says that a pod is in the folder already.
+var ErrExists = errors.New("a pod is here already")
+
+// Numbers of members: the first admin may give all but its own pod's, admins that are invited get a range.
+const (
+	adminRange      = 1024 // numbers that an invited admin may give
+	defaultPolicy   = "replica:2"
+	defaultDurable  = "local"
+	defaultPodWeigh = 100
+)
+
+// CreateOptions say what network Create is to make.
+type CreateOptions struct {
+	NetworkName string // see member.CheckName
+	PodName     string
+	Clock       clock.Clock // nil: clock.Real
+}
+
+// Create makes a network and its first pod in dir, which must not exist: complete, or not at all.
+// Errors: ErrExists, member.ErrBadName.
+func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
+	for _, name := range []string{o.NetworkName, o.PodName} {
+		if err := member.CheckName(name); err != nil {
+			return Info{}, err
+		}
+	}
+	var info Info
+	err := build(dir, func(tmp string) error {
+		root, err := newKey(tmp, fileRootKey)
+		if err != nil {
+			return err
+		}
+		adminKey, err := newKey(tmp, fileAdminKey)
+		if err != nil {
+			return err
+		}
+		admin, err := member.Issue(root, nil, member.Cert{
+			Subject: public(adminKey), Kind: member.KindAdmin, Name: "admin", Role: member.RoleAdmin,
+			RangeLo: 1, RangeHi: ident.MemberMax,
+		})
+		if err != nil {
+			return err
+		}
+		if err := writeFile(tmp, fileAdmin, admin.Encode()); err != nil {
+			return err
+		}
+		key, err := newKey(tmp, fileKey)
+		if err != nil {
+			return err
+		}
+		chain, err := member.Issue(adminKey, admin, member.Cert{
+			Subject: public(key), Kind: member.KindPod, Name: o.PodName, Role: member.RoleAdmin, Member: 1,
+		})
+		if err != nil {
+			return err
+		}
+		if err := writeFile(tmp, fileCerts, chain.Encode()); err != nil {
+			return err
+		}
+		now := uint64(state.NextHLC(0, orReal(o.Clock).Now()))
+		settings, err := member.Settings{
+			Network: chain[0].Network, Name: o.NetworkName, Policy: defaultPolicy, Durability: defaultDurable, Version: now,
+		}.Sign(admin, func(msg []byte) []byte { return ed25519.Sign(adminKey, msg) })
+		if err != nil {
+			return err
+		}
+		info = infoOf(chain, o.NetworkName)
+		return seed(ctx, tmp, key, chain, [][]byte{
+			member.EncodeStatement(member.KindChain, chain.Encode()),
+			member.EncodeStatement(member.KindNetwork, settings.Encode()),
+		}, nil)
+	})
+	return info, err
+}
+
+// JoinOptions say which network Join is to join.
+type JoinOptions struct {
+	Token   string
+	PodName string // wished
+}
+
+// Join makes a pod in dir, which must not exist, of the network that a token invites to: complete, or not at all.
+// Errors: ErrExists, member.ErrBadToken, member.ErrDenied, member.ErrExpired, member.ErrUsed, p2p.ErrUnreachable.
+func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
+	token, err := member.ParseToken(o.Token)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := member.CheckName(o.PodName); err != nil {
+		return Info{}, err
+	}
+	var info Info
+	err = build(dir, func(tmp string) error {
+		key, err := newKey(tmp, fileKey)
+		if err != nil {
+			return err
+		}
+		request := member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode()
+		answer, err := p2p.Enrol(ctx, key, token.Issuer, token.Addrs, request)
+		if err != nil {
+			return fmt.Errorf("pod: join %s by its pod %s: %w", token.NetworkName, token.Issuer, err)
+		}
+		reply, err := member.DecodeEnrolReply(answer)
+		if err != nil {
+			return err
+		}
+		if err := reply.Err(); err != nil {
+			return err
+		}
+		cert, err := reply.Chain.Verify(token.Network)
+		if err != nil {
+			return err
+		}
+		if cert.Pod() != ident.PodOf(public(key)) {
+			return fmt.Errorf("pod: join %s: the certificate is for another key: %w", token.NetworkName, member.ErrBadCert)
+		}
+		if err := writeFile(tmp, fileCerts, reply.Chain.Encode()); err != nil {
+			return err
+		}
+		addrs := addressBook{token.Issuer: token.Addrs}
+		for _, peer := range reply.Peers {
+			addrs.learn(peer.Pod, peer.Addrs)
+		}
+		info = infoOf(reply.Chain, reply.NetworkName)
+		statements := append([][]byte{member.EncodeStatement(member.KindChain, reply.Chain.Encode())}, reply.Statements...)
+		return seed(ctx, tmp, key, reply.Chain, statements, addrs)
+	})
+	return info, err
+}
+
+func public(key ed25519.PrivateKey) ed25519.PublicKey {
+	return ed25519.PublicKey(key[ed25519.SeedSize:])
+}
+
+func orReal(c clock.Clock) clock.Clock {
+	if c == nil {
+		return clock.Real{}
+	}
+	return c
+}
+
+func infoOf(chain member.Chain, network string) Info {
+	cert := chain.Leaf()
+	return Info{Pod: cert.Pod(), Name: cert.Name, Network: cert.Network, NetworkName: network, Role: cert.Role.String()}
+}
+
+// build has f fill a folder beside dir, and renames it to dir when all is in it and synced.
+func build(dir string, f func(tmp string) error) (err error) {
+	if _, err := os.Lstat(dir); err == nil {
+		return fmt.Errorf("pod: %s: %w", dir, ErrExists)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("pod: %w", err)
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	tmp, err := os.MkdirTemp(parent, ".new-")
+	if err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	if err := f(tmp); err != nil {
+		return err
+	}
+	if err := syncDir(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	return syncDir(parent)
+}
+
+// syncDir makes a folder's entries durable.
+func syncDir(dir string) error {
+	d, err := pebblevfs.Default.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("pod: sync %s: %w", dir, err)
+	}
+	return nil
+}
+
+// seed makes a new pod's state: what it was told of the network.
+func seed(ctx context.Context, dir string, key ed25519.PrivateKey, chain member.Chain, statements [][]byte, addrs addressBook) error {
+	cert := chain.Leaf()
+	reg := newRegistry(cert.Network)
+	db, err := state.Open(ctx, stateOptions(pebblevfs.Default, dir, key, cert, reg, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return err
+	}
+	for _, s := range statements {
+		// All are proved again: the pod that sent them may be in error.
+		if _, err := reg.add(s); err != nil {
+			return errors.Join(err, db.Close())
+		}
+		if _, err := db.AddStatement(ctx, s); err != nil {
+			return errors.Join(err, db.Close())
+		}
+	}
+	return errors.Join(addrs.save(ctx, db), db.Close())
+}

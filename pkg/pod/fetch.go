@@ -1,0 +1,154 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+)
+
+// fetchTimeout bounds the wait for one block from one pod: 4 MiB at 1 Mbit/s.
+const fetchTimeout = 40 * time.Second
+
+// blocks is the pod's block store as mechanisms see it: reads come from memory, the disk or other pods;
+// puts go to the disk, durable after the store's Sync.
+type blocks struct{ p *Pod }
+
+// Get is block.Getter.
+func (b blocks) Get(ctx context.Context, id block.ID) ([]byte, error) { return b.p.getBlock(ctx, id) }
+
+// Put is block.Putter.
+func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
+	return b.p.store.Put(ctx, id, plain)
+}
+
+// getBlock returns a block's plain bytes, which are shared and must not be changed.
+func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
+	if plain := p.chunks.get(id); plain != nil {
+		return plain, nil
+	}
+	// One load serves all that wait for it. It goes on when the one that began it gives up, so that the
+	// others don't lose it.
+	load := p.loads.DoChan(id.String(), func() (any, error) {
+		return p.loadBlock(context.WithoutCancel(ctx), id)
+	})
+	select {
+	case got := <-load:
+		if got.Err != nil {
+			return nil, got.Err
+		}
+		return got.Val.([]byte), nil //nolint:errcheck,forcetypeassert // the load above returns []byte
+	case <-ctx.Done():
+		return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
+	}
+}
+
+func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
+	plain, err := p.store.Get(ctx, id)
+	switch {
+	case err == nil:
+	case errors.Is(err, block.ErrNotFound):
+		plain, err = p.fetchBlock(ctx, id, false)
+	case errors.Is(err, block.ErrCorrupt):
+		p.log.Error("a stored block is damaged; getting it from another pod", "block", id, "err", err)
+		plain, err = p.replaceDamaged(ctx, id, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.chunks.put(id, plain)
+	return plain, nil
+}
+
+// replaceDamaged puts a good copy in the place of one that can't be read.
+func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]byte, error) {
+	owned, _ := p.store.Has(id)
+	plain, err := p.askHolders(ctx, id)
+	if err != nil {
+		return nil, errors.Join(damage, err)
+	}
+	if err := p.store.Delete(ctx, id); err != nil {
+		return nil, fmt.Errorf("pod: replace damaged %s: %w", id, err)
+	}
+	return plain, p.keep(ctx, id, plain, owned)
+}
+
+// fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.
+func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, error) {
+	plain, err := p.askHolders(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.keep(ctx, id, plain, own); err != nil {
+		if own {
+			return nil, err
+		}
+		p.log.Warn("a block that was read could not be kept in the cache", "block", id, "err", err)
+	}
+	return plain, nil
+}
+
+func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) error {
+	if own {
+		return p.store.Put(ctx, id, plain)
+	}
+	return p.store.PutCached(ctx, id, plain)
+}
+
+// askHolders asks the pods that may hold a block, the likeliest first, until one sends it.
+func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
+	var errs []error
+	for _, pod := range p.likelyHolders(id) {
+		plain, err := p.askFor(ctx, pod, id)
+		if err == nil {
+			return plain, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", p.reg.name(pod), err))
+	}
+	return nil, fmt.Errorf("pod: get %s: asked %d connected pods: %w", id, len(errs), errors.Join(append(errs, block.ErrUnavailable)...))
+}
+
+// likelyHolders is every connected pod, those of the block's walk in their order.
+func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
+	var out []ident.Pod
+	seen := map[ident.Pod]bool{p.id: true}
+	add := func(pods []ident.Pod) {
+		for _, pod := range pods {
+			if !seen[pod] && p.net.Connected(pod) {
+				seen[pod] = true
+				out = append(out, pod)
+			}
+		}
+	}
+	add(p.reg.layout().Walk(placement.GroupOf(id)))
+	add(p.connected())
+	return out
+}
+
+// askFor gets one block from one pod and verifies it.
+func (p *Pod) askFor(ctx context.Context, from ident.Pod, id block.ID) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	var plain []byte
+	err := p.net.Get(ctx, from, []block.ID{id}, func(_ block.ID, wire []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		plain, err = p.store.OpenWire(id, wire)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if plain == nil {
+		return nil, fmt.Errorf("no answer for %s: %w", id, block.ErrNotFound)
+	}
+	return plain, nil
+}

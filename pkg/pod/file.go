@@ -1,0 +1,92 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// file is an open file.
+type file struct {
+	p      *Pod
+	v      *view
+	n      *node
+	closed atomic.Bool
+}
+
+// ReadAt is vfs.File's.
+func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("pod: read at %d: %w", off, vfs.ErrInvalid)
+	}
+	n := f.n
+	n.mu.RLock()
+	size, body := int64(n.attr.Size), n.body
+	if off >= size {
+		n.mu.RUnlock()
+		return 0, io.EOF
+	}
+	short := size-off < int64(len(data))
+	data = data[:min(int64(len(data)), size-off)]
+	over := n.ext.overlay(off, int64(len(data)))
+	n.mu.RUnlock()
+
+	if err := f.p.readBody(ctx, body, data, uint64(off)); err != nil {
+		return 0, err
+	}
+	for _, e := range over {
+		copy(data[e.off-off:], e.data)
+	}
+	if short {
+		return len(data), io.EOF
+	}
+	return len(data), nil
+}
+
+// WriteAt is vfs.File's.
+func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error) {
+	if err := f.p.writable(); err != nil {
+		return 0, err
+	}
+	f.n.mu.Lock()
+	defer f.n.mu.Unlock()
+	if err := f.p.writeLocked(ctx, f.n, data, off); err != nil {
+		return 0, err
+	}
+	return len(data), nil
+}
+
+// Sync is vfs.File's.
+func (f *file) Sync(ctx context.Context) error {
+	if err := f.p.stage(ctx, f.n); err != nil {
+		return err
+	}
+	return f.p.barrier.wait(ctx)
+}
+
+// Flush is vfs.File's.
+func (f *file) Flush(ctx context.Context) error {
+	f.n.mu.RLock()
+	dirty := f.n.dirty
+	f.n.mu.RUnlock()
+	if !dirty {
+		return nil
+	}
+	if err := f.p.stage(ctx, f.n); err != nil {
+		return err
+	}
+	f.v.changedNode(f.n.id)
+	return nil
+}
+
+// Close is vfs.File's.
+func (f *file) Close(ctx context.Context) error {
+	if f.closed.Swap(true) {
+		return nil
+	}
+	defer f.p.release(f.n)
+	return f.Flush(ctx)
+}

@@ -1,0 +1,113 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/store"
+)
+
+// handler answers peers.
+type handler struct{ p *Pod }
+
+var _ p2p.Handler = handler{}
+
+// admit lets in who shows a valid chain of this network for its own key.
+func (p *Pod) admit(pod ident.Pod, hello []byte) error {
+	chain, err := member.DecodeChain(hello)
+	if err != nil {
+		return err
+	}
+	cert, err := chain.Verify(p.reg.network)
+	if err != nil {
+		return err
+	}
+	if cert.Kind != member.KindPod || cert.Pod() != pod {
+		return fmt.Errorf("the certificate is of %s %q, not of the key that connects: %w", cert.Kind, cert.Name, member.ErrDenied)
+	}
+	if err := chain.ValidAt(p.clock.Now()); err != nil {
+		return err
+	}
+	statement := member.EncodeStatement(member.KindChain, hello)
+	if _, known := p.reg.cert(pod); known {
+		return nil
+	}
+	return p.learn(context.Background(), statement, pod)
+}
+
+// Connected is p2p.Handler's.
+func (h handler) Connected(pod ident.Pod) {
+	p := h.p
+	p.log.Info("pod connected", "pod", p.reg.name(pod))
+	p.peers.update(pod, func(f *peerFacts) { f.lastSeen = p.clock.Now() })
+	p.pulls.connected(pod)
+	p.spread.poke()
+}
+
+// Disconnected is p2p.Handler's.
+func (h handler) Disconnected(pod ident.Pod) {
+	p := h.p
+	p.log.Info("pod disconnected", "pod", p.reg.name(pod))
+	p.peers.update(pod, func(f *peerFacts) { f.lastSeen = p.clock.Now() })
+}
+
+// Told is p2p.Handler's.
+func (h handler) Told(ctx context.Context, from ident.Pod, kind p2p.Kind, body []byte) {
+	switch kind {
+	case p2p.KindHead:
+		h.p.toldHead(ctx, from, body)
+	case p2p.KindStatements:
+		if err := h.p.learnAll(ctx, body, from); err != nil {
+			h.p.log.Warn("a pod told statements that are not believed", "pod", h.p.reg.name(from), "err", err)
+		}
+	case p2p.KindUsage:
+		h.p.toldUsage(from, body)
+	default: // of a later version
+	}
+}
+
+// Asked is p2p.Handler's.
+func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body []byte) ([]byte, error) {
+	switch kind {
+	case p2p.KindLog:
+		return h.p.answerLog(ctx, body)
+	case p2p.KindStatements:
+		if err := h.p.learnAll(ctx, body, from); err != nil {
+			h.p.log.Warn("a pod sent statements that are not believed", "pod", h.p.reg.name(from), "err", err)
+		}
+		return h.p.allStatements()
+	case p2p.KindHas:
+		return h.p.answerHas(body)
+	case p2p.KindPeers:
+		return h.p.answerPeers(), nil
+	}
+	return nil, fmt.Errorf("pod: question of kind %d is not known to this version", kind)
+}
+
+// Block is p2p.Handler's.
+func (h handler) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, error) {
+	return h.p.store.Wire(ctx, id)
+}
+
+// PutBlock is p2p.Handler's.
+func (h handler) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
+	err := h.p.store.PutWire(ctx, id, wire, false)
+	if errors.Is(err, store.ErrNoSpace) {
+		return errors.Join(err, p2p.ErrFull)
+	}
+	return err
+}
+
+// PutSync is p2p.Handler's.
+func (h handler) PutSync(ctx context.Context, _ ident.Pod) error { return h.p.store.Sync(ctx) }
+
+// HaveBlock is p2p.Handler's.
+func (h handler) HaveBlock(_ context.Context, _ ident.Pod, id block.ID) bool {
+	owned, _ := h.p.store.Has(id)
+	return owned
+}

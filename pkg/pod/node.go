@@ -1,0 +1,301 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Memory for bytes that were written and not cut into chunks yet.
+const (
+	// nodeDirtyMax is what one file may hold: two chunks of the largest size, so that cuts stay those of the content.
+	nodeDirtyMax = 8 << 20
+	// allDirtyMax is what all files together may hold; a writer over it cuts its own file's bytes first.
+	allDirtyMax = 64 << 20
+)
+
+// A node is a file that is open, or whose newest contents the state does not name yet. All opens of a
+// file share one.
+//
+// A content goes through these steps: written (in ext), cut (in body, its chunks put), staged (to be named
+// at the next barrier), named (in the state, after the store's sync). Until it is named, what users
+// see of the file's size, times and bytes is what stands here.
+//
+// Lock order: nodes.mu is never held while a node's mu is waited for.
+type node struct {
+	id   vfs.NodeID
+	refs int // opens and other uses; guarded by nodes.mu
+
+	mu      sync.RWMutex // guards the fields below
+	loaded  bool
+	row     vfs.NodeID        // its number in the state
+	attr    vfs.Attr          // as users see it but for what the state tells better
+	body    dag.Body          // what was cut
+	base    state.ContentName // what the contents are an edit of; zero: this pod's own last
+	ext     extents           // over body
+	dirty   bool              // ext, size or mtime differ from what was staged last
+	touched bool              // mtime was set by hand since the last write
+	staged  *content          // waits to be named
+	orphan  bool              // no name is left: the state has forgotten it
+}
+
+// content is what a file is to hold.
+type content struct {
+	body  dag.Body
+	size  uint64
+	mtime int64
+}
+
+// nodes are the nodes in use.
+type nodes struct {
+	mu   sync.Mutex
+	byID map[vfs.NodeID]*node
+}
+
+// use returns the node of an id, loaded from the state, and counts a use; release ends it.
+func (p *Pod) use(id vfs.NodeID) (*node, error) {
+	p.nodes.mu.Lock()
+	n := p.nodes.byID[id]
+	if n == nil {
+		n = &node{id: id, row: id}
+		p.nodes.byID[id] = n
+	}
+	n.refs++
+	p.nodes.mu.Unlock()
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded {
+		return n, nil
+	}
+	if err := p.loadLocked(n); err != nil {
+		p.release(n)
+		return nil, err
+	}
+	return n, nil
+}
+
+// loadLocked reads from the state what a node holds.
+func (p *Pod) loadLocked(n *node) error {
+	row, err := p.db.Get(n.row)
+	if err != nil {
+		return err
+	}
+	body, err := decodeBody(row.Body)
+	if err != nil {
+		return fmt.Errorf("pod: file %d: %w", n.id, err)
+	}
+	n.attr, n.body, n.base, n.loaded = row.Attr, body, row.Content, true
+	return nil
+}
+
+func decodeBody(b []byte) (dag.Body, error) {
+	if len(b) == 0 {
+		return dag.Body{}, nil
+	}
+	return dag.DecodeBody(b)
+}
+
+// release ends a use; a node that nobody uses and that holds nothing of its own is forgotten.
+func (p *Pod) release(n *node) {
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	if n.refs--; n.refs == 0 {
+		delete(p.nodes.byID, n.id)
+		p.dirtyBytes.Add(-n.ext.bytes) // bytes are left only of an orphan, or after a failure that was told
+	}
+}
+
+// inUse returns the node of an id if it is in use, and counts a use; else nil.
+func (p *Pod) inUse(id vfs.NodeID) *node {
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	n := p.nodes.byID[id]
+	if n != nil {
+		n.refs++
+	}
+	return n
+}
+
+// changed says whether the node knows better than the state what its file holds.
+func (n *node) changed() bool { return n.dirty || n.staged != nil }
+
+// show puts into a what the node knows better than the state.
+func (n *node) show(a *vfs.Attr) {
+	if !n.loaded {
+		return
+	}
+	if n.orphan {
+		*a = n.attr
+		a.NLink = 0
+		return
+	}
+	if n.changed() {
+		a.Size, a.Blocks, a.Mtime = n.attr.Size, n.attr.Blocks, n.attr.Mtime
+		a.Ctime = max(a.Ctime, n.attr.Ctime)
+	}
+}
+
+// refresh takes over contents that another pod or surface gave to the file, unless it is being written here.
+func (p *Pod) refresh(id vfs.NodeID) {
+	n := p.inUse(id)
+	if n == nil {
+		return
+	}
+	defer p.release(n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.loaded || n.changed() || n.orphan {
+		return
+	}
+	if err := p.loadLocked(n); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		p.log.Warn("an open file's new contents can't be read", "node", id, "err", err)
+	}
+}
+
+// refreshAll takes over new contents of every open file.
+func (p *Pod) refreshAll() {
+	p.nodes.mu.Lock()
+	var ids []vfs.NodeID
+	for id := range p.nodes.byID {
+		ids = append(ids, id)
+	}
+	p.nodes.mu.Unlock()
+	for _, id := range ids {
+		p.refresh(id)
+	}
+}
+
+// orphaned keeps alive an open file whose last name is gone; last is what the state knew of it.
+func (p *Pod) orphaned(last state.Node) {
+	n := p.inUse(last.ID)
+	if n == nil {
+		return
+	}
+	defer p.release(n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.loaded || n.orphan {
+		return
+	}
+	a := last.Attr
+	n.show(&a)
+	n.attr, n.orphan = a, true
+	if n.staged != nil {
+		n.staged = nil
+		p.release(n) // the use that stage counted
+	}
+}
+
+// writeLocked puts data at off.
+func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) error {
+	end := off + int64(len(data))
+	if off < 0 || end < off || end > vfs.FileMax {
+		return fmt.Errorf("pod: write %d bytes at %d: %w", len(data), off, vfs.ErrTooLarge)
+	}
+	before := n.ext.bytes
+	n.ext.write(off, data)
+	p.dirtyBytes.Add(n.ext.bytes - before)
+	n.attr.Size = max(n.attr.Size, uint64(end))
+	n.attr.Blocks = blocksOf(n.attr.Size)
+	n.attr.Mtime = p.clock.Now().UnixNano()
+	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
+	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
+		return p.cutLocked(ctx, n, over)
+	}
+	return nil
+}
+
+func blocksOf(size uint64) uint64 { return (size + 511) / 512 }
+
+// truncateLocked makes the file size bytes long; what is added is a hole.
+func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
+	if size > vfs.FileMax {
+		return fmt.Errorf("pod: truncate to %d bytes: %w", size, vfs.ErrTooLarge)
+	}
+	before := n.ext.bytes
+	n.ext.truncate(int64(size))
+	p.dirtyBytes.Add(n.ext.bytes - before)
+	if size < n.body.Size {
+		body, err := p.resizeBody(ctx, n.body, size)
+		if err != nil {
+			return err
+		}
+		n.body = body
+	}
+	n.attr.Size, n.attr.Blocks = size, blocksOf(size)
+	n.attr.Mtime = p.clock.Now().UnixNano()
+	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
+	return nil
+}
+
+// setMtimeLocked sets the mtime of contents that the state does not name yet.
+func (n *node) setMtimeLocked(mtime int64) {
+	n.attr.Mtime, n.touched = mtime, true
+	if n.staged != nil && !n.dirty {
+		n.staged.mtime = mtime
+	}
+}
+
+// stage cuts what was written and queues the file's contents to be named at the next barrier.
+func (p *Pod) stage(ctx context.Context, n *node) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.dirty || n.orphan {
+		return nil
+	}
+	if err := p.cutLocked(ctx, n, true); err != nil {
+		return err
+	}
+	if enc := n.body.Encode(); n.attr.Size > 0 {
+		if err := p.store.Put(ctx, n.body.ID(), enc); err != nil {
+			return fmt.Errorf("pod: file %d: put its body: %w", n.id, err)
+		}
+	}
+	p.stageLocked(n)
+	return nil
+}
+
+// stageLocked queues what was cut, whose blocks are put.
+func (p *Pod) stageLocked(n *node) {
+	if n.staged == nil {
+		p.nodes.mu.Lock()
+		n.refs++ // until it is named
+		p.nodes.mu.Unlock()
+	}
+	n.staged = &content{body: n.body, size: n.attr.Size, mtime: n.attr.Mtime}
+	n.dirty = false
+	p.barrier.add(n)
+}
+
+// name gives the staged contents to the state. The caller has synced the store since they were staged.
+func (p *Pod) name(n *node, c *content) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.staged != c || n.staged == nil {
+		return nil // newer contents were staged, or its last name is gone
+	}
+	var enc []byte
+	if c.size > 0 {
+		enc = c.body.Encode()
+	}
+	row, err := p.db.SetContent(n.row, state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base})
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		return fmt.Errorf("pod: file %d: name its contents: %w", n.id, err)
+	}
+	if err == nil {
+		n.row = row.ID // another, if it was a conflict copy: it is a file of its own now
+		n.base = state.ContentName{}
+		if !n.dirty {
+			n.attr = row.Attr
+		}
+	}
+	n.staged = nil
+	p.release(n)
+	return nil
+}

@@ -1,0 +1,157 @@
+package pod
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// How long a pod may be silent (DESIGN section 6).
+const (
+	suspectAfter = 4 * time.Second
+	downAfter    = 30 * time.Second
+	usageEvery   = 10 * time.Second
+)
+
+// peerBook is what connected pods said of themselves, and when they were heard last. None of it is stored.
+type peerBook struct {
+	mu    sync.Mutex
+	known map[ident.Pod]*peerFacts
+}
+
+type peerFacts struct {
+	lastSeen   time.Time
+	used, free int64
+	root       block.ID // its tree root
+}
+
+func newPeerBook() *peerBook { return &peerBook{known: make(map[ident.Pod]*peerFacts)} }
+
+// update changes what is known of a pod.
+func (b *peerBook) update(pod ident.Pod, f func(*peerFacts)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	facts := b.known[pod]
+	if facts == nil {
+		facts = &peerFacts{}
+		b.known[pod] = facts
+	}
+	f(facts)
+}
+
+func (b *peerBook) of(pod ident.Pod) peerFacts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if facts := b.known[pod]; facts != nil {
+		return *facts
+	}
+	return peerFacts{}
+}
+
+// podState is a pod's state by when it was heard last; since is when listening began.
+func podState(now, lastSeen, since time.Time) string {
+	if lastSeen.Before(since) {
+		lastSeen = since // a pod that just began to listen can't say that others are down
+	}
+	switch silent := now.Sub(lastSeen); {
+	case silent >= downAfter:
+		return "down"
+	case silent >= suspectAfter:
+		return "suspect"
+	}
+	return "up"
+}
+
+// states are all member pods' states.
+func (p *Pod) states() map[ident.Pod]string {
+	now := p.clock.Now()
+	heard := make(map[ident.Pod]time.Time)
+	for _, peer := range p.net.Peers() {
+		heard[peer.Pod] = peer.LastHeard
+	}
+	out := make(map[ident.Pod]string)
+	for _, cert := range p.reg.pods() {
+		pod := cert.Pod()
+		last := p.peers.of(pod).lastSeen
+		if t, connected := heard[pod]; connected && t.After(last) {
+			last = t
+		}
+		switch _, connected := heard[pod]; {
+		case pod == p.id:
+			out[pod] = "up"
+		case !connected && podState(now, last, p.started) == "up":
+			out[pod] = "suspect"
+		default:
+			out[pod] = podState(now, last, p.started)
+		}
+		if e, ok := p.reg.entry(pod); ok && e.Drain && out[pod] == "up" {
+			out[pod] = "draining"
+		}
+	}
+	return out
+}
+
+// live are the pods that are not down, this one included.
+func (p *Pod) live() map[ident.Pod]bool {
+	out := make(map[ident.Pod]bool)
+	for pod, s := range p.states() {
+		out[pod] = s != "down" && s != "out"
+	}
+	return out
+}
+
+// connected are the connected pods, sorted.
+func (p *Pod) connected() []ident.Pod {
+	var out []ident.Pod
+	for _, peer := range p.net.Peers() {
+		out = append(out, peer.Pod)
+	}
+	slices.SortFunc(out, func(a, b ident.Pod) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// tellAll sends a message to every connected pod.
+func (p *Pod) tellAll(kind p2p.Kind, body []byte) {
+	for _, pod := range p.connected() {
+		p.net.Tell(pod, kind, body)
+	}
+}
+
+// runUsage tells the others at intervals how full this pod is.
+func (p *Pod) runUsage(ctx context.Context) error {
+	for {
+		p.tellAll(p2p.KindUsage, p.usageMessage(ctx))
+		if err := clock.Sleep(ctx, p.clock, usageEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// usageMessage is [used, free] in bytes.
+func (p *Pod) usageMessage(ctx context.Context) []byte {
+	u, err := p.Usage(ctx)
+	if err != nil {
+		p.log.Warn("disk usage is not known", "err", err)
+	}
+	b := cbor.AppendArray(nil, 2)
+	b = cbor.AppendUint(b, uint64(max(u.Stored, 0)))
+	return cbor.AppendUint(b, uint64(max(u.Free, 0)))
+}
+
+func (p *Pod) toldUsage(from ident.Pod, body []byte) {
+	r := cbor.NewReader(body)
+	r.Tuple(2)
+	used, free := r.UintMax(1<<62), r.UintMax(1<<62)
+	if err := r.Done(); err != nil {
+		p.log.Warn("a pod's usage can't be read", "pod", p.reg.name(from), "err", err)
+		return
+	}
+	p.peers.update(from, func(f *peerFacts) { f.used, f.free = int64(used), int64(free) })
+}

@@ -1,0 +1,309 @@
+package pod
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/wormhole-fs/wormhole/chunker"
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/store"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Defaults of Options.
+const (
+	DefaultCacheBytes = 10 << 30 // copies of blocks that other pods keep
+	plainCacheBytes   = 24 << 20 // verified plain bytes in memory
+)
+
+var errClosed = fmt.Errorf("pod: %w", vfs.ErrClosed)
+
+// Options say how Open opens a pod.
+type Options struct {
+	Dir           string
+	Listen        []string // "HOST:PORT"; none: every address, any port
+	Discover      bool     // find pods of the network on the LAN
+	Offline       bool     // no network at all
+	CacheBytes    int64    // hard limit of cached copies; 0: DefaultCacheBytes
+	CapacityBytes int64    // hard limit of all that is stored; 0: the disk's
+	Weight        uint32   // share of the network's data; 0: 100. See Portal
+	Portal        bool     // stores nothing for others
+	Zone, Class   string
+	Clock         clock.Clock  // nil: clock.Real
+	Log           *slog.Logger // nil: nothing is logged
+	FS            pebblevfs.FS // nil: the operating system's
+}
+
+// Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
+// All methods are safe for concurrent use.
+type Pod struct {
+	id    ident.Pod
+	actor ident.Actor
+	own   authority
+	dir   string
+	o     Options
+	clock clock.Clock
+	log   *slog.Logger
+
+	reg       *registry
+	db        *state.DB
+	store     *store.Store
+	net       network
+	table     *chunker.Table
+	chunks    *chunkCache
+	loads     singleflight.Group
+	barrier   *barrier
+	watches   watchers // surfaces
+	applied   watchers // runWatch: changes that came from other pods
+	self      *view
+	pulls     *puller
+	spread    *spreader
+	peers     *peerBook
+	started   time.Time
+	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
+
+	nodes      nodes
+	dirtyBytes atomic.Int64
+	closed     atomic.Bool
+	inviting   sync.Mutex // one enrolment at a time, so that no number is given twice
+
+	checkpoints chan struct{} // capacity 1: something was committed or applied
+}
+
+// network is what the pod needs of the p2p host; an offline pod has one that reaches nobody.
+type network interface {
+	Run(ctx context.Context) error
+	Close() error
+	Addrs() []string
+	ListenPort() int
+	Know(pod ident.Pod, addrs []string)
+	Connected(pod ident.Pod) bool
+	Peers() []p2p.Peer
+	Ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte) ([]byte, error)
+	Tell(pod ident.Pod, kind p2p.Kind, body []byte)
+	Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id block.ID, wire []byte, err error) error) error
+	Put(ctx context.Context, pod ident.Pod, n int, id func(i int) block.ID, wire func(i int) ([]byte, error)) ([]error, error)
+}
+
+func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert member.Cert, reg *registry, log *slog.Logger) state.Options {
+	return state.Options{
+		FS: fs, Dir: filepath.Join(dir, "state"), Network: cert.Network, Actor: cert.Actor(),
+		Sign:   func(msg []byte) []byte { return ed25519.Sign(key, msg) },
+		Author: reg.author, PodName: reg.actorName,
+		BeforeCommit: func(context.Context) error { return nil },
+		Clock:        clock.Real{}, Log: log,
+	}
+}
+
+// Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open.
+func Open(ctx context.Context, o Options) (_ *Pod, err error) {
+	o = o.withDefaults()
+	key, err := readKey(o.Dir, fileKey)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := readChain(o.Dir, fileCerts)
+	if err != nil {
+		return nil, err
+	}
+	cert := chain.Leaf()
+	if _, err := chain.Verify(cert.Network); err != nil {
+		return nil, err
+	}
+	p := &Pod{
+		id: cert.Pod(), actor: cert.Actor(), own: authority{key: key, chain: chain},
+		dir: o.Dir, o: o, clock: o.Clock, log: o.Log,
+		reg:     newRegistry(cert.Network),
+		table:   chunker.NewTable([32]byte(cert.Network)),
+		chunks:  newChunkCache(plainCacheBytes),
+		barrier: newBarrier(),
+		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
+		peers:   newPeerBook(),
+		started: o.Clock.Now(),
+
+		checkpoints: make(chan struct{}, 1),
+	}
+	p.self = &view{p: p, watches: &p.watches}
+	p.pulls, p.spread = newPuller(p), newSpreader(p)
+	var opened []func() error
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, shut := range opened {
+			err = errors.Join(err, shut())
+		}
+	}()
+	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, Clock: o.Clock, Log: o.Log}); err != nil {
+		return nil, err
+	}
+	opened = append(opened, p.store.Close)
+	p.store.SetCacheLimit(o.CacheBytes)
+	so := stateOptions(o.FS, o.Dir, key, cert, p.reg, o.Log)
+	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	if !cert.Role.MayWrite() {
+		so.Sign = nil
+	}
+	if p.db, err = state.Open(ctx, so); err != nil {
+		return nil, err
+	}
+	opened = append(opened, p.db.Close)
+	if err := p.readStatements(); err != nil {
+		return nil, err
+	}
+	if err := p.announceEntry(ctx); err != nil {
+		return nil, err
+	}
+	if p.net, err = p.openNetwork(); err != nil {
+		return nil, err
+	}
+	p.db.OnDirty(p.barrier.wake)
+	p.db.Watch(func(changes []vfs.Change, local bool) {
+		if !local {
+			p.applied.tell(p.self, changes)
+		}
+	})
+	if err := p.knowPeers(); err != nil {
+		return nil, errors.Join(err, p.net.Close())
+	}
+	return p, nil
+}
+
+func (o Options) withDefaults() Options {
+	o.Clock = orReal(o.Clock)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = pebblevfs.Default
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	switch {
+	case o.Portal:
+		o.Weight = 0
+	case o.Weight == 0:
+		o.Weight = defaultPodWeigh
+	}
+	return o
+}
+
+// openNetwork listens, unless the pod is offline.
+func (p *Pod) openNetwork() (network, error) {
+	if p.o.Offline {
+		return offline{}, nil
+	}
+	listen := p.o.Listen
+	if len(listen) == 0 {
+		listen = []string{":0"}
+	}
+	return p2p.New(p2p.Config{
+		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
+		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
+		Clock: p.clock, Log: p.log,
+	})
+}
+
+// Run serves until ctx ends. What was done before is durable and committed when it returns.
+func (p *Pod) Run(ctx context.Context) error {
+	// The barrier ends last: what others did until their end is committed.
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	last, endBarrier := context.WithCancel(context.WithoutCancel(ctx))
+	defer endBarrier()
+	ended := make(chan error, 1)
+	go func() { ended <- p.runBarrier(last) }()
+
+	group, work := errgroup.WithContext(work)
+	group.Go(func() error { return p.net.Run(work) })
+	group.Go(func() error { return p.pulls.run(work) })
+	group.Go(func() error { return p.spread.run(work) })
+	group.Go(func() error { return p.runCheckpoints(work) })
+	group.Go(func() error { return p.runUsage(work) })
+	group.Go(func() error { return p.runWatch(work) })
+	err := group.Wait()
+	if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
+		p.log.Error("files that were open could not be written", "err", err)
+	}
+	p.closed.Store(true)
+	endBarrier()
+	barrierErr := <-ended
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
+	return errors.Join(err, barrierErr)
+}
+
+// Close ends the use of a pod whose Run has returned, or was never called.
+func (p *Pod) Close() error {
+	p.closed.Store(true)
+	return errors.Join(p.net.Close(), p.db.Close(), p.store.Close())
+}
+
+// writable says whether operations are taken.
+func (p *Pod) writable() error {
+	if p.closed.Load() {
+		return errClosed
+	}
+	return nil
+}
+
+// Info tells what the pod is.
+func (p *Pod) Info() Info {
+	info := infoOf(p.own.chain, p.reg.defaults().Name)
+	info.Addrs = p.net.Addrs()
+	return info
+}
+
+// ListenPort is the TCP port on which the pod listens; 0: none.
+func (p *Pod) ListenPort() int { return p.net.ListenPort() }
+
+// runWatch takes over what other pods changed into files that are open here, and tells the surfaces.
+// The state calls back while it holds its own locks, so this is a goroutine's work.
+func (p *Pod) runWatch(ctx context.Context) error {
+	return p.applied.run(ctx, nil, func(changes []vfs.Change) {
+		if changes == nil {
+			p.refreshAll()
+		}
+		for _, c := range changes {
+			if c.Node != 0 {
+				p.refresh(c.Node)
+			}
+		}
+		p.watches.tell(nil, changes)
+	})
+}
+
+// readStatements fills the registry from what is stored.
+func (p *Pod) readStatements() error {
+	list, err := p.db.Statements()
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if _, err := p.reg.add(s); err != nil {
+			p.log.Warn("a stored statement is not believed", "err", err)
+		}
+	}
+	if p.reg.defaults().Version == 0 {
+		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)
+	}
+	return nil
+}

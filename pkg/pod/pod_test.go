@@ -1,0 +1,251 @@
+package pod
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+	"github.com/wormhole-fs/wormhole/pkg/vfs/vfstest"
+)
+
+// TestConformance breaks where the pod's file system differs from what every FS promises.
+func TestConformance(t *testing.T) {
+	vfstest.Run(t, func(t *testing.T) vfs.FS {
+		dir := filepath.Join(t.TempDir(), "pod")
+		if _, err := Create(quickly(t), dir, CreateOptions{NetworkName: "test", PodName: "only"}); err != nil {
+			t.Fatal(err)
+		}
+		p := openPodOffline(t, dir)
+		return p.fs
+	})
+}
+
+// TestReopen breaks if what was synced or closed before a clean stop is not there afterwards.
+func TestReopen(t *testing.T) {
+	p := firstPod(t)
+	big := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
+	p.write("/small", "a few bytes")
+	p.write("/big", big)
+	root, err := p.Root(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	p = openPod(t, p.dir)
+	p.reads("/small", "a few bytes")
+	p.reads("/big", big)
+	again, err := p.Root(quickly(t))
+	if err != nil || again != root {
+		t.Errorf("root %s, %v; want %s", again, err, root)
+	}
+	p.clean()
+}
+
+// TestTwoPods breaks if a change on one pod is not seen on the other, or bytes can't be read there.
+func TestTwoPods(t *testing.T) {
+	a := firstPod(t)
+	a.write("/before", "written before the other joined")
+	b := joinPod(t, a, "second")
+	b.reads("/before", "written before the other joined")
+	a.write("/from-a", "bytes of a")
+	b.write("/from-b", "bytes of b")
+	b.reads("/from-a", "bytes of a")
+	a.reads("/from-b", "bytes of b")
+	a.write("/from-b", "edited by a")
+	b.reads("/from-b", "edited by a")
+	sameRoot(t, a, b)
+	a.clean()
+	b.clean()
+}
+
+// TestReadsOnlyWhatIsRead breaks if a far file is fetched whole for a few bytes of it.
+func TestReadsOnlyWhatIsRead(t *testing.T) {
+	a := firstPod(t)
+	ctx := quickly(t)
+	if err := a.SetPolicy(ctx, vfs.RootID, "none", ""); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	data := make([]byte, 32<<20)
+	for i := 0; i+8 <= len(data); i += 8 {
+		v := rnd.Uint64()
+		for k := range 8 {
+			data[i+k] = byte(v >> (8 * k))
+		}
+	}
+	a.write("/big", string(data))
+	b := joinPod(t, a, "second")
+	eventually(t, "file", func() error { _, err := vfs.Resolve(ctx, b.fs, "/big"); return err })
+	attr, err := vfs.Resolve(ctx, b.fs, "/big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := b.fs.Open(ctx, attr.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4096)
+	eventually(t, "read", func() error { _, err := f.ReadAt(ctx, got, 20<<20); return err })
+	if string(got) != string(data[20<<20:][:4096]) {
+		t.Error("bytes differ")
+	}
+	if used := b.store.Usage(); used.CachedBytes == 0 || used.CachedBytes > 9<<20 {
+		t.Errorf("%d bytes cached for 4096 read", used.CachedBytes)
+	}
+	if err := f.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSurvivesLoss breaks if replica:2 doesn't keep files when the pod that wrote them is gone.
+func TestSurvivesLoss(t *testing.T) {
+	a := firstPod(t)
+	b, c := joinPod(t, a, "second"), joinPod(t, a, "third")
+	for i := range 50 {
+		a.write(fmt.Sprintf("/f%d", i), strings.Repeat(fmt.Sprint(i), 3000))
+	}
+	eventually(t, "connected", func() error {
+		if n := len(a.connected()); n != 2 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	if err := a.SyncWait(quickly(t), vfs.RootID); err != nil {
+		t.Fatal(err)
+	}
+	sameRoot(t, a, b, c)
+	a.stop()
+	for i := range 50 {
+		c.reads(fmt.Sprintf("/f%d", i), strings.Repeat(fmt.Sprint(i), 3000))
+		b.reads(fmt.Sprintf("/f%d", i), strings.Repeat(fmt.Sprint(i), 3000))
+	}
+}
+
+// TestSyncWaitAlone breaks if a single pod claims redundancy.
+func TestSyncWaitAlone(t *testing.T) {
+	a := firstPod(t)
+	a.write("/f", strings.Repeat("bytes ", 1000))
+	if err := a.SyncWait(quickly(t), vfs.RootID); !errors.Is(err, ErrNotSafe) {
+		t.Errorf("sync: %v, want %v", err, ErrNotSafe)
+	}
+	if err := a.SetPolicy(quickly(t), vfs.RootID, "none", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.SyncWait(quickly(t), vfs.RootID); err != nil {
+		t.Errorf("sync with policy none: %v", err)
+	}
+}
+
+// TestTokens breaks if a token lets in more than it should.
+func TestTokens(t *testing.T) {
+	a := firstPod(t)
+	ctx := quickly(t)
+	token, err := a.Invite(ctx, "writer", time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	join := func(token string) error {
+		_, err := Join(ctx, filepath.Join(t.TempDir(), "pod"), JoinOptions{Token: token, PodName: "x"})
+		return err
+	}
+	if err := join(token); err != nil {
+		t.Fatal(err)
+	}
+	if err := join(token); !errors.Is(err, member.ErrUsed) {
+		t.Errorf("used token: %v", err)
+	}
+	if err := join("nonsense"); !errors.Is(err, member.ErrBadToken) {
+		t.Errorf("nonsense: %v", err)
+	}
+	parsed, err := member.ParseToken(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed.Secret[0]++
+	if err := join(parsed.String()); !errors.Is(err, member.ErrDenied) {
+		t.Errorf("wrong secret: %v", err)
+	}
+	a.stop()
+	if err := join(token); !errors.Is(err, p2p.ErrUnreachable) {
+		t.Errorf("issuer is down: %v", err)
+	}
+}
+
+// TestWatch breaks if a surface is not told of what other pods change, or is told of what it did itself.
+func TestWatch(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	seen := make(chan vfs.Change, 1000)
+	ctx := quickly(t)
+	watched, ok := b.fs.(vfs.Watcher)
+	if !ok {
+		t.Fatal("no watcher")
+	}
+	go func() {
+		_ = watched.Watch(ctx, func(list []vfs.Change) {
+			for _, c := range list {
+				seen <- c
+			}
+		})
+	}()
+	eventually(t, "watching", func() error {
+		b.watches.mu.Lock()
+		defer b.watches.mu.Unlock()
+		if len(b.watches.list) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	b.write("/mine", "x")
+	a.write("/theirs", "y")
+	for {
+		select {
+		case c := <-seen:
+			if c.Name == "mine" {
+				t.Error("told of its own change")
+			}
+			if c.Parent == vfs.RootID && c.Name == "theirs" {
+				return
+			}
+		case <-time.After(waitMax):
+			t.Fatal("not told")
+		}
+	}
+}
+
+// TestConflict breaks if one of two edits made apart is lost.
+func TestConflict(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	a.write("/f", "common")
+	b.reads("/f", "common")
+	b.stop()
+	a.write("/f", "by a")
+	offlineB := openPodOffline(t, b.dir)
+	offlineB.write("/f", "by b")
+	offlineB.stop()
+	b = openPod(t, b.dir)
+	sameRoot(t, a, b)
+	entries, err := a.fs.ReadDir(quickly(t), vfs.RootID, "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]bool{}
+	for _, e := range entries {
+		text, err := a.read("/" + e.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[text] = true
+	}
+	if len(entries) != 2 || !texts["by a"] || !texts["by b"] {
+		t.Errorf("entries %v hold %v", entries, texts)
+	}
+}

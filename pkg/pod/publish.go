@@ -1,0 +1,98 @@
+package pod
+
+import (
+	"context"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// When checkpoints are made (DESIGN section 5).
+const (
+	checkpointIdle = 200 * time.Millisecond // after the last change
+	checkpointBusy = 2 * time.Second        // after the first change, under load
+)
+
+// touched says that the state changed: a checkpoint is due.
+func (p *Pod) touched() {
+	select {
+	case p.checkpoints <- struct{}{}:
+	default:
+	}
+}
+
+// committed publishes a commit that is durable (I2): the head, with the commits that are new.
+func (p *Pod) committed() {
+	p.touched()
+	p.spread.fresh()
+	vv := p.db.VV()
+	mine := vv[p.actor]
+	since := vv
+	since[p.actor] = p.published
+	p.published = mine
+	if len(p.connected()) == 0 {
+		return // heads are exchanged when a pod connects
+	}
+	message, err := p.headMessage(context.Background(), since)
+	if err != nil {
+		p.log.Error("a commit could not be published; the next one carries it", "err", err)
+		return
+	}
+	if len(message) > p2p.TellMax {
+		message, err = p.headMessage(context.Background(), nil)
+		if err != nil {
+			return
+		}
+	}
+	p.tellAll(p2p.KindHead, message)
+}
+
+// runCheckpoints makes checkpoints and publishes heads that name them.
+func (p *Pod) runCheckpoints(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.checkpoints:
+		}
+		if err := p.quiet(ctx); err != nil {
+			return err
+		}
+		if _, err := p.checkpoint(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("no checkpoint could be made; trying again after the next change", "err", err)
+		}
+	}
+}
+
+// quiet waits until nothing has changed for a while, or for long enough.
+func (p *Pod) quiet(ctx context.Context) error {
+	begin := p.clock.Now()
+	for clock.Since(p.clock, begin) < checkpointBusy {
+		timer := p.clock.NewTimer(checkpointIdle)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-p.checkpoints:
+			timer.Stop()
+		case <-timer.C:
+			return nil
+		}
+	}
+	return nil
+}
+
+// checkpoint makes one, and tells the others.
+func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
+	before := p.db.LastCheckpoint()
+	made, err := p.db.Checkpoint(ctx)
+	if err != nil || made.State == before.State {
+		return made, err
+	}
+	if message, err := p.headMessage(ctx, nil); err == nil {
+		p.tellAll(p2p.KindHead, message)
+	}
+	return made, nil
+}

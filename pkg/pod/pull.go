@@ -1,0 +1,270 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+const (
+	logBytes     = 4 << 20   // of commits in one answer
+	pushBytes    = 256 << 10 // of commits that are sent along with a head
+	pullTimeout  = 30 * time.Second
+	pullAgain    = time.Second // after a pull that failed
+	relayAfter   = 200 * time.Millisecond
+	commitsMax   = 1 << 16 // in one message
+	commitMaxLen = 16 << 20
+)
+
+// puller catches up with other pods: one goroutine asks, one pod after the other, for the commits that their heads show and this pod lacks.
+type puller struct {
+	p    *Pod
+	kick chan struct{} // capacity 1
+
+	mu    sync.Mutex             // guards the fields below
+	fresh map[ident.Pod]bool     // connected since the last round: statements and peers are to be exchanged
+	heads map[ident.Pod]state.VV // what a pod has, as its newest head says, where that is more than is here
+}
+
+func newPuller(p *Pod) *puller {
+	return &puller{p: p, kick: make(chan struct{}, 1), fresh: make(map[ident.Pod]bool), heads: make(map[ident.Pod]state.VV)}
+}
+
+func (u *puller) wake() {
+	select {
+	case u.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (u *puller) connected(pod ident.Pod) {
+	u.mu.Lock()
+	u.fresh[pod] = true
+	u.mu.Unlock()
+	u.wake()
+}
+
+func (u *puller) behind(pod ident.Pod, vv state.VV) {
+	u.mu.Lock()
+	u.heads[pod] = vv
+	u.mu.Unlock()
+	u.wake()
+}
+
+// retry has the heads looked at again.
+func (u *puller) retry() { u.wake() }
+
+func (u *puller) take() (fresh []ident.Pod, heads map[ident.Pod]state.VV) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for pod := range u.fresh {
+		fresh = append(fresh, pod)
+	}
+	heads, u.heads = u.heads, make(map[ident.Pod]state.VV)
+	clear(u.fresh)
+	return fresh, heads
+}
+
+func (u *puller) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-u.kick:
+		}
+		fresh, heads := u.take()
+		for _, pod := range fresh {
+			if err := u.meet(ctx, pod); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
+				u.p.log.Warn("a pod could not be met; trying again", "pod", u.p.reg.name(pod), "err", err)
+				u.again(ctx, func() { u.connected(pod) })
+			}
+		}
+		for pod, vv := range heads {
+			if err := u.pull(ctx, pod, vv); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
+				u.p.log.Warn("changes of a pod could not be taken over; trying again", "pod", u.p.reg.name(pod), "err", err)
+				u.again(ctx, func() { u.behind(pod, vv) })
+			}
+		}
+	}
+}
+
+// again does f after a pause; it waits itself, since a pod that fails is no reason to hurry.
+func (u *puller) again(ctx context.Context, f func()) {
+	if clock.Sleep(ctx, u.p.clock, pullAgain) == nil {
+		f()
+	}
+}
+
+// meet exchanges with a pod that has just connected: statements, addresses, heads.
+func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	p := u.p
+	mine, err := p.allStatements()
+	if err != nil {
+		return err
+	}
+	theirs, err := p.net.Ask(ctx, pod, p2p.KindStatements, mine)
+	if err != nil {
+		return err
+	}
+	if err := p.learnAll(ctx, theirs, pod); err != nil {
+		p.log.Warn("a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
+	}
+	book, err := p.net.Ask(ctx, pod, p2p.KindPeers, nil)
+	if err != nil {
+		return err
+	}
+	if err := p.meetPeers(ctx, book); err != nil {
+		return err
+	}
+	head, err := p.headMessage(ctx, nil)
+	if err != nil {
+		return err
+	}
+	p.net.Tell(pod, p2p.KindHead, head)
+	p.net.Tell(pod, p2p.KindUsage, p.usageMessage(ctx))
+	return nil
+}
+
+// pull asks a pod for commits until this pod has what the other's head shows.
+func (u *puller) pull(ctx context.Context, pod ident.Pod, vv state.VV) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*pullTimeout)
+	defer cancel()
+	p := u.p
+	for !vv.LessEqual(p.db.VV()) {
+		answer, err := p.net.Ask(ctx, pod, p2p.KindLog, p.db.VV().Append(nil))
+		if err != nil {
+			return err
+		}
+		commits, err := decodeCommits(answer)
+		if err != nil {
+			return err
+		}
+		if len(commits) == 0 {
+			return fmt.Errorf("pod: %s has changes that it doesn't send: %w", p.reg.name(pod), block.ErrUnavailable)
+		}
+		n, err := p.apply(ctx, commits)
+		if n == 0 && err == nil {
+			return fmt.Errorf("pod: %s sends changes that were not asked for: %w", p.reg.name(pod), block.ErrCorrupt)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply takes over commits of others, and tells what is new of them.
+func (p *Pod) apply(ctx context.Context, commits [][]byte) (int, error) {
+	n, err := p.db.Apply(ctx, commits)
+	if n > 0 {
+		p.spread.poke()
+		p.touched()
+	}
+	return n, err
+}
+
+// toldHead hears a pod's head, and commits that came with it.
+func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
+	head, commits, err := p.readHead(from, body)
+	if err != nil {
+		p.log.Warn("a pod's head is not believed", "pod", p.reg.name(from), "err", err)
+		return
+	}
+	p.peers.update(from, func(f *peerFacts) { f.root = head.TreeRoot })
+	if head.VV.LessEqual(p.db.VV()) {
+		return
+	}
+	if len(commits) > 0 {
+		if _, err := p.apply(ctx, commits); err != nil && !errors.Is(err, state.ErrGap) {
+			p.log.Warn("changes that a pod sent were not taken over", "pod", p.reg.name(from), "err", err)
+		}
+	}
+	if !head.VV.LessEqual(p.db.VV()) {
+		p.pulls.behind(from, head.VV)
+	}
+}
+
+// headMessage is this pod's head, with its newest commits where they are few: [head, [commit…]].
+func (p *Pod) headMessage(ctx context.Context, since state.VV) ([]byte, error) {
+	head, err := p.db.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var commits [][]byte
+	if since != nil {
+		if commits, err = p.db.Log(ctx, since, pushBytes); err != nil {
+			return nil, err
+		}
+	}
+	b := cbor.AppendArray(nil, 2)
+	b = cbor.AppendBytes(b, head)
+	return append(b, encodeCommits(commits)...), nil
+}
+
+func (p *Pod) readHead(from ident.Pod, body []byte) (*state.Head, [][]byte, error) {
+	r := cbor.NewReader(body)
+	r.Tuple(2)
+	b := r.Bytes(p2p.TellMax)
+	if err := r.Err(); err != nil {
+		return nil, nil, err
+	}
+	commits, err := decodeCommits(r.Rest())
+	if err != nil {
+		return nil, nil, err
+	}
+	head, err := state.DecodeHead(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := head.Verify(from.Key()); err != nil {
+		return nil, nil, err
+	}
+	if head.Network != p.reg.network {
+		return nil, nil, state.ErrForeign
+	}
+	return head, commits, nil
+}
+
+func encodeCommits(commits [][]byte) []byte {
+	b := cbor.AppendArray(nil, len(commits))
+	for _, c := range commits {
+		b = cbor.AppendBytes(b, c)
+	}
+	return b
+}
+
+func decodeCommits(b []byte) ([][]byte, error) {
+	r := cbor.NewReader(b)
+	var out [][]byte
+	for range r.Array(commitsMax) {
+		out = append(out, r.Bytes(commitMaxLen))
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("pod: commits: %w", err)
+	}
+	return out, nil
+}
+
+// answerLog is the commits that a pod with this version vector lacks.
+func (p *Pod) answerLog(ctx context.Context, body []byte) ([]byte, error) {
+	have, err := state.DecodeVV(body)
+	if err != nil {
+		return nil, err
+	}
+	commits, err := p.db.Log(ctx, have, logBytes)
+	if err != nil {
+		return nil, err
+	}
+	return encodeCommits(commits), nil
+}

@@ -1,0 +1,180 @@
+package pod
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/chunker"
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// cutBuffers are for streams that are cut: two chunks of the largest size each.
+var cutBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 2*chunker.MaxSize)
+	return &b
+}}
+
+// PutFile makes a file, or gives an existing one new contents, from all that r has. It is visible here at
+// once, and durable and published after Settle. size is what r is expected to have, a hint only.
+// Errors: vfs.ErrIsDir and vfs.ErrExist where the name is taken by something else than a file.
+func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, size int64, r io.Reader) (vfs.Attr, error) {
+	if err := p.writable(); err != nil {
+		return vfs.Attr{}, err
+	}
+	body, err := p.putStream(ctx, size, r)
+	if err != nil {
+		return vfs.Attr{}, fmt.Errorf("pod: put %q: %w", name, err)
+	}
+	return p.giveContents(ctx, parent, name, m, body)
+}
+
+// CopyFile makes a file, or gives an existing one new contents, that are those of src. No data is copied.
+func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string, m FileMeta) (vfs.Attr, error) {
+	if err := p.writable(); err != nil {
+		return vfs.Attr{}, err
+	}
+	n, err := p.use(src)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer p.release(n)
+	if n.attr.Kind != vfs.KindFile {
+		return vfs.Attr{}, fmt.Errorf("pod: copy node %d, which is no file: %w", src, vfs.ErrInvalid)
+	}
+	if err := p.stage(ctx, n); err != nil {
+		return vfs.Attr{}, err
+	}
+	n.mu.RLock()
+	body := n.body
+	n.mu.RUnlock()
+	return p.giveContents(ctx, parent, name, m, body)
+}
+
+// putStream puts what r has and returns the body of it.
+func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body, error) {
+	if size >= 0 && size <= dag.InlineMax {
+		head := make([]byte, dag.InlineMax+1)
+		n, err := io.ReadFull(r, head)
+		switch {
+		case errors.Is(err, io.EOF):
+			return dag.Body{}, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return dag.InlineBody(head[:n]), nil
+		case err != nil:
+			return dag.Body{}, err
+		}
+		r = io.MultiReader(bytes.NewReader(head), r) // it has grown
+	}
+	buf := cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer cutBuffers.Put(buf)
+	var entries []dag.Entry
+	sums := dag.NewSum([32]byte(p.reg.network))
+	for cut := p.table.Split(r, *buf); ; {
+		chunk, err := cut.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return dag.Body{}, err
+		}
+		if len(entries) == 0 && len(chunk) <= dag.InlineMax {
+			return dag.InlineBody(bytes.Clone(chunk)), nil // only a whole stream is that short
+		}
+		id := block.Sum(block.Raw, chunk)
+		sums.Add(uint64(len(chunk)), id)
+		if isZero(chunk) {
+			entries = append(entries, dag.Entry{Len: uint64(len(chunk))}) // a hole
+			continue
+		}
+		if err := p.store.Put(ctx, id, chunk); err != nil {
+			return dag.Body{}, err
+		}
+		entries = append(entries, dag.Entry{Len: uint64(len(chunk)), ID: id})
+	}
+	if len(entries) == 0 {
+		return dag.Body{}, nil
+	}
+	return dag.BuildBody(ctx, blocks{p}, entries, sums.Sum(), nil)
+}
+
+func isZero(b []byte) bool {
+	for len(b) >= len(zeros) {
+		if !bytes.Equal(b[:len(zeros)], zeros[:]) {
+			return false
+		}
+		b = b[len(zeros):]
+	}
+	return bytes.Equal(b, zeros[:len(b)])
+}
+
+var zeros [4096]byte
+
+// giveContents makes or finds the file and stages a body for it.
+func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body) (vfs.Attr, error) {
+	if body.Size > 0 {
+		if err := p.store.Put(ctx, body.ID(), body.Encode()); err != nil {
+			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
+		}
+	}
+	id, err := p.fileAt(parent, name, m)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	n, err := p.use(id)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer p.release(n)
+	n.mu.Lock()
+	p.dirtyBytes.Add(-n.ext.bytes)
+	n.ext = extents{}
+	n.body = body
+	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(body.Size), m.Mtime
+	n.attr.Ctime = p.clock.Now().UnixNano()
+	p.stageLocked(n)
+	attr := n.attr
+	n.mu.Unlock()
+	p.self.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
+	return attr, nil
+}
+
+// fileAt is the file at a name, made if there is none, with what m says of it.
+func (p *Pod) fileAt(parent vfs.NodeID, name string, m FileMeta) (vfs.NodeID, error) {
+	mode := m.Mode & 0o7777
+	made, err := p.db.Create(parent, name,
+		vfs.NewNode{Kind: vfs.KindFile, Mode: mode, UID: m.UID, GID: m.GID},
+		state.CreateOptions{Mtime: &m.Mtime, Xattrs: m.Xattrs})
+	if err == nil {
+		return made.ID, nil
+	}
+	if !errors.Is(err, vfs.ErrExist) {
+		return 0, err
+	}
+	old, err := p.db.Lookup(parent, name)
+	switch {
+	case err != nil:
+		return 0, err
+	case old.Kind == vfs.KindFolder:
+		return 0, fmt.Errorf("pod: %q: %w", name, vfs.ErrIsDir)
+	case old.Kind != vfs.KindFile:
+		return 0, fmt.Errorf("pod: %q is no file: %w", name, vfs.ErrExist)
+	}
+	if old.Mode != mode || old.UID != m.UID || old.GID != m.GID {
+		if _, err := p.db.SetAttr(old.ID, vfs.SetAttr{Mode: &mode, UID: &m.UID, GID: &m.GID}); err != nil {
+			return 0, err
+		}
+	}
+	for key, value := range m.Xattrs {
+		if _, err := p.db.SetXattr(old.ID, key, value, 0); err != nil {
+			return 0, err
+		}
+	}
+	return old.ID, nil
+}

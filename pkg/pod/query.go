@@ -1,0 +1,326 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/store"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Root is the tree root of all that was done here and heard from others before the call.
+func (p *Pod) Root(ctx context.Context) (block.ID, error) {
+	c, err := p.rootNow(ctx)
+	return c.Tree, err
+}
+
+// StateRoot is the state root of the same.
+func (p *Pod) StateRoot(ctx context.Context) (block.ID, error) {
+	c, err := p.rootNow(ctx)
+	return c.State, err
+}
+
+func (p *Pod) rootNow(ctx context.Context) (state.CheckpointInfo, error) {
+	if err := p.barrier.wait(ctx); err != nil {
+		return state.CheckpointInfo{}, err
+	}
+	return p.checkpoint(ctx)
+}
+
+// CID is the CID of a file's body, zero for an empty one, or of a folder's node in the tree root.
+func (p *Pod) CID(ctx context.Context, id vfs.NodeID) (block.ID, error) {
+	if _, err := p.rootNow(ctx); err != nil {
+		return block.ID{}, err
+	}
+	return p.db.NodeCID(id)
+}
+
+// Pods tells of all pods of the network.
+func (p *Pod) Pods(ctx context.Context) ([]PodInfo, error) {
+	states := p.states()
+	var out []PodInfo
+	for _, cert := range p.reg.pods() {
+		pod := cert.Pod()
+		facts := p.peers.of(pod)
+		info := PodInfo{
+			Pod: pod, Name: cert.Name, Self: pod == p.id, State: states[pod], Role: cert.Role.String(),
+			UsedBytes: facts.used, FreeBytes: facts.free, LastSeen: facts.lastSeen, Root: facts.root,
+		}
+		if e, ok := p.reg.entry(pod); ok {
+			info.Zone, info.Class, info.Weight = e.Zone, e.Class, e.Weight
+		}
+		if info.Self {
+			u, err := p.Usage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			info.UsedBytes, info.FreeBytes, info.LastSeen = u.Stored, u.Free, p.clock.Now()
+			info.Root = p.db.LastCheckpoint().Tree
+		}
+		out = append(out, info)
+	}
+	for _, peer := range p.net.Peers() {
+		for i := range out {
+			if out[i].Pod == peer.Pod && peer.LastHeard.After(out[i].LastSeen) {
+				out[i].LastSeen = peer.LastHeard
+			}
+		}
+	}
+	return out, nil
+}
+
+// Usage tells how the disk is used.
+func (p *Pod) Usage(context.Context) (Usage, error) {
+	u := p.store.Usage()
+	out := Usage{Stored: u.OwnedBytes + u.CachedBytes, Live: u.OwnedBytes, Cache: u.CachedBytes, Free: u.FreeBytes}
+	return out, nil
+}
+
+// statFS is the network's room as df shows it: what the pods have and have free. A pod that is down counts with what
+// it last said.
+func (p *Pod) statFS(ctx context.Context) (vfs.StatFS, error) {
+	pods, err := p.Pods(ctx)
+	if err != nil {
+		return vfs.StatFS{}, err
+	}
+	var out vfs.StatFS
+	for _, pod := range pods {
+		if pod.Weight == 0 && !pod.Self {
+			continue
+		}
+		out.Total += uint64(max(pod.UsedBytes, 0)) + uint64(max(pod.FreeBytes, 0))
+		out.Free += uint64(max(pod.FreeBytes, 0))
+	}
+	return out, nil
+}
+
+// Status tells whether all is well.
+func (p *Pod) Status(ctx context.Context) (Status, error) {
+	pods, err := p.Pods(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	out := Status{Pods: pods, UnsafeBytes: p.spread.unsafeBytes(), DirtyBytes: p.dirtyBytes.Load()}
+	active := 0
+	for _, pod := range pods {
+		if pod.Weight > 0 {
+			active++
+		}
+		switch {
+		case pod.Weight == 0 && !pod.Self:
+		case pod.State == "down" || pod.State == "out":
+			out.Reasons = append(out.Reasons, fmt.Sprintf("pod %s is %s", pod.Name, pod.State))
+		case pod.State == "suspect":
+			out.Warnings = append(out.Warnings, Warning{
+				Code: "pod_suspect", Title: "A pod is silent", Severity: "warning",
+				Text: fmt.Sprintf("pod %s has not been heard for 4 s or more", pod.Name),
+			})
+		}
+	}
+	copies := p.copies(vfs.RootID)
+	switch {
+	case copies > active:
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "few_pods", Title: "Too few pods for the policy", Severity: "notice",
+			Text: fmt.Sprintf("%d of %d copies: add a pod (wh invite)", active, copies),
+		})
+	case out.UnsafeBytes > 0:
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes have fewer copies than their policy asks for", out.UnsafeBytes))
+	}
+	out.Healthy = len(out.Reasons) == 0
+	return out, nil
+}
+
+// Where tells who holds a file's blocks, as far as the pods that may hold them are connected.
+func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
+	n, err := p.db.Get(id)
+	if err != nil {
+		return Where{}, err
+	}
+	if n.Kind == vfs.KindFolder {
+		return Where{}, fmt.Errorf("pod: where is for files: node %d: %w", id, vfs.ErrIsDir)
+	}
+	policy, err := p.Policy(ctx, id)
+	if err != nil {
+		return Where{}, err
+	}
+	out := Where{Policy: policy.Policy, Safe: true}
+	var ids []block.ID
+	err = p.contentBlocks(ctx, n, func(w wanted) error {
+		ids = append(ids, w.id)
+		out.Chunks = append(out.Chunks, ChunkWhere{ID: w.id, Bytes: w.size})
+		return nil
+	})
+	if err != nil {
+		return Where{}, err
+	}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	out.ID = ids[0]
+	for i, id := range ids {
+		switch owned, isCached := p.store.Has(id); {
+		case owned:
+			out.Chunks[i].hold(p.id, p.reg.name(p.id), hasOwned)
+		case isCached:
+			out.Chunks[i].hold(p.id, p.reg.name(p.id), hasCached)
+		}
+	}
+	var errs []error
+	for _, pod := range p.connected() {
+		has, err := p.askHas(ctx, pod, ids)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for i := range ids {
+			out.Chunks[i].hold(pod, p.reg.name(pod), has[i])
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		p.log.Warn("where: not every pod answered", "err", err)
+	}
+	need := max(p.copies(n.ID), 1)
+	for _, c := range out.Chunks {
+		whole := 0
+		for _, h := range c.Holders {
+			if h.Kind == "whole" {
+				whole++
+			}
+		}
+		out.Safe = out.Safe && whole >= need
+	}
+	return out, nil
+}
+
+func (c *ChunkWhere) hold(pod ident.Pod, name string, has byte) {
+	switch has {
+	case hasOwned:
+		c.Holders = append(c.Holders, Holder{Pod: pod, Name: name, Kind: "whole", Index: -1})
+	case hasCached:
+		c.Holders = append(c.Holders, Holder{Pod: pod, Name: name, Kind: "cached", Index: -1})
+	}
+}
+
+// ErrPolicy says that a policy is not one that this version can keep.
+var ErrPolicy = errors.New("policy can't be kept by this version")
+
+// Policy tells which policy holds at a node.
+func (p *Pod) Policy(_ context.Context, id vfs.NodeID) (Policy, error) {
+	w, from, err := p.db.EffectiveWish(id)
+	if err != nil {
+		return Policy{}, err
+	}
+	d := p.reg.defaults()
+	out := Policy{Policy: d.Policy, Durability: d.Durability}
+	if w.Policy.Value != "" {
+		out.Policy = w.Policy.Value
+		if out.From, err = p.db.Path(from); err != nil {
+			return Policy{}, err
+		}
+	}
+	if w.Durability.Value != "" {
+		out.Durability = w.Durability.Value
+	}
+	return out, nil
+}
+
+// SetPolicy sets the policy and durability of a node and all below it that has none of its own. "" leaves one as it
+// is, "unset" removes it. Errors: placement.ErrBadPolicy, ErrPolicy.
+func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability string) error {
+	if err := p.writable(); err != nil {
+		return err
+	}
+	var edit state.WishEdit
+	switch policy {
+	case "":
+	case "unset":
+		edit.Policy = new(string)
+	default:
+		parsed, err := placement.ParsePolicy(policy)
+		if err != nil {
+			return err
+		}
+		parsed = parsed.Resolve(p.reg.layout().Len())
+		if parsed.Kind == placement.PolicyRS {
+			return fmt.Errorf("pod: %s needs erasure coding; use none, raid0, raid1 or replica:N: %w", policy, ErrPolicy)
+		}
+		text := parsed.String()
+		edit.Policy = &text
+	}
+	switch durability {
+	case "":
+	case "unset":
+		edit.Durability = new(string)
+	case "local":
+		edit.Durability = &durability
+	case "quorum", "full":
+		return fmt.Errorf("pod: durability %s: only local is kept: %w", durability, ErrPolicy)
+	default:
+		return fmt.Errorf("pod: durability %q is not local, quorum or full: %w", durability, placement.ErrBadPolicy)
+	}
+	if err := p.db.SetWish(id, edit); err != nil {
+		return err
+	}
+	p.spread.poke()
+	return p.barrier.wait(ctx)
+}
+
+// Fsck checks the pod's own data, and with repair set mends what it can: a damaged block is got from another pod.
+func (p *Pod) Fsck(ctx context.Context, repair bool, f func(Problem)) error {
+	// A damaged block is replaced after the check, which holds the segments.
+	var damaged []Problem
+	var ids []block.ID
+	err := p.store.Check(ctx, func(pr store.Problem) {
+		found := Problem{Where: "store", What: pr.String()}
+		if !repair || pr.ID.IsZero() {
+			f(found)
+			return
+		}
+		damaged, ids = append(damaged, found), append(ids, pr.ID)
+	})
+	for i, id := range ids {
+		_, mendErr := p.replaceDamaged(ctx, id, block.ErrCorrupt)
+		damaged[i].Fixed = mendErr == nil
+		f(damaged[i])
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.db.Check(ctx, func(problem string) { f(Problem{Where: "state", What: problem}) }); err != nil {
+		return err
+	}
+	return p.checkContents(ctx, f)
+}
+
+// checkContents looks for contents of the tree whose bytes this pod should own, as their author, and lacks.
+func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
+	return p.db.EachContent(ctx, func(n state.Node) error {
+		if n.Content.Dot.Actor != p.actor {
+			return nil
+		}
+		err := p.contentBlocks(ctx, n, func(w wanted) error {
+			owned, isCached := p.store.Has(w.id)
+			if owned || isCached {
+				return nil
+			}
+			if _, err := p.getBlock(ctx, w.id); err != nil {
+				path, pathErr := p.db.Path(n.ID)
+				if pathErr != nil {
+					path = fmt.Sprintf("inode %d", n.ID)
+				}
+				f(Problem{Where: path, What: fmt.Sprintf("block %s is not here and can't be got: %v", w.id, err)})
+			}
+			return nil
+		})
+		if err != nil {
+			f(Problem{Where: fmt.Sprintf("inode %d", n.ID), What: err.Error()})
+		}
+		return ctx.Err()
+	})
+}

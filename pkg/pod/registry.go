@@ -1,0 +1,241 @@
+package pod
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+)
+
+// registry is what the statements say: who the members are, what the layout is, what the network's settings are.
+type registry struct {
+	network ident.Network
+
+	mu       sync.RWMutex // guards the fields below
+	chains   map[ident.Pod]member.Chain
+	members  map[uint32]ident.Pod
+	entries  map[ident.Pod]placement.Entry
+	signed   map[ident.Pod][]byte // of entries, as they came
+	lay      placement.Layout     // of entries
+	settings member.Settings
+}
+
+func newRegistry(network ident.Network) *registry {
+	return &registry{
+		network: network,
+		chains:  make(map[ident.Pod]member.Chain),
+		members: make(map[uint32]ident.Pod),
+		entries: make(map[ident.Pod]placement.Entry),
+		signed:  make(map[ident.Pod][]byte),
+	}
+}
+
+// what tells what a statement changed.
+type what struct{ members, layout, settings bool }
+
+// add takes a statement in, after proving it. A statement of a kind that is not known here is kept by others for
+// the pods that know it.
+func (r *registry) add(statement []byte) (what, error) {
+	kind, body, err := member.DecodeStatement(statement)
+	if err != nil {
+		return what{}, err
+	}
+	switch kind {
+	case member.KindChain:
+		return r.addChain(body)
+	case member.KindLayout:
+		return r.addEntry(body)
+	case member.KindNetwork:
+		return r.addSettings(body)
+	}
+	return what{}, nil
+}
+
+func (r *registry) addChain(body []byte) (what, error) {
+	chain, err := member.DecodeChain(body)
+	if err != nil {
+		return what{}, err
+	}
+	cert, err := chain.Verify(r.network)
+	if err != nil {
+		return what{}, err
+	}
+	if cert.Kind != member.KindPod {
+		return what{}, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pod := cert.Pod()
+	if other, taken := r.members[cert.Member]; taken && other != pod {
+		return what{}, fmt.Errorf("pod: %s %q and %q both have member number %d: %w",
+			cert.Kind, cert.Name, r.chains[other].Leaf().Name, cert.Member, member.ErrBadCert)
+	}
+	if _, known := r.chains[pod]; known {
+		return what{}, nil
+	}
+	r.chains[pod] = chain
+	r.members[cert.Member] = pod
+	r.layoutLocked()
+	return what{members: true}, nil
+}
+
+func (r *registry) addEntry(body []byte) (what, error) {
+	e, err := placement.DecodeEntry(body)
+	if err != nil {
+		return what{}, err
+	}
+	if err := e.Verify(r.network); err != nil {
+		return what{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// Two of one version are a pod's fault; the greater bytes win on all pods, as in placement.NewLayout.
+	old, known := r.entries[e.Pod]
+	if known && (old.Version > e.Version || old.Version == e.Version && bytes.Compare(r.signed[e.Pod], body) >= 0) {
+		return what{}, nil
+	}
+	r.entries[e.Pod], r.signed[e.Pod] = e, body
+	r.layoutLocked()
+	return what{layout: true}, nil
+}
+
+func (r *registry) addSettings(body []byte) (what, error) {
+	s, err := member.DecodeSettings(body)
+	if err != nil {
+		return what{}, err
+	}
+	if err := s.Verify(r.network); err != nil {
+		return what{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settings.Version != 0 && !s.Newer(r.settings) {
+		return what{}, nil
+	}
+	r.settings = s
+	return what{settings: true}, nil
+}
+
+// layoutLocked makes the layout anew: only members are in it.
+func (r *registry) layoutLocked() {
+	var list []placement.Entry
+	for pod, e := range r.entries {
+		if _, ok := r.chains[pod]; ok {
+			list = append(list, e)
+		}
+	}
+	r.lay = placement.NewLayout(list)
+}
+
+func (r *registry) layout() placement.Layout {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.lay
+}
+
+func (r *registry) entry(pod ident.Pod) (placement.Entry, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e, ok := r.entries[pod]
+	return e, ok
+}
+
+// pods are the members that are pods, sorted by name.
+func (r *registry) pods() []member.Cert {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []member.Cert
+	for _, c := range r.chains {
+		out = append(out, c.Leaf())
+	}
+	slices.SortFunc(out, func(a, b member.Cert) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return slices.Compare(a.Subject, b.Subject)
+	})
+	return out
+}
+
+// cert is a pod's certificate.
+func (r *registry) cert(pod ident.Pod) (member.Cert, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	c, ok := r.chains[pod]
+	return c.Leaf(), ok
+}
+
+// name is how a pod is shown to people.
+func (r *registry) name(pod ident.Pod) string {
+	if c, ok := r.cert(pod); ok {
+		return c.Name
+	}
+	return pod.String()
+}
+
+// errUnknownAuthor says that no certificate of an author is known yet.
+var errUnknownAuthor = errors.New("no certificate of the author is known")
+
+// author is the key of an actor that may write.
+func (r *registry) author(a ident.Actor) (ed25519.PublicKey, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	pod, ok := r.members[a.Member]
+	if !ok {
+		return nil, fmt.Errorf("pod: actor %s: %w", a, errUnknownAuthor)
+	}
+	cert := r.chains[pod].Leaf()
+	if !cert.Role.MayWrite() {
+		return nil, fmt.Errorf("pod: %s %q is a %s: %w", cert.Kind, cert.Name, cert.Role, member.ErrDenied)
+	}
+	return pod.Key(), nil
+}
+
+// actorName is the name of an actor's pod, for names of conflict copies.
+func (r *registry) actorName(a ident.Actor) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if pod, ok := r.members[a.Member]; ok {
+		return r.chains[pod].Leaf().Name
+	}
+	return a.String()
+}
+
+// podOf is the pod of an actor.
+func (r *registry) podOf(a ident.Actor) (ident.Pod, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	pod, ok := r.members[a.Member]
+	return pod, ok
+}
+
+// given are the member numbers and ranges that certificates gave so far.
+func (r *registry) given() []member.Range {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []member.Range
+	for _, chain := range r.chains {
+		for _, c := range chain {
+			if c.Member != 0 {
+				out = append(out, member.Range{Lo: c.Member, Hi: c.Member})
+			}
+			if c.Kind == member.KindPod && c.RangeLo != 0 {
+				out = append(out, member.Range{Lo: c.RangeLo, Hi: c.RangeHi})
+			}
+		}
+	}
+	return out
+}
+
+func (r *registry) defaults() member.Settings {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.settings
+}

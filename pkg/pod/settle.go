@@ -1,0 +1,115 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+const (
+	settlePoll    = 100 * time.Millisecond // between looks of SyncWait, at first
+	settlePollMax = 2 * time.Second
+)
+
+// ErrNotSafe says that something has fewer copies than its policy asks for, and that this can't be changed now.
+var ErrNotSafe = errors.New("not safe under its policy")
+
+// Settle makes all that was done before durable here, commits it and offers it to the other pods.
+func (p *Pod) Settle(ctx context.Context) error {
+	return errors.Join(p.stageAll(ctx), p.barrier.wait(ctx))
+}
+
+// SyncWait waits until all contents at and below a node are where their policies want them. With too few live pods it
+// brings about the best that can be had and returns ErrNotSafe, which says what is missing.
+func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
+	if err := p.Settle(ctx); err != nil {
+		return err
+	}
+	for pause := settlePoll; ; pause = min(2*pause, settlePollMax) {
+		got, err := p.placeBelow(ctx, id)
+		if ctx.Err() != nil {
+			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, ctx.Err())
+		}
+		coming := p.onTheirWay()
+		switch {
+		case err == nil && got.missing == 0 && got.short == 0:
+			return nil
+		case err == nil && got.missing == 0 && coming == 0:
+			return fmt.Errorf("pod: %d blocks have fewer than %d copies, since %d pods that store data are up: add a pod, or start one that is down: %w",
+				got.short, got.copies, p.liveLayout().Len(), ErrNotSafe)
+		case err != nil:
+			p.log.Info("sync: trying again", "missing", got.missing, "err", err)
+		}
+		if err := clock.Sleep(ctx, p.clock, pause); err != nil {
+			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, err)
+		}
+	}
+}
+
+// onTheirWay is the number of pods that are neither connected nor known to be down.
+func (p *Pod) onTheirWay() int {
+	n := 0
+	for _, s := range p.states() {
+		if s == "suspect" {
+			n++
+		}
+	}
+	return n
+}
+
+// placeBelow places the contents at and below a node.
+func (p *Pod) placeBelow(ctx context.Context, id vfs.NodeID) (placed, error) {
+	var total placed
+	var errs []error
+	var batch []state.Node
+	flush := func() {
+		got, err := p.place(ctx, batch, true)
+		total.add(got)
+		errs = append(errs, err)
+		batch = batch[:0]
+	}
+	err := p.eachBelow(ctx, id, func(n state.Node) error {
+		if batch = append(batch, n); len(batch) >= spreadBatch {
+			flush()
+		}
+		return ctx.Err()
+	})
+	flush()
+	return total, errors.Join(append(errs, err)...)
+}
+
+// eachBelow calls f with the contents of all files at and below a node.
+func (p *Pod) eachBelow(ctx context.Context, id vfs.NodeID, f func(state.Node) error) error {
+	if id == vfs.RootID {
+		return p.db.EachContent(ctx, f)
+	}
+	n, err := p.db.Get(id)
+	if err != nil {
+		return err
+	}
+	if n.Kind != vfs.KindFolder {
+		return f(n)
+	}
+	for after := ""; ; {
+		entries, err := p.db.List(id, after, spreadBatch)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		for _, e := range entries {
+			after = e.Name
+			if e.Node.Kind == vfs.KindFolder {
+				err = p.eachBelow(ctx, e.Node.ID, f)
+			} else {
+				err = f(e.Node)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package pod
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+const statementsMax = 1 << 16 // in one message
+
+// learn takes in a statement that a pod sent, keeps it durably, and passes on what is news.
+func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error {
+	changed, err := p.reg.add(statement)
+	if err != nil {
+		return err
+	}
+	fresh, err := p.db.AddStatement(ctx, statement)
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		return nil
+	}
+	message := encodeStatements([][]byte{statement})
+	for _, pod := range p.connected() {
+		if pod != from {
+			p.net.Tell(pod, p2p.KindStatements, message)
+		}
+	}
+	if changed.members {
+		p.pulls.retry() // commits of an author that was not known may be applied now
+	}
+	if changed.layout || changed.members {
+		p.spread.poke()
+	}
+	return nil
+}
+
+// learnAll takes in a message of statements; those that are not believed don't keep the others out.
+func (p *Pod) learnAll(ctx context.Context, message []byte, from ident.Pod) error {
+	list, err := decodeStatements(message)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range list {
+		errs = append(errs, p.learn(ctx, s, from))
+	}
+	return errors.Join(errs...)
+}
+
+// allStatements is every statement, as a message.
+func (p *Pod) allStatements() ([]byte, error) {
+	list, err := p.db.Statements()
+	if err != nil {
+		return nil, err
+	}
+	return encodeStatements(list), nil
+}
+
+func encodeStatements(list [][]byte) []byte {
+	b := cbor.AppendArray(nil, len(list))
+	for _, s := range list {
+		b = cbor.AppendBytes(b, s)
+	}
+	return b
+}
+
+func decodeStatements(b []byte) ([][]byte, error) {
+	r := cbor.NewReader(b)
+	var list [][]byte
+	for range r.Array(statementsMax) {
+		list = append(list, r.Bytes(member.StatementMax))
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("pod: statements: %w", err)
+	}
+	return list, nil
+}
+
+// announceEntry makes and keeps this pod's layout entry where its options differ from the newest.
+func (p *Pod) announceEntry(ctx context.Context) error {
+	want := placement.Entry{
+		Network: p.reg.network, Pod: p.id, Weight: p.o.Weight, Zone: p.o.Zone, Class: p.o.Class,
+		CapacityBytes: uint64(p.o.CapacityBytes),
+	}
+	old, known := p.reg.entry(p.id)
+	if known && old.Weight == want.Weight && old.Zone == want.Zone && old.Class == want.Class &&
+		old.CapacityBytes == want.CapacityBytes && old.Drain == want.Drain {
+		return nil
+	}
+	want.Version = uint64(state.NextHLC(state.HLC(old.Version), p.clock.Now()))
+	body := want.Encode(func(msg []byte) []byte { return ed25519.Sign(p.own.key, msg) })
+	statement := member.EncodeStatement(member.KindLayout, body)
+	if _, err := p.reg.add(statement); err != nil {
+		return err
+	}
+	_, err := p.db.AddStatement(ctx, statement)
+	return err
+}

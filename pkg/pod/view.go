@@ -1,0 +1,472 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// A view is the pod's file system as one surface sees it. It tells the surface of changes that came from
+// elsewhere: other pods and other surfaces.
+type view struct {
+	p       *Pod
+	watches *watchers
+}
+
+var (
+	_ vfs.FS      = (*view)(nil)
+	_ vfs.Watcher = (*view)(nil)
+)
+
+// FS is a file system over the pod's tree for one more surface.
+func (p *Pod) FS() vfs.FS { return &view{p: p, watches: &p.watches} }
+
+// changed tells the other surfaces of an operation of this one.
+func (v *view) changed(c ...vfs.Change) { v.watches.tell(v, c) }
+
+func (v *view) changedNode(id vfs.NodeID) { v.changed(vfs.Change{Node: id}) }
+
+// Lookup is vfs.FS's.
+func (v *view) Lookup(_ context.Context, parent vfs.NodeID, name string) (vfs.Attr, error) {
+	row, err := v.p.db.Lookup(parent, name)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	v.p.showNode(&row.Attr)
+	return row.Attr, nil
+}
+
+// showNode puts into a what is known of the file beyond the state.
+func (p *Pod) showNode(a *vfs.Attr) {
+	if a.Kind != vfs.KindFile {
+		return
+	}
+	if n := p.inUse(a.ID); n != nil {
+		n.mu.RLock()
+		n.show(a)
+		n.mu.RUnlock()
+		p.release(n)
+	}
+}
+
+// GetAttr is vfs.FS's.
+func (v *view) GetAttr(_ context.Context, id vfs.NodeID) (vfs.Attr, error) { return v.p.attr(id) }
+
+func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
+	row, err := p.db.Get(id)
+	if err == nil {
+		p.showNode(&row.Attr)
+		return row.Attr, nil
+	}
+	if n := p.inUse(id); n != nil {
+		defer p.release(n)
+		n.mu.RLock()
+		defer n.mu.RUnlock()
+		switch {
+		case n.orphan:
+			a := n.attr
+			a.NLink = 0
+			return a, nil
+		case n.row != id: // it was a conflict copy when it was opened
+			row, err := p.db.Get(n.row)
+			n.show(&row.Attr)
+			row.ID = id
+			return row.Attr, err
+		}
+	}
+	return vfs.Attr{}, err
+}
+
+// SetAttr is vfs.FS's.
+func (v *view) SetAttr(ctx context.Context, id vfs.NodeID, set vfs.SetAttr) (vfs.Attr, error) {
+	p := v.p
+	if err := p.writable(); err != nil {
+		return vfs.Attr{}, err
+	}
+	defer v.changedNode(id)
+	if set.Size != nil {
+		if err := p.setSize(ctx, id, *set.Size); err != nil {
+			return vfs.Attr{}, err
+		}
+	}
+	rest := set
+	rest.Size = nil
+	if n := p.inUse(id); n != nil {
+		done, err := n.setAttr(&rest)
+		p.release(n)
+		if err != nil || done {
+			a, _ := p.attr(id)
+			return a, err
+		}
+	}
+	if rest != (vfs.SetAttr{}) {
+		if _, err := p.db.SetAttr(id, rest); err != nil {
+			return vfs.Attr{}, err
+		}
+		p.refresh(id)
+	}
+	return p.attr(id)
+}
+
+// setAttr sets what the node keeps itself and clears it from set. It says whether nothing is left to set,
+// since the node has no name any more.
+func (n *node) setAttr(set *vfs.SetAttr) (done bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.orphan {
+		if set.Mode != nil {
+			n.attr.Mode = *set.Mode & 0o7777
+		}
+		if set.UID != nil {
+			n.attr.UID = *set.UID
+		}
+		if set.GID != nil {
+			n.attr.GID = *set.GID
+		}
+		if set.Mtime != nil {
+			n.attr.Mtime = *set.Mtime
+		}
+		return true, nil
+	}
+	if n.loaded && n.changed() && set.Mtime != nil {
+		n.setMtimeLocked(*set.Mtime)
+		set.Mtime = nil
+	}
+	return false, nil
+}
+
+// setSize truncates or extends a file, open or not.
+func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
+	a, err := p.attr(id)
+	if err != nil {
+		return err
+	}
+	switch a.Kind {
+	case vfs.KindFile:
+	case vfs.KindFolder:
+		return fmt.Errorf("pod: set the size of folder %d: %w", id, vfs.ErrIsDir)
+	default:
+		return fmt.Errorf("pod: set the size of node %d, which is no file: %w", id, vfs.ErrInvalid)
+	}
+	n, err := p.use(id)
+	if err != nil {
+		return err
+	}
+	defer p.release(n)
+	n.mu.Lock()
+	err = p.truncateLocked(ctx, n, size)
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if p.opens(n) == 1 {
+		return p.stage(ctx, n) // nobody else has it open, so no close will stage it
+	}
+	return nil
+}
+
+// opens is the number of uses of a node.
+func (p *Pod) opens(n *node) int {
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	return n.refs
+}
+
+// ReadDir is vfs.FS's.
+func (v *view) ReadDir(_ context.Context, id vfs.NodeID, after string, limit int) ([]vfs.DirEntry, error) {
+	entries, err := v.p.db.List(id, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]vfs.DirEntry, len(entries))
+	for i, e := range entries {
+		v.p.showNode(&e.Node.Attr)
+		out[i] = vfs.DirEntry{Name: e.Name, Attr: e.Node.Attr}
+	}
+	return out, nil
+}
+
+// Parent is vfs.FS's.
+func (v *view) Parent(_ context.Context, id vfs.NodeID) (vfs.NodeID, error) { return v.p.db.Parent(id) }
+
+// Create is vfs.FS's.
+func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.NewNode) (vfs.Attr, error) {
+	if err := v.p.writable(); err != nil {
+		return vfs.Attr{}, err
+	}
+	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{})
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent})
+	return row.Attr, nil
+}
+
+// Link is vfs.FS's.
+func (v *view) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vfs.Attr, error) {
+	if err := v.p.settleNode(ctx, id); err != nil {
+		return vfs.Attr{}, err
+	}
+	row, err := v.p.db.Link(id, parent, name)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
+	v.p.showNode(&row.Attr)
+	return row.Attr, nil
+}
+
+// settleNode has the contents of a file named before its name changes (I4): else another pod could see the
+// new name with bytes that exist nowhere.
+func (p *Pod) settleNode(ctx context.Context, id vfs.NodeID) error {
+	if err := p.writable(); err != nil {
+		return err
+	}
+	n := p.inUse(id)
+	if n == nil {
+		return nil
+	}
+	defer p.release(n)
+	n.mu.RLock()
+	wait := n.staged != nil && !n.orphan
+	n.mu.RUnlock()
+	if !wait {
+		return nil
+	}
+	return p.barrier.wait(ctx)
+}
+
+// Rename is vfs.FS's.
+func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newParent vfs.NodeID, newName string, f vfs.RenameFlag) error {
+	p := v.p
+	var moved vfs.NodeID
+	for i, place := range []struct {
+		parent vfs.NodeID
+		name   string
+	}{{parent, name}, {newParent, newName}} {
+		row, err := p.db.Lookup(place.parent, place.name)
+		if err == nil {
+			err = p.settleNode(ctx, row.ID)
+		}
+		if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+			return err
+		}
+		if i == 0 {
+			moved = row.ID
+		}
+		if f&vfs.RenameExchange == 0 {
+			break // what is replaced needs no naming
+		}
+	}
+	if err := p.writable(); err != nil {
+		return err
+	}
+	replaced, err := p.db.Rename(parent, name, newParent, newName, f)
+	if err != nil {
+		return err
+	}
+	changes := []vfs.Change{
+		{Parent: parent, Name: name}, {Parent: newParent, Name: newName},
+		{Node: parent}, {Node: newParent}, {Node: moved},
+	}
+	if replaced.ID != 0 {
+		changes = append(changes, vfs.Change{Node: replaced.ID})
+		if replaced.NLink == 0 {
+			p.orphaned(replaced)
+		}
+	}
+	v.changed(changes...)
+	return nil
+}
+
+// Remove is vfs.FS's.
+func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder bool) error {
+	if err := v.p.writable(); err != nil {
+		return err
+	}
+	row, err := v.p.db.Remove(parent, name, folder)
+	if err != nil {
+		return err
+	}
+	if row.NLink == 0 {
+		v.p.orphaned(row)
+	}
+	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: row.ID})
+	return nil
+}
+
+// ReadLink is vfs.FS's.
+func (v *view) ReadLink(_ context.Context, id vfs.NodeID) (string, error) {
+	row, err := v.p.db.Get(id)
+	if err != nil {
+		return "", err
+	}
+	if row.Kind != vfs.KindSymlink {
+		return "", fmt.Errorf("pod: node %d is no symlink: %w", id, vfs.ErrInvalid)
+	}
+	body, err := decodeBody(row.Body)
+	return string(body.Inline), err
+}
+
+// GetXattr is vfs.FS's.
+func (v *view) GetXattr(_ context.Context, id vfs.NodeID, name string) ([]byte, error) {
+	return v.p.db.Xattr(id, name)
+}
+
+// SetXattr is vfs.FS's.
+func (v *view) SetXattr(_ context.Context, id vfs.NodeID, name string, value []byte, f vfs.XattrFlag) error {
+	if err := v.p.writable(); err != nil {
+		return err
+	}
+	defer v.changedNode(id)
+	_, err := v.p.db.SetXattr(id, name, value, f)
+	return err
+}
+
+// ListXattr is vfs.FS's.
+func (v *view) ListXattr(_ context.Context, id vfs.NodeID) ([]string, error) {
+	return v.p.db.Xattrs(id)
+}
+
+// RemoveXattr is vfs.FS's.
+func (v *view) RemoveXattr(_ context.Context, id vfs.NodeID, name string) error {
+	if err := v.p.writable(); err != nil {
+		return err
+	}
+	defer v.changedNode(id)
+	_, err := v.p.db.RemoveXattr(id, name)
+	return err
+}
+
+// Open is vfs.FS's.
+func (v *view) Open(_ context.Context, id vfs.NodeID) (vfs.File, error) {
+	n, err := v.p.use(id)
+	if err != nil {
+		return nil, err
+	}
+	switch n.attr.Kind { // never changes
+	case vfs.KindFile:
+		return &file{p: v.p, v: v, n: n}, nil
+	case vfs.KindFolder:
+		err = vfs.ErrIsDir
+	default:
+		err = vfs.ErrInvalid
+	}
+	v.p.release(n)
+	return nil, fmt.Errorf("pod: open node %d: %w", id, err)
+}
+
+// StatFS is vfs.FS's.
+func (v *view) StatFS(ctx context.Context) (vfs.StatFS, error) { return v.p.statFS(ctx) }
+
+// SyncFS is vfs.FS's.
+func (v *view) SyncFS(ctx context.Context) error {
+	return errors.Join(v.p.stageAll(ctx), v.p.barrier.wait(ctx))
+}
+
+// stageAll stages every file that was written.
+func (p *Pod) stageAll(ctx context.Context) error {
+	p.nodes.mu.Lock()
+	var list []*node
+	for _, n := range p.nodes.byID {
+		n.refs++
+		list = append(list, n)
+	}
+	p.nodes.mu.Unlock()
+	var errs []error
+	for _, n := range list {
+		errs = append(errs, p.stage(ctx, n))
+		p.release(n)
+	}
+	return errors.Join(errs...)
+}
+
+// Watch is vfs.Watcher's.
+func (v *view) Watch(ctx context.Context, f func([]vfs.Change)) error {
+	return v.watches.run(ctx, v, f)
+}
+
+// watchPending is how many changes wait for a slow watcher before they are replaced by "anything".
+const watchPending = 4096
+
+// watchers are the surfaces that want to know of changes.
+type watchers struct {
+	mu   sync.Mutex
+	list []*watcher
+}
+
+type watcher struct {
+	origin *view
+	kick   chan struct{} // capacity 1
+
+	mu      sync.Mutex // guards the fields below
+	changes []vfs.Change
+	all     bool // too many: anything may have changed
+}
+
+// tell queues changes for every watcher but those of the view that made them. nil: anything may have changed.
+func (w *watchers) tell(origin *view, changes []vfs.Change) {
+	w.mu.Lock()
+	list := w.list
+	w.mu.Unlock()
+	for _, to := range list {
+		if to.origin == origin {
+			continue
+		}
+		to.mu.Lock()
+		switch {
+		case to.all:
+		case changes == nil:
+			to.changes, to.all = nil, true
+		case len(to.changes)+len(changes) > watchPending:
+			to.changes, to.all = nil, true
+		default:
+			to.changes = append(to.changes, changes...)
+		}
+		to.mu.Unlock()
+		select {
+		case to.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *watchers) run(ctx context.Context, origin *view, f func([]vfs.Change)) error {
+	mine := &watcher{origin: origin, kick: make(chan struct{}, 1)}
+	w.mu.Lock()
+	w.list = append(append([]*watcher(nil), w.list...), mine)
+	w.mu.Unlock()
+	defer w.remove(mine)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-mine.kick:
+		}
+		mine.mu.Lock()
+		changes, all := mine.changes, mine.all
+		mine.changes, mine.all = nil, false
+		mine.mu.Unlock()
+		if all {
+			f(nil)
+		} else if len(changes) > 0 {
+			f(changes)
+		}
+	}
+}
+
+func (w *watchers) remove(gone *watcher) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list []*watcher
+	for _, x := range w.list {
+		if x != gone {
+			list = append(list, x)
+		}
+	}
+	w.list = list
+}

@@ -1,0 +1,341 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// checkpointState is the newest checkpoint, as ownCheckpoint keeps it.
+type checkpointState struct {
+	CheckpointInfo
+
+	rows block.ID // the root of the tree of rows; zero: none
+}
+
+// stateVersion is the version of the state root's format.
+const stateVersion = 1
+
+// encodeState writes the state root: [version, network, rows, vv]; rows is a link, or null if there are none.
+func encodeState(net ident.Network, rows block.ID, vv VV) []byte {
+	b := cbor.AppendUint(cbor.AppendArray(nil, 4), stateVersion)
+	b = cbor.AppendBytes(b, net[:])
+	return vv.Append(appendLink(b, rows))
+}
+
+// encode writes [state, tree, rows, vv, seq].
+func (s *checkpointState) encode() []byte {
+	b := cbor.AppendArray(nil, 5)
+	b = appendLink(appendLink(appendLink(b, s.State), s.Tree), s.rows)
+	return cbor.AppendUint(s.VV.Append(b), s.Seq)
+}
+
+func (d *DB) loadCheckpoint() error {
+	b, err := get(d.db, textKey(keyOwn, ownCheckpoint))
+	if err != nil || b == nil {
+		return err
+	}
+	r := cbor.NewReader(b)
+	r.Tuple(5)
+	s := checkpointState{}
+	s.State, s.Tree, s.rows = readLink(r), readLink(r), readLink(r)
+	s.VV, s.Seq = readVV(r), r.Uint()
+	if err := r.Done(); err != nil {
+		return corrupt("own checkpoint", err)
+	}
+	d.checkpoint = s
+	return nil
+}
+
+// LastCheckpoint is the newest checkpoint; zero if there is none. Its VV must not be changed.
+func (d *DB) LastCheckpoint() CheckpointInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.checkpoint.CheckpointInfo
+}
+
+// Head is the pod's head, signed anew: what is durable here, and the newest checkpoint. Error: vfs.ErrReadOnly if there is no key to sign with.
+func (d *DB) Head(ctx context.Context) ([]byte, error) {
+	if d.o.Sign == nil {
+		return nil, fmt.Errorf("state: head: %w", vfs.ErrReadOnly)
+	}
+	d.mu.Lock()
+	vv, cp := d.published.Clone(), d.checkpoint
+	d.mu.Unlock()
+	h := Head{
+		Network: d.o.Network, Actor: d.o.Actor, Seq: vv[d.o.Actor], VV: vv,
+		Checkpoint: cp.State, TreeRoot: cp.Tree, HLC: HLCOf(d.o.Clock.Now()),
+	}
+	err := d.read(func(v view) (err error) {
+		if h.Seq > 0 {
+			h.CommitDigest, _, err = v.commitAt(h.Actor, h.Seq)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h.Encode(d.o.Sign), ctx.Err()
+}
+
+// Checkpoint commits what is dirty and writes the state and the view as Merkle trees through Options.Blocks: of what changed since the
+// last one. It does nothing if nothing changed. Operations wait for a commit at its beginning, not for the trees.
+//
+// Sync: that of the commit; the checkpoint itself is made durable by the next sync: one that is lost is made again. The blocks are as durable as
+// Options.Blocks makes them.
+func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if err := d.usable(ctx); err != nil {
+		return CheckpointInfo{}, err
+	}
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	if err := d.settleDirty(ctx); err != nil {
+		return CheckpointInfo{}, err
+	}
+	c, err := d.freeze(ctx)
+	if err != nil {
+		return CheckpointInfo{}, err
+	}
+	defer c.close()
+	if clean, err := c.clean(); clean || err != nil {
+		return d.LastCheckpoint(), err
+	}
+	next, err := c.write(ctx)
+	if err != nil {
+		return CheckpointInfo{}, fmt.Errorf("state: checkpoint: %w", err)
+	}
+	d.mu.Lock()
+	d.checkpoint = next
+	d.mu.Unlock()
+	return next.CheckpointInfo, nil
+}
+
+// settleDirty commits most of what is dirty, while operations go on.
+func (d *DB) settleDirty(ctx context.Context) error {
+	if d.o.Sign == nil || !d.Dirty() {
+		return nil
+	}
+	_, err := d.commit(ctx)
+	return err
+}
+
+// checkpointer writes one checkpoint. It reads a moment at which nothing was dirty.
+type checkpointer struct {
+	view
+
+	snap  *pebble.Snapshot
+	epoch uint64 // marks up to this one count
+	heads map[ident.Actor]actorState
+	last  checkpointState
+	out   *pebble.Batch
+}
+
+// freeze commits what is dirty while no operation runs, and begins a new epoch of marks after that moment.
+func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	if err := d.commitAll(ctx); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	last := d.checkpoint
+	d.mu.Unlock()
+	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, last: last, out: d.db.NewBatch()}
+	c.view = view{d: d, r: c.snap}
+	for a, s := range d.heads {
+		c.heads[a] = s
+	}
+	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
+		c.close()
+		return nil, fmt.Errorf("state: checkpoint: %w", err)
+	}
+	d.epoch++
+	return c, nil
+}
+
+// commitAll commits everything while opMu and commitMu are held: no operation can make anything dirty meanwhile.
+func (d *DB) commitAll(ctx context.Context) error {
+	for len(d.dirty) > 0 {
+		rows, _, err := d.take(d.order)
+		if err != nil {
+			return err
+		}
+		c, err := d.prepare(rows)
+		if err != nil {
+			return err
+		}
+		if d.o.BeforeCommit != nil {
+			if err := d.o.BeforeCommit(ctx); err != nil {
+				return fmt.Errorf("state: before commit %d: %w", c.Seq, err)
+			}
+		}
+		if err := d.install(c, c.Encode(d.o.Sign), rows); err != nil {
+			return err
+		}
+		if err := d.sync(); err != nil {
+			return err
+		}
+		d.publish(VV{c.Actor: c.Seq})
+	}
+	return nil
+}
+
+func (c *checkpointer) close() {
+	_ = c.snap.Close() // it only read
+	_ = c.out.Close()
+}
+
+// clean says whether nothing changed since the last checkpoint.
+func (c *checkpointer) clean() (bool, error) {
+	if c.last.State.IsZero() {
+		return false, nil
+	}
+	clean := true
+	for _, prefix := range []byte{keyEntryMark, keyRowMark} {
+		err := scan(c.r, []byte{prefix}, seqKey(prefix, c.epoch+1), func(_, _ []byte) error {
+			clean = false
+			return errStop
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	for a, s := range c.heads {
+		clean = clean && c.last.VV[a] == s.seq
+	}
+	if !clean {
+		return false, nil
+	}
+	// Computed names may be others although no row changed: a pod has a name now.
+	for _, prefix := range []byte{keyIrregular, keyComputed} {
+		err := scanPrefix(c.r, []byte{prefix}, func(_, _ []byte) error {
+			clean = false
+			return errStop
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return clean, nil
+}
+
+// write writes both trees, and then what is remembered of them.
+func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
+	next := checkpointState{}
+	next.VV = VV{}
+	for a, s := range c.heads {
+		next.VV[a] = s.seq
+	}
+	next.Seq = next.VV[c.d.o.Actor]
+	var err error
+	if next.rows, err = c.writeRows(ctx); err != nil {
+		return next, err
+	}
+	if next.Tree, err = c.writeTree(ctx); err != nil {
+		return next, err
+	}
+	root := encodeState(c.d.o.Network, next.rows, next.VV)
+	next.State = block.Sum(block.DagCBOR, root)
+	if err := c.d.o.Blocks.Put(ctx, next.State, root); err != nil {
+		return next, err
+	}
+	err = c.out.Set(textKey(keyOwn, ownCheckpoint), next.encode(), nil)
+	for _, prefix := range []byte{keyEntryMark, keyRowMark} {
+		if err == nil {
+			err = c.out.DeleteRange([]byte{prefix}, seqKey(prefix, c.epoch+1), nil)
+		}
+	}
+	if err != nil {
+		return next, err
+	}
+	return next, c.out.Commit(pebble.NoSync)
+}
+
+// writeRows edits the tree of rows where they changed.
+func (c *checkpointer) writeRows(ctx context.Context) (block.ID, error) {
+	changed := map[string]bool{}
+	err := scan(c.r, []byte{keyRowMark}, seqKey(keyRowMark, c.epoch+1), func(key, _ []byte) error {
+		changed[string(key[9:])] = true
+		return nil
+	})
+	if err != nil {
+		return block.ID{}, err
+	}
+	edits := make([]dag.Edit, 0, len(changed))
+	for _, key := range sortedKeys(changed) {
+		value, err := get(c.r, []byte(key))
+		if err != nil {
+			return block.ID{}, err
+		}
+		if value, err = c.treeValue(ctx, value); err != nil {
+			return block.ID{}, err
+		}
+		edits = append(edits, dag.Edit{Key: []byte(key), Value: value})
+	}
+	return dag.EditTree(ctx, c.d.o.Blocks, c.last.rows, edits)
+}
+
+// treeValue is what stands for a row's versions in the tree of rows: themselves, or, of more than dag.ValueMax bytes, a link to
+// a raw block of them; versions begin with an array, so the two can't be taken for each other.
+func (c *checkpointer) treeValue(ctx context.Context, value []byte) ([]byte, error) {
+	if len(value) <= dag.ValueMax {
+		return value, nil
+	}
+	id := block.Sum(block.Raw, value)
+	if err := c.d.o.Blocks.Put(ctx, id, value); err != nil {
+		return nil, err
+	}
+	return cbor.AppendLink(nil, id.Bytes()), nil
+}
+
+// NodeCID is the CID of a node as of now, if it is a file's or link's body (zero: no bytes), or as of the newest checkpoint, if it is a folder's.
+// Errors: vfs.ErrNotExist, block.ErrNotFound (a folder that is in no checkpoint yet).
+func (d *DB) NodeCID(id vfs.NodeID) (block.ID, error) {
+	return readAs(d, func(v view) (block.ID, error) {
+		s, err := v.byNumber(id)
+		if err != nil {
+			return block.ID{}, err
+		}
+		if s.f.Inode.Kind != vfs.KindFolder {
+			n, err := v.node(s)
+			return bodyID(n.Body), err
+		}
+		cid, err := v.folderCID(id)
+		if err == nil && cid.IsZero() {
+			err = fmt.Errorf("state: folder %d: %w", id, block.ErrNotFound)
+		}
+		return cid, err
+	})
+}
+
+// bodyID is the CID of an encoded body; zero for a file of no bytes.
+func bodyID(body []byte) block.ID {
+	if len(body) == 0 {
+		return block.ID{}
+	}
+	return block.Sum(block.DagCBOR, body)
+}
+
+// folderCID is a folder's CID as of the newest checkpoint, zero if it is not in it.
+func (v view) folderCID(ino Ino) (block.ID, error) {
+	b, err := get(v.r, inoKey(keyFolderCID, ino))
+	if err != nil || b == nil {
+		return block.ID{}, err
+	}
+	id, err := block.FromBytes(bytes.Clone(b))
+	if err != nil {
+		return block.ID{}, corrupt("folder's CID", err)
+	}
+	return id, nil
+}

@@ -1,0 +1,314 @@
+package state
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// treeWriter writes the folders that changed, from the deepest to the root.
+type treeWriter struct {
+	*checkpointer
+
+	marks map[Ino]map[string]bool // names that changed, per folder; an empty map: the folder itself
+	depth map[Ino]int             // levels below the root
+	byTop map[int][]Ino           // folders with marks, by depth
+	cids  map[Ino]block.ID        // of folders written now
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// writeTree writes the view, and returns its root folder.
+func (c *checkpointer) writeTree(ctx context.Context) (block.ID, error) {
+	w := &treeWriter{checkpointer: c, marks: map[Ino]map[string]bool{}, depth: map[Ino]int{}, byTop: map[int][]Ino{}, cids: map[Ino]block.ID{}}
+	if err := w.collect(); err != nil {
+		return block.ID{}, err
+	}
+	for len(w.byTop) > 0 {
+		level := slices.Max(slices.Collect(maps.Keys(w.byTop)))
+		folders := w.byTop[level]
+		delete(w.byTop, level)
+		slices.Sort(folders)
+		for _, ino := range folders {
+			if err := ctx.Err(); err != nil {
+				return block.ID{}, err
+			}
+			if err := w.writeFolder(ctx, ino); err != nil {
+				return block.ID{}, fmt.Errorf("folder %d: %w", ino, err)
+			}
+		}
+	}
+	return w.cidOf(RootIno)
+}
+
+// collect reads the marks, and adds all names that are, or were, computed.
+func (w *treeWriter) collect() error {
+	err := scan(w.r, []byte{keyEntryMark}, seqKey(keyEntryMark, w.epoch+1), func(key, _ []byte) error {
+		ino, name, err := splitNameKey(key[8:])
+		if err != nil {
+			return err
+		}
+		return w.mark(ino, name)
+	})
+	if err != nil {
+		return err
+	}
+	for _, prefix := range []byte{keyIrregular, keyComputed} {
+		err := scanPrefix(w.r, []byte{prefix}, func(key, _ []byte) error {
+			ino, name, err := splitNameKey(key)
+			if err != nil {
+				return err
+			}
+			return w.mark(ino, name)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark notes a name of a folder that is to be looked at.
+func (w *treeWriter) mark(ino Ino, name string) error {
+	names, known := w.marks[ino]
+	if !known {
+		names = map[string]bool{}
+		w.marks[ino] = names
+		depth, err := w.depthOf(ino)
+		if err != nil {
+			return err
+		}
+		w.byTop[depth] = append(w.byTop[depth], ino)
+	}
+	if name != "" {
+		names[name] = true
+	}
+	return nil
+}
+
+// depthOf is a folder's distance from the root; of one that is not in the tree, from where its way up ends.
+func (w *treeWriter) depthOf(ino Ino) (int, error) {
+	var way []Ino
+	base := 0
+	for ino != RootIno {
+		if d, ok := w.depth[ino]; ok {
+			base = d
+			break
+		}
+		way = append(way, ino)
+		rec, err := w.folder(ino)
+		if err != nil {
+			return 0, err
+		}
+		if !rec.attached {
+			break
+		}
+		ino = rec.parent
+	}
+	for i := len(way) - 1; i >= 0; i-- {
+		base++
+		w.depth[way[i]] = base
+	}
+	return base, nil
+}
+
+// cidOf is a folder's CID, as of now.
+func (w *treeWriter) cidOf(ino Ino) (block.ID, error) {
+	if id, ok := w.cids[ino]; ok {
+		return id, nil
+	}
+	return w.folderCID(ino)
+}
+
+// writeFolder writes a folder whose entries below are written already, and has its entry in its parent written if its CID is another.
+func (w *treeWriter) writeFolder(ctx context.Context, ino Ino) error {
+	rec, err := w.folder(ino)
+	if err != nil {
+		return err
+	}
+	old, err := w.folderCID(ino)
+	if err != nil {
+		return err
+	}
+	if !rec.shown() {
+		w.cids[ino] = block.ID{}
+		if err := w.out.Delete(inoKey(keyFolderCID, ino), nil); err != nil {
+			return err
+		}
+		return w.forgetComputed(ino, nil)
+	}
+	special, err := w.contested(ino)
+	if err != nil {
+		return err
+	}
+	own, err := w.ownAttr(ino, rec)
+	if err != nil {
+		return err
+	}
+	var id block.ID
+	if old.IsZero() {
+		id, err = w.build(ctx, ino, own)
+	} else {
+		id, err = w.edit(ctx, ino, old, own, special)
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.forgetComputed(ino, special); err != nil {
+		return err
+	}
+	w.cids[ino] = id
+	if id == old {
+		return nil
+	}
+	if err := w.out.Set(inoKey(keyFolderCID, ino), id.Bytes(), nil); err != nil {
+		return err
+	}
+	if !rec.attached {
+		return nil
+	}
+	return w.mark(rec.parent, rec.name)
+}
+
+// forgetComputed replaces the memory of which names the folder's node shows out of the order.
+func (w *treeWriter) forgetComputed(ino Ino, special []shown) error {
+	prefix := inoKey(keyComputed, ino)
+	if err := w.out.DeleteRange(prefix, prefixEnd(prefix), nil); err != nil {
+		return err
+	}
+	for _, s := range special {
+		if err := w.out.Set(nameKey(keyComputed, ino, s.name), nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build writes a folder anew.
+func (w *treeWriter) build(ctx context.Context, ino Ino, own dag.FolderAttr) (block.ID, error) {
+	all, err := w.list(ino, "", 0)
+	if err != nil {
+		return block.ID{}, err
+	}
+	return dag.BuildFolder(ctx, w.d.o.Blocks, own, func(yield func(dag.Dirent, error) bool) {
+		for i := range all {
+			e, err := w.dirent(ctx, &all[i])
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	})
+}
+
+// edit writes a folder's changed names.
+func (w *treeWriter) edit(ctx context.Context, ino Ino, old block.ID, own dag.FolderAttr, special []shown) (block.ID, error) {
+	names := maps.Clone(w.marks[ino])
+	for _, s := range special {
+		names[s.name] = true
+	}
+	edits := make([]dag.DirentEdit, 0, len(names))
+	for _, name := range sortedKeys(names) {
+		e := dag.DirentEdit{Name: name}
+		s, ok, err := w.find(ino, name, special)
+		if err != nil {
+			return block.ID{}, err
+		}
+		if ok {
+			d, err := w.dirent(ctx, &s)
+			if err != nil {
+				return block.ID{}, err
+			}
+			e.Entry = &d
+		}
+		edits = append(edits, e)
+	}
+	return dag.EditFolder(ctx, w.d.o.Blocks, old, own, edits)
+}
+
+// find is what a folder shows at a name, if anything.
+func (w *treeWriter) find(ino Ino, name string, special []shown) (shown, bool, error) {
+	if i, ok := slices.BinarySearchFunc(special, name, byShownName); ok {
+		return special[i], true, nil
+	}
+	slots, err := w.slots(ino, name)
+	if err != nil || len(slots) == 0 {
+		return shown{}, false, err
+	}
+	s, err := w.regular(name, slots[0])
+	return s, err == nil, err
+}
+
+// dirent is an entry of a folder's node: a function of replicated rows alone, so that converged pods have the same.
+func (w *treeWriter) dirent(ctx context.Context, s *shown) (dag.Dirent, error) {
+	n := s.f.Inode
+	e := dag.Dirent{
+		Name: s.name, Kind: uint8(n.Kind), Mode: n.Mode.Value, UID: n.Owner.Value.UID, GID: n.Owner.Value.GID,
+		RDev: n.RDev, Ino: uint64(s.ino),
+	}
+	for i := range n.Xattrs {
+		if x := &n.Xattrs[i]; !x.Gone {
+			e.Xattrs = append(e.Xattrs, dag.Xattr{Name: x.Name, Value: x.Value})
+		}
+	}
+	if n.Kind == vfs.KindFolder {
+		var err error
+		if e.Child, err = w.cidOf(s.ino); err != nil {
+			return e, err
+		}
+		attr, err := dag.ReadFolder(ctx, w.d.o.Blocks, e.Child)
+		e.Mtime, e.Size = attr.Mtime, attr.Size
+		return e, err
+	}
+	if s.content < len(n.Contents) {
+		c := &n.Contents[s.content]
+		e.Size, e.Mtime, e.Child = c.Size, c.Mtime, bodyID(c.Body)
+		if s.isCopy() {
+			e.Ino = uint64(CopyIno(s.ino, c.Name()))
+		}
+		if len(c.Body) > 0 {
+			if err := w.d.o.Blocks.Put(ctx, e.Child, c.Body); err != nil {
+				return e, err
+			}
+		}
+	}
+	return e, nil
+}
+
+// ownAttr is what a folder's node says of itself. Its mtime is what utimes set, or when the newest of its entries came, whichever is later.
+func (w *treeWriter) ownAttr(ino Ino, rec *folderRec) (dag.FolderAttr, error) {
+	c, err := w.inode(ino)
+	if err != nil {
+		return dag.FolderAttr{}, err
+	}
+	if c.f == nil {
+		c.f = rootFolded()
+	}
+	n := c.f.Inode
+	newest, err := w.newestEntry(ino, rec)
+	if err != nil {
+		return dag.FolderAttr{}, err
+	}
+	return dag.FolderAttr{Mode: n.Mode.Value, UID: n.Owner.Value.UID, GID: n.Owner.Value.GID, Mtime: folderMtime(n, newest)}, nil
+}
+
+// newestEntry is when the newest entry of a folder came to it: a function of rows, unlike what stat tells, which knows of those that went too.
+func (w *treeWriter) newestEntry(ino Ino, rec *folderRec) (HLC, error) {
+	if !rec.stale {
+		return rec.newest, nil
+	}
+	var newest HLC
+	err := scanPrefix(w.r, inoKey(keyIndex, ino), func(_, value []byte) error {
+		slots, err := decodeSlots(value)
+		for _, s := range slots {
+			newest = max(newest, s.came)
+		}
+		return err
+	})
+	return newest, err
+}

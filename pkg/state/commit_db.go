@@ -1,0 +1,345 @@
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Limits of one commit that is made here; Commit makes as many as it takes. Well below those of the format.
+const (
+	commitRows  = 4096
+	commitBytes = 4 << 20
+)
+
+// takenRow is a dirty row as it is committed.
+type takenRow struct {
+	key []byte
+	gen uint64
+	w   *dirtyValue
+}
+
+// Commit commits all rows that are dirty when it begins; n is their number. Operations go on meanwhile: rows that they
+// change stay dirty for the next one. After the return what was committed is durable here, and in VV, Log and Head.
+//
+// Sync: BeforeCommit, before the rows are written; then one of the write-ahead log, before they are published (I2).
+func (d *DB) Commit(ctx context.Context) (n int, err error) {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if err := d.usable(ctx); err != nil {
+		return 0, err
+	}
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	return d.commit(ctx)
+}
+
+// commit is Commit while commitMu is held.
+func (d *DB) commit(ctx context.Context) (n int, err error) {
+	d.opMu.Lock()
+	until := d.order
+	d.opMu.Unlock()
+	for {
+		m, more, err := d.commitOnce(ctx, until)
+		if n += m; err != nil || !more {
+			return n, err
+		}
+	}
+}
+
+// commitOnce makes one commit of rows that became dirty as one of the first until.
+func (d *DB) commitOnce(ctx context.Context, until uint64) (n int, more bool, err error) {
+	d.opMu.Lock()
+	rows, more, err := d.take(until)
+	var c *Commit
+	if err == nil && len(rows) > 0 {
+		c, err = d.prepare(rows)
+	}
+	d.opMu.Unlock()
+	if err != nil || len(rows) == 0 {
+		return 0, false, err
+	}
+	if d.o.BeforeCommit != nil {
+		if err := d.o.BeforeCommit(ctx); err != nil {
+			return 0, false, fmt.Errorf("state: before commit %d: %w", c.Seq, err)
+		}
+	}
+	b := c.Encode(d.o.Sign)
+	d.opMu.Lock()
+	err = d.install(c, b, rows)
+	d.opMu.Unlock()
+	if err != nil {
+		return 0, false, err
+	}
+	if err := d.sync(); err != nil {
+		return 0, false, err
+	}
+	d.publish(VV{c.Actor: c.Seq})
+	return len(rows), more, nil
+}
+
+// publish tells that what was applied is durable.
+func (d *DB) publish(vv VV) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.published.Merge(vv)
+}
+
+// take reads dirty rows, the first changed first, whole groups of them; more says that some are left. opMu must be held.
+func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
+	type candidate struct {
+		key   string
+		w     *dirtyMark
+		group uint64 // the first order in its group
+	}
+	var all []candidate
+	first := map[*dirtyMark]uint64{}
+	for key, w := range d.dirty {
+		if w.order > until {
+			continue
+		}
+		all = append(all, candidate{key: key, w: w})
+		lead := w.leader()
+		if o, ok := first[lead]; !ok || w.order < o {
+			first[lead] = w.order
+		}
+	}
+	for i := range all {
+		all[i].group = first[all[i].w.leader()]
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.w.order, b.w.order))
+	})
+	size := 0
+	for i, c := range all {
+		full := len(rows) >= commitRows || size >= commitBytes
+		if full && (c.group != all[i-1].group || len(rows) >= RowsMax/2 || size >= CommitMax/2) {
+			return rows, true, nil
+		}
+		v := view{d: d, r: d.db}
+		w, err := v.dirty([]byte(c.key))
+		if err != nil || w == nil {
+			return nil, false, fmt.Errorf("state: dirty row %x is not there: %w", c.key, err)
+		}
+		rows = append(rows, takenRow{key: []byte(c.key), gen: c.w.gen, w: w})
+		size += len(w.value) + len(c.key)
+	}
+	return rows, false, nil
+}
+
+// prepare makes the commit of rows, without signing it. opMu and commitMu must be held.
+func (d *DB) prepare(rows []takenRow) (*Commit, error) {
+	self := d.heads[d.o.Actor]
+	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
+	c := &Commit{Header: Header{
+		Network: d.o.Network, Actor: d.o.Actor, Seq: self.seq + 1, Prev: self.digest, HLC: d.hlc, Ctr: d.ctr,
+	}}
+	var err error
+	if c.Skip, err = d.skipDigest(c.Actor, c.Seq); err != nil {
+		return nil, err
+	}
+	for a, s := range d.heads {
+		if a != d.o.Actor {
+			dep := Dep{Dot: Dot{Actor: a, Seq: s.seq}}
+			copy(dep.Digest[:], s.digest[:])
+			c.Deps = append(c.Deps, dep)
+		}
+	}
+	for _, r := range rows {
+		c.Rows = append(c.Rows, Row{Key: r.key, Observed: r.w.observed, Value: r.w.value})
+	}
+	return c, nil
+}
+
+// install writes a commit's rows in place of the dirty ones, and the commit into the log. opMu and commitMu must be held.
+func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
+	t := d.begin()
+	defer t.close()
+	t.at = c.HLC
+	for i := range rows {
+		if err := t.installRow(c, &rows[i]); err != nil {
+			return fmt.Errorf("state: commit %d: %w", c.Seq, err)
+		}
+	}
+	if err := t.log(c, encoded); err != nil {
+		return err
+	}
+	if err := t.finish(true); err != nil {
+		return err
+	}
+	t.logged(c)
+	return nil
+}
+
+// installRow commits one row; what was changed since it was taken stays dirty, on top of it.
+func (t *tx) installRow(c *Commit, r *takenRow) error {
+	known := t.d.dirty[string(r.key)]
+	changed := known == nil || known.gen != r.gen // not there: removed without a trace
+	kind, ino, _, err := ParseKey(r.key)
+	if err != nil {
+		return err
+	}
+	var before *Folded
+	if kind == KeyInode {
+		cur, err := t.inode(ino)
+		if err != nil {
+			return err
+		}
+		before = cur.f
+	}
+	if err := t.applyRow(c.Dot(), Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}); err != nil {
+		return err
+	}
+	if changed {
+		if err := t.rebase(c.Dot(), r, kind); err != nil {
+			return err
+		}
+	} else {
+		if err := t.del(textKey(keyDirty, r.key)); err != nil {
+			return err
+		}
+		t.cleaned = append(t.cleaned, string(r.key))
+	}
+	if kind != KeyInode {
+		return nil
+	}
+	// The view is the same, but contents have names now, and so have copies.
+	cur, err := t.inode(ino)
+	if err != nil {
+		return err
+	}
+	if cur.f != nil && len(cur.f.Inode.Contents) > 1 {
+		return t.reindexFile(ino, before, cur.f)
+	}
+	return nil
+}
+
+// rebase makes a change that was made while the row was committed one of the committed version.
+func (t *tx) rebase(dot Dot, r *takenRow, kind byte) error {
+	w, err := t.dirty(r.key)
+	if err != nil {
+		return err
+	}
+	if w == nil { // an uncommitted row was removed without a trace: now there is something to remove
+		w = &dirtyValue{order: r.w.order, hlc: t.at}
+	}
+	observed := []Dot{dot}
+	for _, o := range w.observed {
+		if !slices.Contains(r.w.observed, o) {
+			observed = append(observed, o)
+		}
+	}
+	slices.SortFunc(observed, byDot)
+	if len(r.w.value) == 0 { // the commit removed it: its dot names no version
+		observed = slices.DeleteFunc(observed, func(o Dot) bool { return o == dot })
+	}
+	w.observed = observed
+	if kind == KeyInode && len(w.value) > 0 && len(r.w.value) > 0 {
+		n, err := DecodeInode(w.value)
+		if err != nil {
+			return err
+		}
+		taken, err := DecodeInode(r.w.value)
+		if err != nil {
+			return err
+		}
+		rebaseContents(n, taken, dot)
+		w.value = AppendInode(nil, n)
+	}
+	if len(w.observed) == 0 && len(w.value) == 0 {
+		t.cleaned = append(t.cleaned, string(r.key))
+		return t.del(textKey(keyDirty, r.key))
+	}
+	if t.d.dirty[string(r.key)] == nil {
+		t.rows = append(t.rows, string(r.key))
+	}
+	return t.set(textKey(keyDirty, r.key), w.encode())
+}
+
+// rebaseContents gives the contents of n that were committed with taken the dot that they got.
+func rebaseContents(n, taken *Inode, dot Dot) {
+	seen := n.seen()
+	for _, c := range taken.Contents {
+		if !c.Dot.IsZero() {
+			continue
+		}
+		seen = joinSeen(seen, []Dot{dot})
+		for i := range n.Contents {
+			if o := &n.Contents[i]; o.Dot.IsZero() && o.K == c.K && o.TS == c.TS {
+				o.Dot = dot
+			}
+		}
+	}
+	slices.SortFunc(n.Contents, newestFirst)
+	n.Seen = seen
+}
+
+// applyRow makes one row's change to the committed versions, and marks it for the checkpoint.
+func (t *tx) applyRow(dot Dot, row Row) error {
+	old, err := get(t.r, row.Key)
+	if err != nil {
+		return err
+	}
+	value, err := changeVersions(old, dot, row)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		err = t.del(row.Key)
+	} else {
+		err = t.set(row.Key, value)
+	}
+	if err != nil {
+		return err
+	}
+	if row.Key[0] == KeyInode && len(row.Value) > 0 {
+		t.d.contentSeq++
+		if err := t.set(seqKey(keyContent, t.d.contentSeq), row.Key[1:]); err != nil {
+			return err
+		}
+	}
+	return t.set(markKey(keyRowMark, t.d.epoch, row.Key), nil)
+}
+
+// changeVersions is the encoded versions of a row after a change, nil if none is left.
+func changeVersions(old []byte, dot Dot, row Row) ([]byte, error) {
+	switch row.Key[0] {
+	case KeyInode:
+		return replaceVersion(old, dot, row, DecodeInodeSet, AppendInodeSet, func(b []byte) (*Inode, error) {
+			n, err := DecodeInode(b)
+			if err != nil {
+				return nil, err
+			}
+			return n.Stamp(dot), nil
+		})
+	case KeyWish:
+		return replaceVersion(old, dot, row, DecodeWishSet, AppendWishSet, DecodeWish)
+	}
+	return replaceVersion(old, dot, row, DecodeSnapSet, AppendSnapSet, DecodeSnap)
+}
+
+// replaceVersion is changeVersions for one kind of row.
+func replaceVersion[T any](old []byte, dot Dot, row Row, decode func([]byte) (VerSet[T], error), encode func([]byte, VerSet[T]) []byte, value func([]byte) (T, error)) ([]byte, error) {
+	var set VerSet[T]
+	var err error
+	if old != nil {
+		if set, err = decode(old); err != nil {
+			return nil, err
+		}
+	}
+	if len(row.Value) == 0 {
+		set = set.Remove(row.Observed)
+	} else {
+		v, err := value(bytes.Clone(row.Value))
+		if err != nil {
+			return nil, err
+		}
+		set = set.Replace(row.Observed, Version[T]{Dot: dot, Value: v})
+	}
+	if len(set) == 0 {
+		return nil, nil
+	}
+	return encode(nil, set), nil
+}

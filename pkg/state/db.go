@@ -1,0 +1,97 @@
+package state
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Errors of Apply; a commit that one of them refuses, and what comes after it, is not applied.
+var (
+	// ErrGap says that a commit rests on one that was not applied yet.
+	ErrGap = errors.New("an earlier commit is missing")
+	// ErrFork says that an actor signed two commits with one number.
+	ErrFork = errors.New("two commits of one actor have one number")
+	// ErrFuture says that a commit is stamped more than FutureMax ahead of the clock here.
+	ErrFuture = errors.New("commit from the future")
+	// ErrForeign says that data belongs to another network.
+	ErrForeign = errors.New("of another network")
+)
+
+// Options say what a DB is opened with.
+type Options struct {
+	FS      pebblevfs.FS
+	Dir     string
+	Network ident.Network
+	Actor   ident.Actor // the author of what is done here
+	// Sign signs with the pod's key; nil: every operation is refused with vfs.ErrReadOnly.
+	Sign func(msg []byte) []byte
+	// Author is the key of an actor that may write; an error: it may not, or is not known yet.
+	Author func(ident.Actor) (ed25519.PublicKey, error)
+	// PodName is the name of an actor's pod, for conflict names. It must not block; nil or "": the actor's number.
+	PodName func(ident.Actor) string
+	// BeforeCommit makes every block durable that rows name. It is called before rows are committed, while
+	// operations may wait: it must not call operations, nor wait for somebody who does.
+	BeforeCommit func(context.Context) error
+	// Blocks takes the nodes of checkpoints.
+	Blocks block.Store
+	Clock  clock.Clock
+	Log    *slog.Logger
+}
+
+// Node is what the view shows under a number: a file, folder or link, or a conflict copy, which has a number of its own.
+type Node struct {
+	vfs.Attr
+	Body    []byte      // an encoded dag.Body; empty: a file of no bytes, or no file. Not to be changed
+	Ino     Ino         // of the row; for a copy another than Attr.ID
+	Copy    bool        // a conflict copy
+	Content ContentName // names what the file holds; zero while it is not committed
+	Deleted bool        // shown although it was deleted elsewhere (unlinks made apart, or an entry made in a removed folder)
+}
+
+// Entry is a name in a folder and what it shows.
+type Entry struct {
+	Name string
+	Node Node
+}
+
+// NewContent is what a file is to hold.
+type NewContent struct {
+	Size  uint64 // bytes
+	Mtime int64  // ns since 1970; 0: now
+	Body  []byte // an encoded dag.Body; empty: no bytes
+	// Over names the content that this is an edit of: what else the file holds, which its author did not see, stays beside
+	// it. The zero name is this pod's own newest content. nil: whatever is shown.
+	Over *ContentName
+}
+
+// CreateOptions say what Create sets besides; the zero value sets nothing.
+type CreateOptions struct {
+	Content *NewContent       // of a file
+	Mtime   *int64            // ns since 1970
+	Xattrs  map[string][]byte // values of at most vfs.XattrMax bytes
+}
+
+// WishEdit changes a wish; nil leaves a field as it is, an empty value clears it.
+type WishEdit struct {
+	Policy     *string
+	Durability *string
+	Homes      *[]ident.Pod
+	Pin, Unpin []ident.Pod
+}
+
+// CheckpointInfo names a checkpoint.
+type CheckpointInfo struct {
+	State block.ID // the node {network, rows, vv}
+	Tree  block.ID // the root folder of the view
+	VV    VV
+	Seq   uint64 // this pod's last commit in it
+}

@@ -1,0 +1,145 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// folderRec is what the index knows of a folder: derived from rows, but for changed.
+//
+// INVARIANT: attached iff the row exists, is no root, and is not dead or has entries; then the index has it
+// at parent and name, its effective place.
+type folderRec struct {
+	exists    bool // the row is there and a folder, or it is the root
+	dead      bool // its link is dead: it is shown only while it has entries
+	attached  bool
+	parent    Ino
+	name      string
+	entries   uint64 // links in the index
+	subs      uint64 // those of folders
+	irregular uint64 // names marked irregular
+	came      HLC    // when it came to where it is: a function of its row
+	newest    HLC    // the newest came of its entries, unless stale
+	stale     bool   // the entry with the newest came is gone
+	changed   HLC    // newest coming or going of an entry that was seen here; a local maximum
+}
+
+// shown says whether the folder is in the view.
+func (r *folderRec) shown() bool { return r.exists && (!r.dead || r.entries > 0) }
+
+// count follows an entry that comes (by 1) or goes (by -1).
+func (r *folderRec) count(s slot, by int) {
+	r.entries += uint64(by)
+	if s.dir {
+		r.subs += uint64(by)
+	}
+	switch {
+	case by > 0 && s.came >= r.newest:
+		r.newest, r.stale = s.came, false
+	case r.entries == 0:
+		r.newest, r.stale = 0, false
+	case by < 0 && s.came == r.newest:
+		r.stale = true
+	}
+}
+
+func (r *folderRec) encode() []byte {
+	b := cbor.AppendArray(make([]byte, 0, 64+len(r.name)), 12)
+	b = cbor.AppendBool(b, r.exists)
+	b = cbor.AppendBool(b, r.dead)
+	b = cbor.AppendBool(b, r.attached)
+	b = cbor.AppendUint(b, uint64(r.parent))
+	b = cbor.AppendName(b, r.name)
+	b = cbor.AppendUint(b, r.entries)
+	b = cbor.AppendUint(b, r.subs)
+	b = cbor.AppendUint(b, r.irregular)
+	b = cbor.AppendUint(b, uint64(r.came))
+	b = cbor.AppendUint(b, uint64(r.newest))
+	b = cbor.AppendBool(b, r.stale)
+	return cbor.AppendUint(b, uint64(r.changed))
+}
+
+func decodeFolderRec(b []byte) (*folderRec, error) {
+	r := cbor.NewReader(b)
+	r.Tuple(12)
+	rec := &folderRec{
+		exists: r.Bool(), dead: r.Bool(), attached: r.Bool(),
+		parent: Ino(r.Uint()), name: r.Name(vfs.NameMax),
+		entries: r.Uint(), subs: r.Uint(), irregular: r.Uint(),
+		came: HLC(r.Uint()), newest: HLC(r.Uint()), stale: r.Bool(), changed: HLC(r.Uint()),
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("state: folder record: %w: %w", err, block.ErrCorrupt)
+	}
+	return rec, nil
+}
+
+// folder is the record of a folder; a number that is none has a record without exists.
+func (v view) folder(ino Ino) (*folderRec, error) {
+	b, err := get(v.r, inoKey(keyFolder, ino))
+	if err != nil || b == nil {
+		return &folderRec{}, err
+	}
+	return decodeFolderRec(b)
+}
+
+// slot is a link that stands at a name of a folder.
+type slot struct {
+	ino   Ino
+	link  uint64
+	came  HLC  // when the link came to the name
+	multi bool // the inode has several contents: copies stand beside it
+	dir   bool
+}
+
+const slotLen = 25 // ino8 link8 came8 flags1
+
+func appendSlots(b []byte, slots []slot) []byte {
+	for _, s := range slots {
+		b = binary.BigEndian.AppendUint64(b, uint64(s.ino))
+		b = binary.BigEndian.AppendUint64(b, s.link)
+		b = binary.BigEndian.AppendUint64(b, uint64(s.came))
+		var flags byte
+		if s.multi {
+			flags |= 1
+		}
+		if s.dir {
+			flags |= 2
+		}
+		b = append(b, flags)
+	}
+	return b
+}
+
+func decodeSlots(b []byte) ([]slot, error) {
+	if len(b)%slotLen != 0 {
+		return nil, fmt.Errorf("state: index value of %d bytes: %w", len(b), block.ErrCorrupt)
+	}
+	slots := make([]slot, len(b)/slotLen)
+	for i := range slots {
+		p := b[i*slotLen:]
+		slots[i] = slot{
+			ino: Ino(binary.BigEndian.Uint64(p)), link: binary.BigEndian.Uint64(p[8:]),
+			came: HLC(binary.BigEndian.Uint64(p[16:])), multi: p[24]&1 != 0, dir: p[24]&2 != 0,
+		}
+	}
+	return slots, nil
+}
+
+// irregularSlots says whether a name with these links shows more than its one link.
+func irregularSlots(slots []slot) bool {
+	return len(slots) > 1 || (len(slots) == 1 && slots[0].multi)
+}
+
+// slots are the links that stand at a name of a folder, sorted by inode and link.
+func (v view) slots(parent Ino, name string) ([]slot, error) {
+	b, err := get(v.r, nameKey(keyIndex, parent, name))
+	if err != nil {
+		return nil, err
+	}
+	return decodeSlots(b)
+}

@@ -1,0 +1,145 @@
+package state
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// digestLen is the length of the digest that stands before a commit in the log.
+const digestLen = 32
+
+// log adds a commit to the log.
+func (t *tx) log(c *Commit, encoded []byte) error {
+	digest := c.Digest()
+	value := append(append(make([]byte, 0, digestLen+len(encoded)), digest[:]...), encoded...)
+	if err := t.set(logKey(c.Actor, c.Seq), value); err != nil {
+		return err
+	}
+	s := actorState{seq: c.Seq, digest: digest, hlc: c.HLC}
+	return t.set(actorKey(c.Actor), s.encode())
+}
+
+// logged remembers a commit whose batch is written.
+func (t *tx) logged(c *Commit) {
+	d := t.d
+	d.heads[c.Actor] = actorState{seq: c.Seq, digest: c.Digest(), hlc: c.HLC}
+	d.hlc = max(d.hlc, c.HLC)
+	if c.Actor == d.o.Actor && c.Ctr > d.ctr { // made in an earlier life, and given back by others
+		d.ctr = c.Ctr
+		d.ctrEnd = max(d.ctrEnd, c.Ctr)
+	}
+}
+
+// commitAt is a commit of the log and its digest. Error: block.ErrNotFound.
+func (v view) commitAt(a ident.Actor, seq uint64) (digest [32]byte, encoded []byte, err error) {
+	b, err := get(v.r, logKey(a, seq))
+	switch {
+	case err != nil:
+		return digest, nil, err
+	case b == nil:
+		return digest, nil, fmt.Errorf("state: commit %d of actor %s: %w", seq, a, block.ErrNotFound)
+	case len(b) < digestLen:
+		return digest, nil, fmt.Errorf("state: commit %d of actor %s: %d bytes: %w", seq, a, len(b), block.ErrCorrupt)
+	}
+	copy(digest[:], b)
+	return digest, b[digestLen:], nil
+}
+
+// skipDigest is the digest that a commit with this seq has to name as its Skip.
+func (d *DB) skipDigest(a ident.Actor, seq uint64) (digest [32]byte, err error) {
+	if SkipSeq(seq) == 0 {
+		return digest, nil
+	}
+	digest, _, err = view{d: d, r: d.db}.commitAt(a, SkipSeq(seq))
+	return digest, err
+}
+
+// headerOf is the header of an encoded commit that was verified when it was stored.
+func headerOf(encoded []byte) (*Header, error) {
+	r := cbor.NewReader(encoded)
+	r.Tuple(3)
+	h := readHeader(r)
+	if err := r.Err(); err != nil {
+		return nil, corrupt("commit", err)
+	}
+	return h, nil
+}
+
+// VV is what has been applied and is durable here, own commits included. The caller owns it.
+func (d *DB) VV() VV {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.published.Clone()
+}
+
+// Log is commits that somebody who has seen have lacks, in an order in which they can be applied: about maxBytes of them, one at least;
+// none if nothing is lacking. Only durable commits are among them (I2).
+func (d *DB) Log(ctx context.Context, have VV, maxBytes int) ([][]byte, error) {
+	upTo := d.VV()
+	return readAs(d, func(v view) ([][]byte, error) {
+		p := logPage{view: v, at: have.Clone(), upTo: upTo, left: maxBytes, next: map[ident.Actor]*nextCommit{}}
+		for progress := true; progress && !p.full(); {
+			progress = false
+			for _, a := range upTo.Actors() {
+				n, err := p.advance(ctx, a)
+				if err != nil {
+					return nil, err
+				}
+				progress = progress || n > 0
+			}
+		}
+		return p.out, nil
+	})
+}
+
+// logPage collects commits.
+type logPage struct {
+	view
+
+	at, upTo VV
+	next     map[ident.Actor]*nextCommit // read and waiting for others
+	left     int                         // bytes
+	out      [][]byte
+}
+
+type nextCommit struct {
+	header  *Header
+	encoded []byte
+}
+
+func (p *logPage) full() bool { return p.left <= 0 && len(p.out) > 0 }
+
+// advance takes as many commits of an actor as rest on nothing that is not taken.
+func (p *logPage) advance(ctx context.Context, a ident.Actor) (n int, err error) {
+	for p.at[a] < p.upTo[a] && !p.full() {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		c := p.next[a]
+		if c == nil {
+			_, encoded, err := p.commitAt(a, p.at[a]+1)
+			if err != nil {
+				return n, err
+			}
+			h, err := headerOf(encoded)
+			if err != nil {
+				return n, err
+			}
+			c = &nextCommit{header: h, encoded: encoded}
+			p.next[a] = c
+		}
+		if !c.header.Past().LessEqual(p.at) {
+			return n, nil
+		}
+		p.out = append(p.out, c.encoded)
+		p.left -= len(c.encoded)
+		p.at[a]++
+		delete(p.next, a)
+		n++
+	}
+	return n, nil
+}

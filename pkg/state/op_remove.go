@@ -1,0 +1,94 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Remove removes a name: of an empty folder, or of anything else. It returns what stood there, with the links that are left: NLink 0
+// says that it is gone, but for those who have it open. Errors: vfs.ErrNotExist, ErrNotDir, ErrIsDir, ErrNotEmpty, ErrReadOnly.
+func (d *DB) Remove(parent vfs.NodeID, name string, folder bool) (out Node, err error) {
+	err = d.op(func(t *tx) error {
+		s, err := t.lookup(parent, name)
+		if err != nil {
+			return err
+		}
+		is := s.f.Inode.Kind == vfs.KindFolder
+		switch {
+		case folder && !is:
+			return fmt.Errorf("%q in folder %d: %w", name, parent, vfs.ErrNotDir)
+		case !folder && is:
+			return fmt.Errorf("%q in folder %d: %w", name, parent, vfs.ErrIsDir)
+		}
+		if err := t.enter(parent); err != nil {
+			return err
+		}
+		out, err = t.remove(parent, s)
+		return err
+	})
+	return out, err
+}
+
+// remove removes what a name shows. Error: vfs.ErrNotEmpty.
+func (t *tx) remove(parent Ino, s shown) (Node, error) {
+	out, err := t.node(s)
+	if err != nil {
+		return Node{}, err
+	}
+	if s.isCopy() {
+		out.NLink = 0
+		return out, t.dropCopy(s)
+	}
+	if out.Kind == vfs.KindFolder {
+		out.NLink = 0
+		return out, t.removeFolder(parent, s)
+	}
+	last := len(s.f.Shown()) == 1
+	if err := t.clear(parent, s, last); err != nil {
+		return Node{}, err
+	}
+	c, err := t.inode(s.ino)
+	if err != nil {
+		return Node{}, err
+	}
+	out.NLink--
+	if last {
+		if err := t.removeWish(s.ino); err != nil {
+			return Node{}, err
+		}
+		return out, t.putInode(s.ino, c, nil)
+	}
+	n := c.update()
+	i := slices.IndexFunc(n.Links, func(l Link) bool { return l.ID == s.link })
+	n.Links[i].Dead, n.Links[i].DeadTS = true, t.ts
+	return out, t.putInode(s.ino, c, n)
+}
+
+// removeFolder marks an empty folder dead; its row stays.
+func (t *tx) removeFolder(parent Ino, s shown) error {
+	rec, err := t.folder(s.ino)
+	if err != nil {
+		return err
+	}
+	if rec.entries > 0 {
+		return fmt.Errorf("folder %d: %w", s.ino, vfs.ErrNotEmpty)
+	}
+	if err := t.clear(parent, s, false); err != nil {
+		return err
+	}
+	c, err := t.inode(s.ino)
+	if err != nil {
+		return err
+	}
+	if len(c.observed()) == 0 { // nobody ever heard of it
+		if err := t.removeWish(s.ino); err != nil {
+			return err
+		}
+		return t.putInode(s.ino, c, nil)
+	}
+	n := c.update()
+	n.Links[0].Dead, n.Links[0].DeadTS = true, t.ts
+	return t.putInode(s.ino, c, n)
+}

@@ -1,0 +1,275 @@
+package state
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// The DB's own values, under keyOwn.
+const (
+	ownNetwork    = "network"    // 32 bytes
+	ownNumbers    = "numbers"    // u64: numbers of the actor below it may be in use
+	ownEpoch      = "epoch"      // u64: marks of older epochs are in a checkpoint, or were meant for one
+	ownCheckpoint = "checkpoint" // the newest checkpoint
+)
+
+// numbersBatch is how many numbers are reserved at once; a restart skips what is left of them.
+const numbersBatch = 1024
+
+const pebbleCacheBytes = 64 << 20
+
+// DB is the state of one network on one pod. All methods are safe for concurrent use.
+//
+// LOCK ORDER: commitMu, opMu, mu; life is held, shared, by every method and taken before all of them.
+type DB struct {
+	o    Options
+	db   *pebble.DB
+	slog *slog.Logger
+
+	life   sync.RWMutex // held exclusively by Close alone
+	closed bool         // guarded by life
+
+	commitMu sync.Mutex // held by Commit, Apply and Checkpoint, over their syncs
+
+	opMu sync.Mutex // the one writer. It guards the fields below, and every write of rows and index
+	hlc  HLC        // highest value given out or met
+	ctr  uint64     // highest number used by this actor
+	// ctrEnd is the end of the reserved numbers; ctrSaved is what of it stands in Pebble.
+	ctrEnd, ctrSaved uint64
+	epoch            uint64
+	contentSeq       uint64
+	order            uint64                     // counts dirty rows, in the order of their first change
+	gen              uint64                     // counts changes of dirty rows
+	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
+	heads            map[ident.Actor]actorState // what was applied, durable or not
+	onDirty          func()
+	watchers         []func(changes []vfs.Change, local bool)
+
+	isDirty atomic.Bool
+
+	mu         sync.Mutex // guards the fields below
+	published  VV         // what was applied and is durable
+	checkpoint checkpointState
+}
+
+// dirtyMark is what memory knows of an uncommitted row.
+type dirtyMark struct {
+	order uint64     // of its first change
+	gen   uint64     // of its last change: no two are equal
+	lead  *dirtyMark // rows with one leader go into one commit
+}
+
+// actorState is the last commit of an actor that was applied.
+type actorState struct {
+	seq    uint64
+	digest [32]byte
+	hlc    HLC
+}
+
+// Open opens a DB, or makes an empty one. Errors: ErrForeign (the directory is another network's), block.ErrCorrupt.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	cache := pebble.NewCache(pebbleCacheBytes)
+	defer cache.Unref()
+	po := &pebble.Options{
+		FS: o.FS, Cache: cache, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{o.Log},
+		MemTableSize: 16 << 20,
+	}
+	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	po.EnsureDefaults()
+	for i := range po.Levels {
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	pdb, err := pebble.Open(o.Dir, po)
+	if err != nil {
+		return nil, fmt.Errorf("state: open %s: %w", o.Dir, err)
+	}
+	d := &DB{
+		o: o, db: pdb, slog: o.Log,
+		dirty: map[string]*dirtyMark{}, heads: map[ident.Actor]actorState{}, published: VV{},
+	}
+	if err := errors.Join(ctx.Err(), d.load()); err != nil {
+		return nil, errors.Join(err, pdb.Close())
+	}
+	return d, nil
+}
+
+// load reads into memory what stands in Pebble.
+func (d *DB) load() error {
+	b, err := get(d.db, textKey(keyOwn, ownNetwork))
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		if err := d.initialise(); err != nil {
+			return err
+		}
+	} else if ident.Network(b) != d.o.Network {
+		return fmt.Errorf("state: %s is of network %x: %w", d.o.Dir, b, ErrForeign)
+	}
+	if d.ctr, err = d.ownUint(ownNumbers); err != nil {
+		return err
+	}
+	d.ctrEnd, d.ctrSaved = d.ctr, d.ctr
+	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
+		return err
+	}
+	return errors.Join(d.loadHeads(), d.loadDirty(), d.loadContentSeq(), d.loadCheckpoint())
+}
+
+// initialise writes what an empty DB has. Sync: the one of its batch.
+func (d *DB) initialise() error {
+	b := d.db.NewBatch()
+	root := folderRec{exists: true}
+	for _, kv := range []struct{ k, v []byte }{
+		{textKey(keyOwn, ownNetwork), d.o.Network[:]},
+		{inoKey(keyFolder, RootIno), root.encode()},
+		{markKey(keyEntryMark, 0, nameKey(0, RootIno, "")[1:]), nil},
+	} {
+		if err := b.Set(kv.k, kv.v, nil); err != nil {
+			return errors.Join(fmt.Errorf("state: initialise: %w", err), b.Close())
+		}
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("state: initialise: %w", err)
+	}
+	return nil
+}
+
+func (d *DB) ownUint(name string) (uint64, error) {
+	b, err := get(d.db, textKey(keyOwn, name))
+	if err != nil || b == nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("state: own value %s of %d bytes: %w", name, len(b), block.ErrCorrupt)
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+func (s actorState) encode() []byte {
+	b := cbor.AppendArray(nil, 3)
+	b = cbor.AppendUint(b, s.seq)
+	b = cbor.AppendBytes(b, s.digest[:])
+	return cbor.AppendUint(b, uint64(s.hlc))
+}
+
+func (d *DB) loadHeads() error {
+	return scanPrefix(d.db, []byte{keyActor}, func(key, value []byte) error {
+		a, s, err := decodeHeadRow(key, value)
+		if err != nil {
+			return err
+		}
+		d.heads[a], d.published[a] = s, s.seq
+		d.hlc = max(d.hlc, s.hlc)
+		return nil
+	})
+}
+
+// decodeHeadRow reads what is kept of an actor's last commit.
+func decodeHeadRow(key, value []byte) (ident.Actor, actorState, error) {
+	r := cbor.NewReader(value)
+	r.Tuple(3)
+	s := actorState{seq: r.Uint(), digest: readDigest(r), hlc: HLC(r.Uint())}
+	if err := r.Done(); err != nil || len(key) != 5 {
+		return ident.Actor{}, s, fmt.Errorf("state: last commit of actor %x: %w: %w", key, err, block.ErrCorrupt)
+	}
+	a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
+	if err != nil {
+		return a, s, corrupt("last commit of an actor", err)
+	}
+	return a, s, nil
+}
+
+func (d *DB) loadDirty() error {
+	var first *dirtyMark
+	err := scanPrefix(d.db, []byte{keyDirty}, func(key, value []byte) error {
+		w, err := decodeDirty(value)
+		if err != nil {
+			return err
+		}
+		row := string(key[1:])
+		d.gen++
+		dirty := &dirtyMark{order: w.order, gen: d.gen}
+		if first == nil {
+			first = dirty
+		}
+		dirty.joinGroup(first) // which belong together is not kept: all do
+		d.dirty[row] = dirty
+		d.order = max(d.order, w.order)
+		d.hlc = max(d.hlc, w.hlc)
+		return nil
+	})
+	d.isDirty.Store(len(d.dirty) > 0)
+	return err
+}
+
+func (d *DB) loadContentSeq() error {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyContent}, UpperBound: []byte{keyContent + 1}})
+	if err != nil {
+		return fmt.Errorf("state: open: %w", err)
+	}
+	if it.Last() && len(it.Key()) == 9 {
+		d.contentSeq = binary.BigEndian.Uint64(it.Key()[1:])
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return fmt.Errorf("state: open: %w", err)
+	}
+	return nil
+}
+
+// Close waits for what runs and ends the use; uncommitted rows are kept for the next Open. Sync: Pebble's own.
+func (d *DB) Close() error {
+	d.life.Lock()
+	defer d.life.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	// The write-ahead log is synced first: operations wrote to it without a sync.
+	err := d.db.LogData(nil, pebble.Sync)
+	if err := errors.Join(err, d.db.Close()); err != nil {
+		return fmt.Errorf("state: close: %w", err)
+	}
+	return nil
+}
+
+// sync makes everything that was written before durable: one sync of the write-ahead log.
+func (d *DB) sync() error {
+	if err := d.db.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("state: sync: %w", err)
+	}
+	return nil
+}
+
+// quiet passes Pebble's messages on: its chatter as debug.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Infof(format string, args ...any) {
+	q.log.Debug("pebble", "text", fmt.Sprintf(format, args...))
+}
+
+func (q quiet) Errorf(format string, args ...any) {
+	q.log.Error("pebble", "text", fmt.Sprintf(format, args...))
+}
+
+// Fatalf is what Pebble calls when it can't go on, for example on a failed write of its log. It must not return.
+func (q quiet) Fatalf(format string, args ...any) {
+	q.log.Error("pebble cannot go on", "text", fmt.Sprintf(format, args...))
+	panic(fmt.Sprintf("pebble: "+format, args...))
+}

@@ -1,0 +1,182 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// read runs f on the state of one moment.
+func (d *DB) read(f func(v view) error) error {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if d.closed {
+		return vfs.ErrClosed
+	}
+	s := d.db.NewSnapshot()
+	defer func() { _ = s.Close() }() // it only reads
+	return f(view{d: d, r: s})
+}
+
+// readAs is read with a result.
+func readAs[T any](d *DB, f func(v view) (T, error)) (out T, err error) {
+	err = d.read(func(v view) error {
+		out, err = f(v)
+		return err
+	})
+	return out, err
+}
+
+// Get is the node with a number. Error: vfs.ErrNotExist.
+func (d *DB) Get(id vfs.NodeID) (Node, error) {
+	return readAs(d, func(v view) (Node, error) {
+		s, err := v.byNumber(id)
+		if err != nil {
+			return Node{}, err
+		}
+		return v.node(s)
+	})
+}
+
+// Lookup is the node at a name of a folder. Errors: vfs.ErrNotExist, vfs.ErrNotDir.
+func (d *DB) Lookup(parent vfs.NodeID, name string) (Node, error) {
+	return readAs(d, func(v view) (Node, error) {
+		s, err := v.lookup(parent, name)
+		if err != nil {
+			return Node{}, err
+		}
+		return v.node(s)
+	})
+}
+
+// List is at most limit entries of a folder whose names come after a name, sorted; limit 0: all.
+// Errors: vfs.ErrNotExist, vfs.ErrNotDir.
+func (d *DB) List(parent vfs.NodeID, after string, limit int) ([]Entry, error) {
+	return readAs(d, func(v view) ([]Entry, error) {
+		all, err := v.list(parent, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]Entry, len(all))
+		for i, s := range all {
+			n, err := v.node(s)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = Entry{Name: s.name, Node: n}
+		}
+		return out, nil
+	})
+}
+
+// Parent is the folder that a folder is in; the root's is the root. Errors: vfs.ErrNotExist, vfs.ErrNotDir.
+func (d *DB) Parent(folder vfs.NodeID) (vfs.NodeID, error) {
+	if folder == RootIno {
+		return RootIno, nil
+	}
+	return readAs(d, func(v view) (vfs.NodeID, error) {
+		rec, err := v.shownFolder(folder)
+		if err != nil {
+			return 0, err
+		}
+		return rec.parent, nil
+	})
+}
+
+// Path is the path of a node from the root, "/" for it; of a file with several links, one of them. Error: vfs.ErrNotExist.
+func (d *DB) Path(id vfs.NodeID) (string, error) {
+	return readAs(d, func(v view) (string, error) {
+		s, err := v.byNumber(id)
+		if err != nil {
+			return "", err
+		}
+		var names []string
+		for s.ino != RootIno {
+			parent, name, err := v.where(s)
+			if err != nil {
+				return "", err
+			}
+			names = append(names, name)
+			s = shown{ino: parent, f: rootFolded()} // of a folder only the number counts
+		}
+		slices.Reverse(names)
+		return "/" + strings.Join(names, "/"), nil
+	})
+}
+
+// where is a folder and a name that show s.
+func (v view) where(s shown) (parent Ino, name string, err error) {
+	if s.f.Inode.Kind == vfs.KindFolder {
+		rec, err := v.shownFolder(s.ino)
+		if err != nil {
+			return 0, "", err
+		}
+		parent, name = rec.parent, rec.name
+	} else {
+		links := s.f.Shown()
+		if len(links) == 0 {
+			return 0, "", orNotExist(nil, s.ino)
+		}
+		// Copies stand beside the first link alone.
+		parent, name, s.link = links[0].Parent, links[0].Name, links[0].ID
+	}
+	if rec, err := v.folder(parent); err != nil || !rec.exists {
+		return 0, "", orNotExist(err, parent)
+	}
+	slots, err := v.slots(parent, name)
+	if err != nil || !irregularSlots(slots) {
+		return parent, name, err
+	}
+	all, err := v.contested(parent)
+	if err != nil {
+		return 0, "", err
+	}
+	for _, c := range all {
+		if c.ino == s.ino && c.link == s.link && c.content == s.content {
+			return parent, c.name, nil
+		}
+	}
+	return 0, "", fmt.Errorf("node %d has no name: %w", s.ino, vfs.ErrNotExist)
+}
+
+// Xattr is the value of an extended attribute; the caller owns it. Errors: vfs.ErrNoXattr, vfs.ErrNotExist.
+func (d *DB) Xattr(id vfs.NodeID, name string) ([]byte, error) {
+	return readAs(d, func(v view) ([]byte, error) {
+		s, err := v.byNumber(id)
+		if err != nil {
+			return nil, err
+		}
+		if x := s.f.Inode.xattr(name); x != nil {
+			return append([]byte{}, x.Value...), nil
+		}
+		return nil, fmt.Errorf("%q of node %d: %w", name, id, vfs.ErrNoXattr)
+	})
+}
+
+// Xattrs are the names of the extended attributes, sorted. Error: vfs.ErrNotExist.
+func (d *DB) Xattrs(id vfs.NodeID) ([]string, error) {
+	return readAs(d, func(v view) ([]string, error) {
+		s, err := v.byNumber(id)
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for i := range s.f.Inode.Xattrs {
+			if x := &s.f.Inode.Xattrs[i]; !x.Gone {
+				names = append(names, x.Name)
+			}
+		}
+		return names, nil
+	})
+}
+
+// xattr is an extended attribute that is there, or nil.
+func (n *Inode) xattr(name string) *Xattr {
+	i, ok := slices.BinarySearchFunc(n.Xattrs, name, func(x Xattr, name string) int { return strings.Compare(x.Name, name) })
+	if !ok || n.Xattrs[i].Gone {
+		return nil
+	}
+	return &n.Xattrs[i]
+}

@@ -1,0 +1,167 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// append writes a record at the end of the log: b is the whole record, with room for its head in
+// front, r its head but for what the place decides. Then, with the place known, it calls done
+// under mu to take note. It is not durable before the next flush.
+//
+// useReserve is for records that free more than they take.
+func (s *Store) append(r record, b []byte, useReserve bool, done func(at place)) error {
+	if !s.claims.enter() {
+		return ErrClosed
+	}
+	defer s.claims.leave()
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if s.active != nil && s.active.end > 0 && s.active.end+int64(len(b)) > s.o.SegmentBytes {
+		s.active = nil // it stays dirty until the next flush
+	}
+	if !useReserve && s.room() < int64(len(b)) {
+		return fmt.Errorf("%d bytes do not fit: %w", len(b), ErrNoSpace)
+	}
+	at, err := s.write(r, b)
+	if err != nil {
+		return err
+	}
+	s.disk.took(int64(len(b)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsynced += int64(len(b))
+	done(at)
+	return nil
+}
+
+// write places a record; appendMu is held.
+func (s *Store) write(r record, b []byte) (place, error) {
+	if s.active == nil {
+		if err := s.rotate(); err != nil {
+			return place{}, err
+		}
+	}
+	g := s.active
+	r.nonce, r.off, r.synced = g.nonce, g.end, g.synced
+	r.length, r.sum = uint32(len(b)-recordHead), checksum(b[recordHead:])
+	r.encode(b)
+	if _, err := g.file.WriteAt(b, g.end); err != nil {
+		// The next append goes over what this one left.
+		g.junk = max(g.junk, g.end+int64(len(b)))
+		return place{}, fmt.Errorf("append to segment %d: %w", g.num, noSpace(err))
+	}
+	at := place{g.num, g.end}
+	s.mu.Lock()
+	g.end += int64(len(b))
+	s.mu.Unlock()
+	return at, nil
+}
+
+// rotate begins the next segment; appendMu is held. What a failed write left behind the end of an
+// earlier one is cut by a record, so that it is never taken for damage.
+func (s *Store) rotate() error {
+	g, err := createSegment(s.fs, s.dir, s.nextSeg)
+	if err != nil {
+		return noSpace(err)
+	}
+	s.nextSeg++
+	s.mu.Lock()
+	s.segs[g.num] = g
+	s.newFiles = true
+	var cuts []cut
+	for _, old := range s.segs {
+		if old.junk > old.end {
+			cuts = append(cuts, cut{seg: old.num, span: span{old.end, old.junk}})
+		}
+	}
+	s.mu.Unlock()
+	s.active = g
+	for _, c := range cuts {
+		if err := s.writeCut(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut is a range of a segment that holds no records, because of a torn or failed write.
+type cut struct {
+	seg uint64
+	span
+}
+
+// writeCut appends a cut; appendMu is held, and there is an active segment.
+func (s *Store) writeCut(c cut) error {
+	b := make([]byte, recordHead, recordHead+cutLen)
+	b = appendUint64(b, uint64(c.to))
+	if _, err := s.write(record{kind: kindCut, target: place{c.seg, c.from}}, b); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsynced += int64(len(b))
+	if g := s.segs[c.seg]; g != nil {
+		g.junk = 0
+	}
+	return nil
+}
+
+// mark appends a record about the block record of r.
+func (s *Store) mark(k kind, id block.ID, r row, done func()) error {
+	b := make([]byte, recordHead)
+	return s.append(record{kind: k, id: id, target: r.place}, b, true, func(place) { done() })
+}
+
+// setRow notes a block's new row in place of the old one (had: there was one) and keeps the
+// counts; mu is held, and appendMu.
+func (s *Store) setRow(id block.ID, old row, had bool, r row) {
+	if had {
+		s.dropCounts(id, old)
+	}
+	s.totals.add(r, +1)
+	if g := s.segs[r.seg]; g != nil && !r.bad() {
+		g.live += r.size()
+	}
+	if r.cached() && !r.bad() {
+		s.cache.add(id, r.size(), s.now())
+	}
+	s.pending[id] = change{row: r, uncache: had && old.cached() || s.pending[id].uncache}
+}
+
+// dropRow notes that a block is gone; mu is held, and appendMu.
+func (s *Store) dropRow(id block.ID, old row) {
+	s.dropCounts(id, old)
+	s.pending[id] = change{row: old, gone: true, uncache: old.cached() || s.pending[id].uncache}
+	s.punches = append(s.punches, old)
+}
+
+func (s *Store) dropCounts(id block.ID, old row) {
+	s.totals.add(old, -1)
+	if g := s.segs[old.seg]; g != nil && !old.bad() {
+		g.live -= old.size()
+	}
+	if old.cached() {
+		s.cache.remove(id)
+	}
+}
+
+// setBad sets a block aside; the ID is claimed.
+func (s *Store) setBad(id block.ID, old row, reason error) {
+	s.o.Log.Error("block is damaged and set aside", "block", id, "segment", old.seg, "offset", old.off, "error", reason)
+	if !s.claims.enter() {
+		return
+	}
+	defer s.claims.leave()
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bad := old
+	bad.flags |= flagBad
+	s.setRow(id, old, true, bad)
+}

@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Check reads all segments and verifies every block against the index, its checksum and its hash;
+// f is called for each problem. Damaged blocks are set aside, so that Has denies them and a Put
+// stores them anew. It runs beside everything else; what changes meanwhile is judged as it is when
+// it is read. The error says that the check could not be finished, not that there are problems.
+func (s *Store) Check(ctx context.Context, f func(Problem)) error {
+	if s.writable() == nil {
+		if err := s.Sync(ctx); err != nil {
+			return err
+		}
+	}
+	c := check{s: s, report: f, orphans: make(map[place]Problem)}
+	s.mu.RLock()
+	segs := s.sortedSegments()
+	ends := make([]int64, len(segs))
+	for i, g := range segs {
+		ends[i] = g.end
+	}
+	s.mu.RUnlock()
+	for i, g := range segs {
+		if !g.acquire() {
+			continue // removed since
+		}
+		err := c.segment(ctx, g, ends[i])
+		_ = g.release() // nothing was written
+		if err != nil {
+			return fmt.Errorf("store: check segment %d: %w", g.num, err)
+		}
+	}
+	for _, p := range c.gaps {
+		if !c.isCut(p) {
+			f(p)
+		}
+	}
+	for _, p := range c.orphans {
+		if _, ok, err := s.lookup(p.ID); err == nil && !ok {
+			f(p)
+		}
+	}
+	return c.rows(ctx)
+}
+
+// check is one run of Check.
+type check struct {
+	s       *Store
+	report  func(Problem)
+	cuts    []cut
+	gaps    []Problem
+	orphans map[place]Problem // good records that no row and no mark speaks of, so far
+}
+
+// segment reads one segment and checks the blocks whose rows point there.
+func (c *check) segment(ctx context.Context, g *segment, end int64) error {
+	sc := scanner{r: g.file, nonce: g.nonce, end: end}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r, gap, err := sc.next()
+		if gap.from < gap.to {
+			c.gaps = append(c.gaps, Problem{Kind: Garbage, Segment: g.num, Offset: gap.from, Bytes: gap.to - gap.from})
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.kind.isBlock():
+			err = c.block(ctx, g, r)
+		case r.kind == kindGone:
+			delete(c.orphans, r.target)
+		case r.kind == kindCut:
+			if cut, err := readCut(g, r); err == nil {
+				c.cuts = append(c.cuts, cut)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *check) isCut(p Problem) bool {
+	for _, k := range c.cuts {
+		if k.seg == p.Segment && k.from <= p.Offset && p.Offset+p.Bytes <= k.to {
+			return true
+		}
+	}
+	return false
+}
+
+// block checks a block record, when it is the one that the index names.
+func (c *check) block(ctx context.Context, g *segment, r record) error {
+	now, ok, err := c.s.lookup(r.id)
+	if err != nil {
+		return err
+	}
+	at := place{g.num, r.off}
+	p := Problem{ID: r.id, Segment: g.num, Offset: r.off, Bytes: r.size(), Cached: now.cached()}
+	switch {
+	case !ok:
+		if c.s.checkRecord(g, r) == nil {
+			p.Kind = Unindexed
+			c.orphans[at] = p
+		}
+		return nil
+	case now.place != at || now.bad():
+		return nil // rows reports it
+	}
+	_, err = c.s.Get(ctx, r.id) // with its second try, and its setting aside
+	if err == nil || errors.Is(err, block.ErrNotFound) {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	if !errors.Is(err, block.ErrCorrupt) {
+		p.Kind, p.Err = Damaged, err
+		c.report(p)
+	}
+	return nil // set aside: rows reports it
+}
+
+// rows checks that each row's record is where it says, and reports the blocks set aside.
+func (c *check) rows(ctx context.Context) error {
+	return c.s.eachRow(ctx, func(id block.ID, r row) error {
+		p := Problem{ID: id, Segment: r.seg, Offset: r.off, Bytes: r.size(), Cached: r.cached()}
+		if !r.bad() {
+			if err := c.head(id, r); err == nil || !errors.Is(err, block.ErrCorrupt) {
+				return nil //nolint:nilerr // unreadable ones were reported with their segment
+			}
+			_, err := c.s.Get(ctx, id)
+			if err == nil || !errors.Is(err, block.ErrCorrupt) {
+				return nil //nolint:nilerr // it moved meanwhile
+			}
+		}
+		p.Kind = Damaged
+		c.s.mu.RLock()
+		g := c.s.segs[r.seg]
+		c.s.mu.RUnlock()
+		if g == nil || r.off+r.size() > g.end {
+			p.Kind = Missing
+		}
+		c.report(p)
+		return nil
+	})
+}
+
+// head reads the head of a row's record only.
+func (c *check) head(id block.ID, r row) error {
+	c.s.mu.RLock()
+	g := c.s.segs[r.seg]
+	ok := g != nil && g.acquire()
+	c.s.mu.RUnlock()
+	if !ok {
+		return block.ErrCorrupt
+	}
+	defer func() { _ = g.release() }() // nothing was written
+	var b [recordHead]byte
+	if _, err := readAt(g.file, b[:], r.off, r.off+recordHead); err != nil {
+		return err
+	}
+	rec, err := parseRecord(b[:], g.nonce, r.off)
+	if err == nil && (rec.id != id || rec.length != r.length) {
+		err = block.ErrCorrupt
+	}
+	return err
+}

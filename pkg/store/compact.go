@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Compact gives dead bytes back that hole punching left: it copies what lives in the segments that
+// are mostly dead to the end of the log and removes them. It uses the reserve when nothing else is
+// free. It runs beside everything else; two at once are one after the other. freed is in bytes.
+func (s *Store) Compact(ctx context.Context) (freed int64, err error) {
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	for _, g := range s.mostlyDead() {
+		n, err := s.compactSegment(ctx, g)
+		if err != nil {
+			return freed, fmt.Errorf("store: compact segment %d: %w", g.num, err)
+		}
+		freed += n
+	}
+	return freed, nil
+}
+
+// mostlyDead lists the segments that are worth it: rewriting them frees more than it copies.
+func (s *Store) mostlyDead() []*segment {
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var segs []*segment
+	for _, g := range s.sortedSegments() {
+		if g != s.active && g.end > 0 && g.reclaimable() > g.live {
+			segs = append(segs, g)
+		}
+	}
+	return segs
+}
+
+func (s *Store) compactSegment(ctx context.Context, g *segment) (int64, error) {
+	if err := s.Sync(ctx); err != nil { // so that the segment is on disk, and its end stands
+		return 0, err
+	}
+	sc := scanner{r: g.file, nonce: g.nonce, end: g.end}
+	for {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		r, _, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = s.carry(ctx, g, r)
+		}
+		if err == nil {
+			err = s.boundUnsynced(ctx)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	// Durable by this: the copies. Only then may the originals go.
+	if err := s.Sync(ctx); err != nil {
+		return 0, err
+	}
+	return s.removeSegment(g)
+}
+
+// carry appends a record of a segment that is about to go, if it still says something.
+func (s *Store) carry(ctx context.Context, g *segment, r record) error {
+	if r.kind.isBlock() {
+		if err := s.claims.claim(ctx, r.id); err != nil {
+			return err
+		}
+		defer s.claims.release(r.id)
+		return s.carryBlock(g, r)
+	}
+	s.mu.RLock()
+	_, there := s.segs[r.target.seg]
+	s.mu.RUnlock()
+	if r.target.seg == g.num || !there {
+		return nil // what it is about is gone, or goes with it
+	}
+	if r.kind == kindOwn || r.kind == kindDisown {
+		return s.carryMark(ctx, r)
+	}
+	b := make([]byte, r.size())
+	if _, err := readRecord(g, r.off, b); err != nil {
+		return nil //nolint:nilerr // a damaged cut says nothing
+	}
+	return s.append(r, b, true, func(place) {})
+}
+
+// carryMark appends what is so now: a later mark than r may stand before the end of the log.
+func (s *Store) carryMark(ctx context.Context, r record) error {
+	if err := s.claims.claim(ctx, r.id); err != nil {
+		return err
+	}
+	defer s.claims.release(r.id)
+	now, ok, err := s.lookup(r.id)
+	if err != nil || !ok || now.place != r.target {
+		return err
+	}
+	r.kind = kindOwn
+	if now.cached() {
+		r.kind = kindDisown
+	}
+	return s.append(r, make([]byte, recordHead), true, func(place) {})
+}
+
+func (s *Store) carryBlock(g *segment, r record) error {
+	old, ok, err := s.lookup(r.id)
+	if err != nil || !ok || old.bad() || old.place != (place{g.num, r.off}) {
+		return err
+	}
+	b := make([]byte, r.size())
+	if _, err := readRecord(g, r.off, b); errors.Is(err, block.ErrCorrupt) {
+		s.setBad(r.id, old, err)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	r.kind = kindBlock
+	if old.cached() {
+		r.kind = kindCached
+	}
+	return s.append(r, b, true, func(at place) {
+		now := old
+		now.place = at
+		s.setRow(r.id, old, true, now)
+	})
+}
+
+// removeSegment removes a segment in which nothing lives. The index is made durable first: one
+// that lags behind would name blocks of the segment, whose deletions may be gone from the log.
+func (s *Store) removeSegment(g *segment) (int64, error) {
+	s.syncing <- struct{}{}
+	defer func() { <-s.syncing }()
+	s.mu.RLock()
+	live, st := g.live, segmentStats{g.num, g.end, 0, g.end}
+	freed := g.end - g.punched
+	failed := s.failed
+	s.mu.RUnlock()
+	if failed != nil {
+		return 0, failed
+	}
+	if live != 0 {
+		return 0, nil // a rotten head hid a block that the index names; Check reports it
+	}
+	b := s.index.db.NewBatch()
+	if err := errors.Join(b.Set(segmentKey(g.num), st.encode(), nil), s.index.apply(b)); err != nil {
+		return 0, err
+	}
+	if err := s.index.db.Flush(); err != nil {
+		return 0, fmt.Errorf("index: %w", err)
+	}
+	return freed, s.dropSegment(g.num)
+}
+
+// dropSegment removes a segment's file, for good, and then forgets it: as long as the file is
+// there, the deletions of its blocks must stay in the log.
+func (s *Store) dropSegment(num uint64) error {
+	s.mu.RLock()
+	g := s.segs[num]
+	s.mu.RUnlock()
+	if g != nil {
+		if err := s.fs.Remove(g.path); err != nil {
+			return err
+		}
+		if err := syncDir(s.fs, s.dir); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		delete(s.segs, num)
+		s.mu.Unlock()
+		if err := g.release(); err != nil {
+			return err
+		}
+	}
+	b := s.index.db.NewBatch()
+	return errors.Join(b.Delete(segmentKey(num), nil), s.index.apply(b))
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Get returns a block's plain bytes, read from disk and verified: first the record's checksum,
+// then the hash. The caller owns them. Bytes that fail are never returned: the block is set aside
+// (Has denies it, Put stores it anew) and the error is block.ErrCorrupt, then and later.
+// Other errors: block.ErrNotFound, ErrClosed, the context's, those of reading.
+func (s *Store) Get(ctx context.Context, id block.ID) ([]byte, error) {
+	var plain []byte
+	err := s.read(ctx, id, func(r record, form []byte) (err error) {
+		plain, err = s.codec.open(id, r.header, form)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: get %s: %w", id, err)
+	}
+	return plain, nil
+}
+
+// Wire returns a block as it is sent: its header and its form. Of the two checks of Get it makes
+// the first only, the receiver makes the other. The caller owns the bytes. Errors are those of Get.
+func (s *Store) Wire(ctx context.Context, id block.ID) ([]byte, error) {
+	var wire []byte
+	err := s.read(ctx, id, func(r record, form []byte) error {
+		wire = append(r.header.Append(make([]byte, 0, block.HeaderLen+len(form))), form...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: wire %s: %w", id, err)
+	}
+	return wire, nil
+}
+
+// readTriesMax is how often a read follows a block that moves or fails before it is believed.
+const readTriesMax = 3
+
+// read finds a block, checks its record and calls f with it. The form is memory of its own when it
+// is raw, because then it is what Get returns.
+func (s *Store) read(ctx context.Context, id block.ID, f func(r record, form []byte) error) error {
+	var last row
+	for try := 1; ; try++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r, ok, err := s.lookup(id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return block.ErrNotFound
+		case r.bad():
+			return fmt.Errorf("damaged and set aside: %w", block.ErrCorrupt)
+		}
+		err = s.readRow(id, r, f)
+		if err == nil {
+			if r.cached() {
+				s.cache.touch(id, s.now())
+			}
+			return nil
+		}
+		if !errors.Is(err, block.ErrCorrupt) {
+			return err
+		}
+		// It may have been deleted or moved since the lookup, or the read may have failed once.
+		if r == last || try == readTriesMax {
+			s.quarantine(id, r, err)
+			return err
+		}
+		last = r
+	}
+}
+
+// readRow reads the record that a row names and calls f with it.
+func (s *Store) readRow(id block.ID, r row, f func(r record, form []byte) error) error {
+	s.mu.RLock()
+	g := s.segs[r.seg]
+	ok := g != nil && g.acquire()
+	s.mu.RUnlock()
+	if !ok {
+		return fmt.Errorf("segment %d is missing: %w", r.seg, block.ErrCorrupt)
+	}
+	defer func() { _ = g.release() }() // nothing is lost when closing a removed file fails
+	buf := s.bufs.get(int(r.size()))
+	rec, err := readRecord(g, r.off, *buf)
+	if err == nil && (rec.id != id || !rec.kind.isBlock()) {
+		err = fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
+	}
+	if err != nil {
+		s.bufs.put(buf)
+		return err
+	}
+	form := (*buf)[recordHead:]
+	if rec.header.Form == block.FormRaw {
+		return f(rec, form[:len(form):len(form)]) // the buffer is given away
+	}
+	defer s.bufs.put(buf)
+	return f(rec, form)
+}
+
+// readRecord reads the record at off, which is as long as b, and checks head and checksum.
+func readRecord(g *segment, off int64, b []byte) (record, error) {
+	n, err := readAt(g.file, b, off, off+int64(len(b)))
+	if err != nil {
+		return record{}, fmt.Errorf("segment %d: %w", g.num, err)
+	}
+	r, err := parseRecord(b[:n], g.nonce, off)
+	if err == nil && r.size() != int64(n) {
+		err = fmt.Errorf("record at %d: %d bytes, the index says %d: %w", off, r.size(), n, block.ErrCorrupt)
+	}
+	if err == nil {
+		err = r.checkSum(b[recordHead:])
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("segment %d: %w", g.num, err)
+	}
+	return r, nil
+}
+
+// quarantine sets a damaged block aside: nobody is served it, and a Put stores it anew.
+func (s *Store) quarantine(id block.ID, r row, reason error) {
+	if !s.claims.tryClaim(id) {
+		return // somebody changes it; the next read finds what is so then
+	}
+	defer s.claims.release(id)
+	if now, ok, err := s.lookup(id); err != nil || !ok || now != r {
+		return
+	}
+	s.setBad(id, r, reason)
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Memory of the index. A daemon that idles has 80 MB for everything.
+const (
+	indexCacheBytes    = 16 << 20
+	indexMemtableBytes = 8 << 20
+	indexOpenFiles     = 128
+)
+
+// index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
+// derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
+type index struct {
+	db *pebble.DB
+}
+
+// openIndex opens or makes the index. It is empty after a loss: see meta.
+func openIndex(fs vfs.FS, dir string, log *slog.Logger) (*index, error) {
+	cache := pebble.NewCache(indexCacheBytes)
+	defer cache.Unref()
+	o := &pebble.Options{
+		FS:                    fs,
+		Cache:                 cache,
+		DisableWAL:            true,
+		FormatMajorVersion:    pebble.FormatNewest,
+		MemTableSize:          indexMemtableBytes,
+		MaxOpenFiles:          indexOpenFiles,
+		L0CompactionThreshold: 2,
+		Logger:                quiet{log},
+		EventListener:         &pebble.EventListener{BackgroundError: quiet{log}.backgroundError},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	return &index{db: db}, nil
+}
+
+// close makes the index durable and closes it.
+func (x *index) close() error { return errors.Join(x.db.Flush(), x.db.Close()) }
+
+// get copies a value; ok says whether there is one.
+func (x *index) get(key []byte) (value []byte, ok bool, err error) {
+	v, closer, err := x.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("index: %w", err)
+	}
+	value = append(value, v...)
+	return value, true, closer.Close()
+}
+
+// row is the row of a block.
+func (x *index) row(generation byte, id block.ID) (row, bool, error) {
+	var key [2 + block.IDLen]byte
+	v, closer, err := x.db.Get(id.Append(append(key[:0], keyBlock, generation)))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return row{}, false, nil
+	}
+	if err != nil {
+		return row{}, false, fmt.Errorf("index: %w", err)
+	}
+	r, err := decodeRow(v)
+	return r, err == nil, errors.Join(err, closer.Close())
+}
+
+// meta is the meta row; of a new or lost index the zero one.
+func (x *index) meta() (meta, error) {
+	v, ok, err := x.get([]byte{keyMeta})
+	if err != nil || !ok {
+		return meta{}, err
+	}
+	return decodeMeta(v)
+}
+
+// each calls f with every key that begins with prefix and comes after it, in order. The bytes are
+// valid during the call only.
+func (x *index) each(ctx context.Context, prefix, from []byte, f func(key, value []byte) error) (err error) {
+	it, err := x.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.SeekGE(from); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f(it.Key(), it.Value()); err != nil {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// prefixEnd is the first key behind those that begin with prefix. No prefix in use ends in 0xff
+// but that of the last generation, whose end is the next letter.
+func prefixEnd(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// apply commits a batch to memory; Pebble writes it out when its memtable is full or flushed.
+// Batches reach the disk in their order, each whole or not at all.
+func (x *index) apply(b *pebble.Batch) error {
+	if err := x.db.Apply(b, pebble.NoSync); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return b.Close()
+}
+
+// quiet logs what Pebble says only where something is wrong.
+type quiet struct{ log *slog.Logger }
+
+// Infof drops Pebble's chatter.
+func (quiet) Infof(string, ...any) {}
+
+// Errorf logs an error.
+func (q quiet) Errorf(format string, args ...any) {
+	q.log.Error("store index", "error", fmt.Sprintf(format, args...))
+}
+
+// Fatalf must not return: Pebble calls it where going on would damage the index (a manifest that
+// can't be written). Nothing acknowledged is lost by it, since the segments hold everything.
+func (q quiet) Fatalf(format string, args ...any) {
+	msg := fmt.Sprintf(format, args...)
+	q.log.Error("store index is beyond use", "error", msg)
+	panic("store: index: " + msg)
+}
+
+func (q quiet) backgroundError(err error) { q.log.Warn("store index in the background", "error", err) }

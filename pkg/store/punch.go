@@ -1,0 +1,34 @@
+package store
+
+import "github.com/cockroachdb/pebble/v2/vfs"
+
+// pageBytes is the unit in which file systems give space back.
+const pageBytes = 4096
+
+// punch gives the forms of deleted records back to the file system, in whole pages. The heads
+// stay, so that a scan finds the next record. The deletions are on disk already: nothing that a
+// scan would believe is destroyed. Where it can't be done the bytes stay dead until Compact.
+func (s *Store) punch(dead []row) {
+	for _, r := range dead {
+		from := (r.off + recordHead + pageBytes - 1) / pageBytes * pageBytes
+		to := (r.off + r.size()) / pageBytes * pageBytes
+		if to <= from {
+			continue
+		}
+		s.mu.RLock()
+		g := s.segs[r.seg]
+		ok := g != nil && g.acquire()
+		s.mu.RUnlock()
+		if !ok {
+			continue
+		}
+		if fd := g.file.Fd(); fd != vfs.InvalidFd && punchHole(fd, from, to-from) == nil {
+			s.appendMu.Lock()
+			s.mu.Lock()
+			g.punched += to - from
+			s.mu.Unlock()
+			s.appendMu.Unlock()
+		}
+		_ = g.release() // nothing is lost when closing a removed file fails
+	}
+}

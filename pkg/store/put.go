@@ -1,0 +1,220 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+func appendUint64(b []byte, v uint64) []byte { return binary.BigEndian.AppendUint64(b, v) }
+
+// Put stores a block as the pod's own. It is durable after a Sync that begins after Put returned;
+// that holds for a block that was there already, too. A cached copy becomes owned. The hash is not
+// computed again: wrong bytes under an ID are found by Get.
+//
+// Errors: ErrNoSpace, ErrPoisoned, ErrClosed; block.ErrCorrupt for more bytes than a block may
+// have; block.ErrBadID for the zero ID; the context's.
+func (s *Store) Put(ctx context.Context, id block.ID, plain []byte) error {
+	return s.putPlain(ctx, id, plain, false)
+}
+
+// PutCached stores a cached copy: it counts against the cache limit, for which older ones make
+// room, and may be evicted at any time. A block that is there stays what it is. A block larger
+// than the limit is ErrNoSpace.
+func (s *Store) PutCached(ctx context.Context, id block.ID, plain []byte) error {
+	return s.putPlain(ctx, id, plain, true)
+}
+
+func (s *Store) putPlain(ctx context.Context, id block.ID, plain []byte, cached bool) error {
+	err := s.put(ctx, id, len(plain), cached, func(b []byte) ([]byte, block.Header, error) {
+		return s.codec.encode(b, plain)
+	})
+	if err != nil {
+		return fmt.Errorf("store: put %s: %w", id, err)
+	}
+	return nil
+}
+
+// PutWire stores a block that came as Wire gives it, a header and a form, after it was decoded and
+// verified; what is not the block is block.ErrCorrupt. Else it is Put or PutCached.
+func (s *Store) PutWire(ctx context.Context, id block.ID, wire []byte, cached bool) error {
+	h, err := block.ParseHeader(wire)
+	if err != nil {
+		return fmt.Errorf("store: put %s: %w", id, err)
+	}
+	form := wire[block.HeaderLen:]
+	if err = checkForm(id, h, int64(len(form))); err == nil {
+		_, err = s.codec.open(id, h, form)
+	}
+	if err == nil {
+		err = s.put(ctx, id, int(h.PlainLen), cached, func(b []byte) ([]byte, block.Header, error) {
+			return append(b, form...), h, nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("store: put %s: %w", id, err)
+	}
+	return nil
+}
+
+// put stores what encode appends to a record, unless the block is there.
+func (s *Store) put(ctx context.Context, id block.ID, plainLen int, cached bool,
+	encode func(b []byte) ([]byte, block.Header, error),
+) error {
+	switch {
+	case id.IsZero():
+		return fmt.Errorf("zero ID: %w", block.ErrBadID)
+	case plainLen > block.SizeMax(id):
+		return fmt.Errorf("%d bytes, over the limit of %d: %w", plainLen, block.SizeMax(id), block.ErrCorrupt)
+	}
+	if err := s.claims.claim(ctx, id); err != nil {
+		return err
+	}
+	err := s.putClaimed(ctx, id, plainLen, cached, encode)
+	s.claims.release(id)
+	if err != nil {
+		return err
+	}
+	return s.boundUnsynced(ctx)
+}
+
+func (s *Store) putClaimed(ctx context.Context, id block.ID, plainLen int, cached bool,
+	encode func(b []byte) ([]byte, block.Header, error),
+) error {
+	old, had, err := s.lookup(id)
+	if err != nil {
+		return err
+	}
+	if had && !old.bad() {
+		if err := s.writable(); err != nil {
+			return err
+		}
+		if old.cached() && !cached {
+			return s.setCached(id, old, false)
+		}
+		s.cache.touch(id, s.now())
+		return nil
+	}
+	buf := s.bufs.get(recordHead + plainLen + plainLen/8 + 64) // the frame may be longer than the bytes
+	defer s.bufs.put(buf)
+	b, h, err := encode((*buf)[:recordHead])
+	if err != nil {
+		return err
+	}
+	*buf = b
+	if err := s.makeRoom(ctx, int64(len(b)), cached); err != nil {
+		return err
+	}
+	r := row{length: uint32(len(b) - recordHead)}
+	head := record{kind: kindBlock, id: id, header: h}
+	if cached {
+		head.kind, r.flags = kindCached, flagCached
+	}
+	return s.append(head, b, false, func(at place) {
+		r.place = at
+		s.setRow(id, old, had, r)
+	})
+}
+
+// boundUnsynced syncs when much is unsynced.
+func (s *Store) boundUnsynced(ctx context.Context) error {
+	s.mu.RLock()
+	many := s.unsynced > unsyncedBytesMax || len(s.pending) > unsyncedRowsMax
+	s.mu.RUnlock()
+	if !many {
+		return nil
+	}
+	return s.Sync(ctx)
+}
+
+// setCached makes an owned block a cached copy or the reverse; the ID is claimed.
+func (s *Store) setCached(id block.ID, old row, cached bool) error {
+	r := old
+	k := kindOwn
+	r.flags &^= flagCached
+	if cached {
+		k = kindDisown
+		r.flags |= flagCached
+	}
+	return s.mark(k, id, old, func() { s.setRow(id, old, true, r) })
+}
+
+// Own makes a cached copy the pod's own; an owned block stays it. Durable after Sync.
+// Errors: block.ErrNotFound, block.ErrCorrupt when it was found damaged, those of Put.
+func (s *Store) Own(ctx context.Context, id block.ID) error { return s.change(ctx, "own", id, s.own) }
+
+func (s *Store) own(id block.ID, r row) error {
+	switch {
+	case r.bad():
+		return block.ErrCorrupt
+	case !r.cached():
+		return s.writable()
+	}
+	return s.setCached(id, r, false)
+}
+
+// Disown makes an owned block a cached copy, which may be evicted; it is not evicted at once even
+// when that passes the cache limit. Errors are those of Own.
+func (s *Store) Disown(ctx context.Context, id block.ID) error {
+	return s.change(ctx, "disown", id, func(id block.ID, r row) error {
+		switch {
+		case r.bad():
+			return block.ErrCorrupt
+		case r.cached():
+			return s.writable()
+		}
+		return s.setCached(id, r, true)
+	})
+}
+
+// Delete deletes a block, owned or cached; one that is not there is no error. It is gone at once
+// and for good after Sync, which also gives its space back where the file system can.
+func (s *Store) Delete(ctx context.Context, id block.ID) error {
+	err := s.change(ctx, "delete", id, s.remove)
+	if errors.Is(err, block.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Uncache deletes a block if it is a cached copy; an owned or absent one is left alone.
+func (s *Store) Uncache(ctx context.Context, id block.ID) error {
+	err := s.change(ctx, "uncache", id, func(id block.ID, r row) error {
+		if !r.cached() {
+			return nil
+		}
+		return s.remove(id, r)
+	})
+	if errors.Is(err, block.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// remove deletes a block; the ID is claimed.
+func (s *Store) remove(id block.ID, r row) error {
+	return s.mark(kindGone, id, r, func() { s.dropRow(id, r) })
+}
+
+// change claims an ID and calls f with its row.
+func (s *Store) change(ctx context.Context, what string, id block.ID, f func(block.ID, row) error) error {
+	err := s.claims.claim(ctx, id)
+	if err != nil {
+		return fmt.Errorf("store: %s %s: %w", what, id, err)
+	}
+	r, ok, err := s.lookup(id)
+	if err == nil && !ok {
+		err = block.ErrNotFound
+	}
+	if err == nil {
+		err = f(id, r)
+	}
+	s.claims.release(id)
+	if err == nil {
+		return s.boundUnsynced(ctx)
+	}
+	return fmt.Errorf("store: %s %s: %w", what, id, err)
+}

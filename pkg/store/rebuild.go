@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// RebuildIndex makes the index anew from the segments, verifying the checksum of every record.
+// What the old index named and the segments don't hold is reported to f and kept as damaged: the
+// new index never names less than the old one. All other calls wait until it is done, so f must make none. A crash on
+// the way leaves the old index.
+func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
+	s.syncing <- struct{}{}
+	defer func() { <-s.syncing }()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.claims.gate.Lock()
+	defer s.claims.gate.Unlock()
+	if s.claims.closing {
+		return ErrClosed
+	}
+	if err := s.rebuild(ctx, f); err != nil {
+		// The counts in memory are neither the old nor the new ones.
+		return s.poison(fmt.Errorf("rebuild the index: %w", err))
+	}
+	return nil
+}
+
+func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
+	old := s.generation
+	s.mu.Lock()
+	s.generation++
+	s.totals = totals{}
+	for _, g := range s.segs {
+		g.live, g.saved = 0, segmentStats{}
+	}
+	s.mu.Unlock()
+	s.cache.load(nil)
+	fresh := []byte{keyBlock, s.generation}
+	if err := s.index.db.DeleteRange(fresh, prefixEnd(fresh), pebble.NoSync); err != nil {
+		return err
+	}
+	rp := replay{s: s, report: f, rebuild: true}
+	if err := rp.run(ctx, place{}); err != nil {
+		return err
+	}
+	if err := s.keepNamed(ctx, old, f); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.punches = nil   // what was deleted long ago is punched already
+	s.newFiles = true // the snapshot is written even if no row is left for it
+	s.mu.Unlock()
+	// Durable by these: first the rows of the new generation, then the switch to it.
+	snap, _ := s.snapshot()
+	if err := s.writeIndex(&snap); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.flushing = nil
+	s.mu.Unlock()
+	stale := []byte{keyBlock, old}
+	if err := s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync); err != nil {
+		return err
+	}
+	return s.index.db.Flush()
+}
+
+// keepNamed adds the blocks that the old generation named and the log doesn't, as damaged.
+func (s *Store) keepNamed(ctx context.Context, old byte, f func(Problem)) error {
+	prefix := []byte{keyBlock, old}
+	return s.index.each(ctx, prefix, prefix, func(key, value []byte) error {
+		id, err := block.FromBytes(key[len(prefix):])
+		if err != nil {
+			return errors.Join(err, block.ErrCorrupt)
+		}
+		r, err := decodeRow(value)
+		if err != nil {
+			return err
+		}
+		if _, ok, err := s.find(id); err != nil || ok {
+			return err
+		}
+		r.flags |= flagBad
+		p := Problem{Kind: Damaged, ID: id, Cached: r.cached(), Segment: r.seg, Offset: r.off, Bytes: r.size()}
+		if s.segs[r.seg] == nil {
+			p.Kind = Missing
+		}
+		f(p)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pending[id] = change{row: r, uncache: true}
+		return nil
+	})
+}

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Keys of the index, and their values; integers big-endian.
+//
+//	'm'                    meta: version u8, generation u8, place of the log up to which the index
+//	                       goes (segment u64, offset u64), owned bytes, cached bytes, blocks u64
+//	's' segment u64        end, live, punched u64
+//	'b' generation u8, ID  row: segment u64, offset u64, form length u32, flags u8
+//	'c' ID                 of each cached copy: last use, unix seconds, u32
+const (
+	keyMeta    = 'm'
+	keySegment = 's'
+	keyBlock   = 'b'
+	keyCached  = 'c'
+
+	metaVersion = 1
+	metaLen     = 2 + 5*8
+	statsLen    = 3 * 8
+	rowLen      = 8 + 8 + 4 + 1
+)
+
+const (
+	flagCached = 1 << iota // a cached copy
+	flagBad                // damage was found; the record is not served
+)
+
+// row says where a block is.
+type row struct {
+	place
+	length uint32 // bytes of the form
+	flags  byte
+}
+
+func (r row) cached() bool { return r.flags&flagCached != 0 }
+func (r row) bad() bool    { return r.flags&flagBad != 0 }
+
+// size is the length of the block's record in bytes.
+func (r row) size() int64 { return recordHead + int64(r.length) }
+
+func (r row) encode() []byte {
+	b := make([]byte, 0, rowLen)
+	b = binary.BigEndian.AppendUint64(b, r.seg)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.off))
+	b = binary.BigEndian.AppendUint32(b, r.length)
+	return append(b, r.flags)
+}
+
+func decodeRow(b []byte) (row, error) {
+	if len(b) != rowLen {
+		return row{}, fmt.Errorf("index: row of %d bytes: %w", len(b), block.ErrCorrupt)
+	}
+	r := row{
+		place:  place{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))},
+		length: binary.BigEndian.Uint32(b[16:]),
+		flags:  b[20],
+	}
+	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad {
+		return row{}, fmt.Errorf("index: row %x: %w", b, block.ErrCorrupt)
+	}
+	return r, nil
+}
+
+// totals are what Usage tells, kept up to date with every change.
+type totals struct {
+	owned, cached int64 // bytes of records
+	blocks        int64
+}
+
+// add counts a row (sign +1) or takes it out (-1). A bad row counts as nothing.
+func (t *totals) add(r row, sign int64) {
+	switch {
+	case r.bad():
+		return
+	case r.cached():
+		t.cached += sign * r.size()
+	default:
+		t.owned += sign * r.size()
+	}
+	t.blocks += sign
+}
+
+// meta is what the index knows of itself.
+type meta struct {
+	generation byte  // of the block rows in use
+	upTo       place // all records before it are in the index, and on disk
+	totals
+}
+
+func (m meta) encode() []byte {
+	b := []byte{metaVersion, m.generation}
+	b = binary.BigEndian.AppendUint64(b, m.upTo.seg)
+	for _, v := range []int64{m.upTo.off, m.owned, m.cached, m.blocks} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	return b
+}
+
+func decodeMeta(b []byte) (meta, error) {
+	if len(b) != metaLen || b[0] != metaVersion {
+		return meta{}, fmt.Errorf("index: meta row %x is not known: %w", b, block.ErrCorrupt)
+	}
+	i64 := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[2+8*i:])) }
+	return meta{
+		generation: b[1],
+		upTo:       place{binary.BigEndian.Uint64(b[2:]), i64(1)},
+		totals:     totals{owned: i64(2), cached: i64(3), blocks: i64(4)},
+	}, nil
+}
+
+func blockKey(generation byte, id block.ID) []byte {
+	return id.Append(append(make([]byte, 0, 2+block.IDLen), keyBlock, generation))
+}
+
+func cachedKey(id block.ID) []byte {
+	return id.Append(append(make([]byte, 0, 1+block.IDLen), keyCached))
+}
+
+func segmentKey(num uint64) []byte { return binary.BigEndian.AppendUint64([]byte{keySegment}, num) }
+
+// removed says that nothing of the segment is left: its file is removed, or about to be.
+func (st segmentStats) removed() bool { return st.end > 0 && st.punched == st.end }
+
+func (st segmentStats) encode() []byte {
+	b := make([]byte, 0, statsLen)
+	for _, v := range []int64{st.end, st.live, st.punched} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	return b
+}
+
+func decodeStats(key, b []byte) (segmentStats, error) {
+	if len(key) != 9 || len(b) != statsLen {
+		return segmentStats{}, fmt.Errorf("index: segment row %x, %d bytes: %w", key, len(b), block.ErrCorrupt)
+	}
+	i64 := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
+	return segmentStats{binary.BigEndian.Uint64(key[1:]), i64(0), i64(1), i64(2)}, nil
+}

@@ -1,0 +1,202 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Usage says what a store holds. Bytes are those of records on disk, after compression, with their
+// heads of 96 bytes.
+type Usage struct {
+	OwnedBytes  int64
+	CachedBytes int64
+	DeadBytes   int64 // of deleted records and marks, not given back yet
+	FreeBytes   int64 // that Put may still take, cached copies not evicted
+	Blocks      int64 // owned and cached
+}
+
+// Usage says what the store holds now.
+func (s *Store) Usage() Usage {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	u := Usage{OwnedBytes: s.totals.owned, CachedBytes: s.totals.cached, Blocks: s.totals.blocks}
+	used := int64(0)
+	for _, g := range s.segs {
+		u.DeadBytes += g.reclaimable()
+		used += g.end - g.punched
+	}
+	u.FreeBytes = max(0, s.free(used))
+	return u
+}
+
+// free is what may still be appended when used bytes are on disk; below zero the reserve is in use.
+func (s *Store) free(used int64) int64 {
+	return min(s.o.CapacityBytes-used, s.disk.free.Load()) - s.o.ReserveBytes
+}
+
+// room is free, now.
+func (s *Store) room() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	used := int64(0)
+	for _, g := range s.segs {
+		used += g.end - g.punched
+	}
+	return s.free(used)
+}
+
+// evictAtOnce is how many bytes of cached copies go at least when room is made by evicting.
+const evictAtOnce = 16 << 20
+
+// makeRoom evicts cached copies so that n more bytes fit: below the cache limit if they are a
+// cached copy, and into the capacity.
+func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
+	have, limit := s.cache.sizes()
+	if cached {
+		if n > limit {
+			return fmt.Errorf("%d bytes do not fit into a cache of %d: %w", n, limit, ErrNoSpace)
+		}
+		if have+n > limit {
+			if _, err := s.EvictTo(ctx, limit-n); err != nil {
+				return err
+			}
+		}
+	}
+	if have, _ = s.cache.sizes(); have == 0 || s.room() >= n {
+		return nil // append has the last word
+	}
+	if _, err := s.EvictTo(ctx, have-max(n, evictAtOnce)); err != nil {
+		return err
+	}
+	return s.Sync(ctx) // the space comes back when the deletions are durable
+}
+
+// Each calls f for every block, in the order of the IDs; bytes are those of its record. Damaged
+// blocks are left out; a change that is made meanwhile may be seen or not. f may call the store.
+func (s *Store) Each(ctx context.Context, f func(id block.ID, bytes int64, cached bool) error) error {
+	return s.eachRow(ctx, func(id block.ID, r row) error {
+		if r.bad() {
+			return nil
+		}
+		return f(id, r.size(), r.cached())
+	})
+}
+
+// eachPage is how many rows are read at once.
+const eachPage = 1024
+
+type idRow struct {
+	id block.ID
+	row
+}
+
+// eachRow calls f with every row, damaged blocks included.
+func (s *Store) eachRow(ctx context.Context, f func(block.ID, row) error) error {
+	from := block.ID{}
+	for {
+		page, last, err := s.page(ctx, from)
+		if err != nil {
+			return fmt.Errorf("store: each: %w", err)
+		}
+		for _, e := range page {
+			if err := f(e.id, e.row); err != nil {
+				return err
+			}
+		}
+		if last.IsZero() {
+			return nil
+		}
+		from = last
+	}
+}
+
+// page lists rows behind from: those of the index, at most eachPage, and the changes among them.
+// last is where the next page begins, zero when there is none.
+func (s *Store) page(ctx context.Context, from block.ID) (page []idRow, last block.ID, err error) {
+	if !s.claims.enter() {
+		return nil, last, ErrClosed
+	}
+	defer s.claims.leave()
+	// The changes are copied first: what a flush moves to the index after that is in both.
+	s.mu.RLock()
+	changes := maps.Clone(s.flushing)
+	if changes == nil {
+		changes = make(map[block.ID]change)
+	}
+	maps.Copy(changes, s.pending)
+	generation := s.generation
+	s.mu.RUnlock()
+	n := 0
+	prefix := []byte{keyBlock, generation}
+	err = s.index.each(ctx, prefix, append(blockKey(generation, from), 0), func(key, value []byte) error {
+		if n == eachPage {
+			return errPageFull
+		}
+		id, err := block.FromBytes(key[len(prefix):])
+		if err != nil {
+			return fmt.Errorf("index: %w: %w", err, block.ErrCorrupt)
+		}
+		r, err := decodeRow(value)
+		if err != nil {
+			return err
+		}
+		n++
+		last = id
+		if _, ok := changes[id]; !ok {
+			page = append(page, idRow{id, r})
+		}
+		return nil
+	})
+	if err == nil {
+		last = block.ID{} // this is the last page: all the changes behind from belong to it
+	} else if err != errPageFull { //nolint:errorlint // our own sentinel, never wrapped
+		return nil, last, err
+	}
+	for id, c := range changes {
+		if !c.gone && id.Compare(from) > 0 && (last.IsZero() || id.Compare(last) <= 0) {
+			page = append(page, idRow{id, c.row})
+		}
+	}
+	slices.SortFunc(page, func(a, b idRow) int { return a.id.Compare(b.id) })
+	return page, last, nil
+}
+
+var errPageFull = fmt.Errorf("page is full")
+
+// disk is how much the file system has free, asked for at each flush and counted down between.
+type disk struct {
+	fs   vfs.FS
+	dir  string
+	free atomic.Int64 // bytes
+}
+
+func (d *disk) init(fs vfs.FS, dir string) {
+	d.fs, d.dir = fs, dir
+	d.free.Store(math.MaxInt64)
+}
+
+func (d *disk) took(n int64) { d.free.Add(-n) }
+
+// refresh asks the file system; one that can't tell has no limit here.
+func (d *disk) refresh() {
+	u, err := d.fs.GetDiskUsage(d.dir)
+	if err != nil {
+		d.free.Store(math.MaxInt64)
+		return
+	}
+	d.free.Store(int64(min(u.AvailBytes, math.MaxInt64)))
+}
+
+// sortedSegments lists the segments by number; mu is held.
+func (s *Store) sortedSegments() []*segment {
+	return slices.SortedFunc(maps.Values(s.segs), func(a, b *segment) int { return cmp.Compare(a.num, b.num) })
+}

@@ -1,0 +1,29 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// OpenWire is the plain bytes of a block as Wire sends it, verified against its ID. The caller owns them.
+// The error is block.ErrCorrupt.
+func (s *Store) OpenWire(id block.ID, wire []byte) ([]byte, error) {
+	h, err := block.ParseHeader(wire)
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", id, err)
+	}
+	form := wire[block.HeaderLen:]
+	if err := checkForm(id, h, int64(len(form))); err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", id, err)
+	}
+	plain, err := s.codec.open(id, h, form)
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", id, err)
+	}
+	if h.Form == block.FormRaw {
+		plain = bytes.Clone(plain) // a raw form is part of wire
+	}
+	return plain, nil
+}
