@@ -47,6 +47,17 @@ var exitCodes = map[api.Code]int{
 
 	"host_not_exist": exitNotFound, "host_exist": exitConflict, "host_denied": exitDenied,
 
+	"expired": exitDenied, "used": exitDenied, "denied": exitDenied, "bad_token": exitUsage, "bad_cert": exitDenied,
+	"bad_member_name": exitUsage, "bad_statement": exitCorrupt, "bad_enrolment": exitFailed, "no_numbers": exitNotEnough,
+	"enrol_failed": exitFailed, "bad_policy": exitUsage, "policy_unsupported": exitUsage,
+
+	"unreachable": exitNotEnough, "refused": exitDenied, "busy": exitNotEnough, "peer_full": exitNotEnough,
+	"peer_failed": exitFailed, "peer_protocol": exitFailed,
+
+	"store_full": exitNotEnough, "store_locked": exitConflict, "store_poisoned": exitFailed, "store_closed": exitNoDaemon,
+	"gap": exitFailed, "fork": exitCorrupt, "future": exitFailed, "foreign": exitConflict, "not_safe": exitNotEnough,
+	"pod_exists": exitConflict,
+
 	"timeout": exitNotEnough, "canceled": exitInterrupted,
 }
 

@@ -5,8 +5,14 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -80,6 +86,37 @@ var codes = []struct {
 	{"host_not_exist", fs.ErrNotExist},
 	{"host_exist", fs.ErrExist},
 	{"host_denied", fs.ErrPermission},
+
+	{"expired", member.ErrExpired},
+	{"used", member.ErrUsed},
+	{"denied", member.ErrDenied},
+	{"bad_token", member.ErrBadToken},
+	{"bad_cert", member.ErrBadCert},
+	{"bad_member_name", member.ErrBadName},
+	{"bad_statement", member.ErrBadStatement},
+	{"bad_enrolment", member.ErrBadMessage},
+	{"no_numbers", member.ErrNoNumbers},
+	{"enrol_failed", member.ErrEnrolFailed},
+	{"bad_policy", placement.ErrBadPolicy},
+	{"policy_unsupported", pod.ErrPolicy},
+
+	{"unreachable", p2p.ErrUnreachable},
+	{"refused", p2p.ErrRefused},
+	{"busy", p2p.ErrBusy},
+	{"peer_full", p2p.ErrFull},
+	{"peer_failed", p2p.ErrRemote},
+	{"peer_protocol", p2p.ErrProtocol},
+
+	{"store_full", store.ErrNoSpace},
+	{"store_locked", store.ErrLocked},
+	{"store_poisoned", store.ErrPoisoned},
+	{"store_closed", store.ErrClosed},
+	{"gap", state.ErrGap},
+	{"fork", state.ErrFork},
+	{"future", state.ErrFuture},
+	{"foreign", state.ErrForeign},
+	{"not_safe", pod.ErrNotSafe},
+	{"pod_exists", pod.ErrExists},
 
 	{"timeout", context.DeadlineExceeded},
 	{"canceled", context.Canceled},
