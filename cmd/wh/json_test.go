@@ -196,4 +196,3 @@ func TestLsText(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
-
