@@ -28,8 +28,9 @@ const (
 //
 // Lock order: nodes.mu is never held while a node's mu is waited for.
 type node struct {
-	id   vfs.NodeID
-	refs int // opens and other uses; guarded by nodes.mu
+	id    vfs.NodeID
+	refs  int // opens and other uses; guarded by nodes.mu
+	opens int // of them, files that are open; guarded by nodes.mu
 
 	mu      sync.RWMutex // guards the fields below
 	loaded  bool
@@ -202,7 +203,7 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	n.ext.write(off, data)
 	p.dirtyBytes.Add(n.ext.bytes - before)
 	n.attr.Size = max(n.attr.Size, uint64(end))
-	n.attr.Blocks = blocksOf(n.attr.Size)
+	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
 	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
 	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
@@ -212,6 +213,35 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 }
 
 func blocksOf(size uint64) uint64 { return (size + 511) / 512 }
+
+// allocated is how many bytes of a body are no hole, as far as the body says without its tree.
+func allocated(b *dag.Body) uint64 {
+	if b.Entries == nil {
+		return b.Size
+	}
+	var n uint64
+	for _, e := range b.Entries {
+		if !e.IsHole() {
+			n += e.Len
+		}
+	}
+	return n
+}
+
+// blocks is what stat tells of a file that is being written, in units of 512 bytes.
+func (n *node) blocks() uint64 {
+	return blocksOf(min(allocated(&n.body)+uint64(n.ext.bytes), n.attr.Size))
+}
+
+// showBlocks puts into a row's attributes what its body takes.
+func showBlocks(row *state.Node) {
+	if row.Kind != vfs.KindFile || row.Size <= dag.InlineMax {
+		return
+	}
+	if body, err := decodeBody(row.Body); err == nil {
+		row.Blocks = blocksOf(allocated(&body))
+	}
+}
 
 // truncateLocked makes the file size bytes long; what is added is a hole.
 func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
@@ -228,7 +258,8 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 		}
 		n.body = body
 	}
-	n.attr.Size, n.attr.Blocks = size, blocksOf(size)
+	n.attr.Size = size
+	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
 	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
 	return nil

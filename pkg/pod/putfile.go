@@ -136,7 +136,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	p.dirtyBytes.Add(-n.ext.bytes)
 	n.ext = extents{}
 	n.body = body
-	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(body.Size), m.Mtime
+	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(allocated(&body)), m.Mtime
 	n.attr.Ctime = p.clock.Now().UnixNano()
 	p.stageLocked(n)
 	attr := n.attr

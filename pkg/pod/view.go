@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -32,22 +33,26 @@ func (v *view) changedNode(id vfs.NodeID) { v.changed(vfs.Change{Node: id}) }
 
 // Lookup is vfs.FS's.
 func (v *view) Lookup(_ context.Context, parent vfs.NodeID, name string) (vfs.Attr, error) {
+	if err := vfs.CheckName(name); err != nil {
+		return vfs.Attr{}, err
+	}
 	row, err := v.p.db.Lookup(parent, name)
 	if err != nil {
 		return vfs.Attr{}, err
 	}
-	v.p.showNode(&row.Attr)
+	v.p.showNode(&row)
 	return row.Attr, nil
 }
 
 // showNode puts into a what is known of the file beyond the state.
-func (p *Pod) showNode(a *vfs.Attr) {
-	if a.Kind != vfs.KindFile {
+func (p *Pod) showNode(row *state.Node) {
+	if row.Kind != vfs.KindFile {
 		return
 	}
-	if n := p.inUse(a.ID); n != nil {
+	showBlocks(row)
+	if n := p.inUse(row.ID); n != nil {
 		n.mu.RLock()
-		n.show(a)
+		n.show(&row.Attr)
 		n.mu.RUnlock()
 		p.release(n)
 	}
@@ -59,7 +64,7 @@ func (v *view) GetAttr(_ context.Context, id vfs.NodeID) (vfs.Attr, error) { ret
 func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 	row, err := p.db.Get(id)
 	if err == nil {
-		p.showNode(&row.Attr)
+		p.showNode(&row)
 		return row.Attr, nil
 	}
 	if n := p.inUse(id); n != nil {
@@ -163,17 +168,13 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 	if err != nil {
 		return err
 	}
-	if p.opens(n) == 1 {
-		return p.stage(ctx, n) // nobody else has it open, so no close will stage it
-	}
-	return nil
-}
-
-// opens is the number of uses of a node.
-func (p *Pod) opens(n *node) int {
 	p.nodes.mu.Lock()
-	defer p.nodes.mu.Unlock()
-	return n.refs
+	open := n.opens > 0
+	p.nodes.mu.Unlock()
+	if open {
+		return nil // its close stages it
+	}
+	return p.stage(ctx, n)
 }
 
 // ReadDir is vfs.FS's.
@@ -184,7 +185,7 @@ func (v *view) ReadDir(_ context.Context, id vfs.NodeID, after string, limit int
 	}
 	out := make([]vfs.DirEntry, len(entries))
 	for i, e := range entries {
-		v.p.showNode(&e.Node.Attr)
+		v.p.showNode(&e.Node)
 		out[i] = vfs.DirEntry{Name: e.Name, Attr: e.Node.Attr}
 	}
 	return out, nil
@@ -216,7 +217,7 @@ func (v *view) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vf
 		return vfs.Attr{}, err
 	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
-	v.p.showNode(&row.Attr)
+	v.p.showNode(&row)
 	return row.Attr, nil
 }
 
@@ -300,7 +301,7 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 }
 
 // ReadLink is vfs.FS's.
-func (v *view) ReadLink(_ context.Context, id vfs.NodeID) (string, error) {
+func (v *view) ReadLink(ctx context.Context, id vfs.NodeID) (string, error) {
 	row, err := v.p.db.Get(id)
 	if err != nil {
 		return "", err
@@ -309,7 +310,17 @@ func (v *view) ReadLink(_ context.Context, id vfs.NodeID) (string, error) {
 		return "", fmt.Errorf("pod: node %d is no symlink: %w", id, vfs.ErrInvalid)
 	}
 	body, err := decodeBody(row.Body)
-	return string(body.Inline), err
+	if err != nil {
+		return "", err
+	}
+	if body.Size > vfs.TargetMax {
+		return "", fmt.Errorf("pod: symlink %d with a target of %d bytes: %w", id, body.Size, block.ErrCorrupt)
+	}
+	target := make([]byte, body.Size)
+	if err := v.p.readBody(ctx, body, target, 0); err != nil {
+		return "", err
+	}
+	return string(target), nil
 }
 
 // GetXattr is vfs.FS's.
@@ -350,6 +361,9 @@ func (v *view) Open(_ context.Context, id vfs.NodeID) (vfs.File, error) {
 	}
 	switch n.attr.Kind { // never changes
 	case vfs.KindFile:
+		v.p.nodes.mu.Lock()
+		n.opens++
+		v.p.nodes.mu.Unlock()
 		return &file{p: v.p, v: v, n: n}, nil
 	case vfs.KindFolder:
 		err = vfs.ErrIsDir
