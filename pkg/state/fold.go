@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -86,30 +87,35 @@ func merge(s VerSet[*Inode]) *Inode {
 // mergeContents is the union of the contents that the versions of a kind list, but for those that another version, which doesn't list them, has seen.
 func mergeContents(s VerSet[*Inode], kind vfs.Kind) []Content {
 	var all []Content
-	at := map[ContentName]int{} // where in all
-	lists := make([]map[ContentName]bool, len(s))
-	for i, v := range s {
+	at := map[ContentName]int{}        // where in all
+	lists := map[ContentName]int{}     // how many versions list it
+	seen := map[ident.Actor][]uint64{} // what each version has seen of an actor
+	for _, v := range s {
 		if v.Value.Kind != kind {
 			continue
 		}
-		lists[i] = make(map[ContentName]bool, len(v.Value.Contents))
 		for _, c := range v.Value.Contents {
-			lists[i][c.Name()] = true
-			if j, ok := at[c.Name()]; ok {
-				all[j] = mergeContent(all[j], c)
-			} else {
-				at[c.Name()] = len(all)
-				all = append(all, c)
+			name := c.Name()
+			if lists[name]++; lists[name] > 1 {
+				all[at[name]] = mergeContent(all[at[name]], c)
+				continue
 			}
+			at[name] = len(all)
+			all = append(all, c)
+		}
+		for _, d := range v.Value.seen() {
+			seen[d.Actor] = append(seen[d.Actor], d.Seq)
 		}
 	}
-	for i, v := range s {
-		if lists[i] == nil {
-			continue
-		}
-		seen := v.Value.seen()
-		all = slices.DeleteFunc(all, func(c Content) bool { return covers(seen, c.Dot) && !lists[i][c.Name()] })
+	for _, seqs := range seen {
+		slices.Sort(seqs)
 	}
+	// A version has seen what it lists: if more versions have seen a content than list it, one of them dropped it.
+	all = slices.DeleteFunc(all, func(c Content) bool {
+		seqs := seen[c.Dot.Actor]
+		before, _ := slices.BinarySearch(seqs, c.Dot.Seq)
+		return len(seqs)-before > lists[c.Name()]
+	})
 	slices.SortFunc(all, newestFirst)
 	return all
 }

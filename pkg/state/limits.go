@@ -25,7 +25,7 @@ const (
 	ExtMax      = 1 << 12                     // later fields of an inode or wish
 	ExtValueMax = 64 << 10                    // bytes of a later field
 	BodyMax     = 8 << 10                     // bytes of an encoded body; the longest is a symlink's, with its target of vfs.TargetMax
-	VersionsMax = 1 << 12                     // versions in a VerSet, and dots that a row of a commit observed
+	VersionsMax = 1 << 16                     // versions in a VerSet, and dots that a row of a commit observed
 	VVMax       = 1 << 16                     // actors in a version vector, deps of a commit
 	PolicyMax   = 64                          // bytes of a policy's or durability's text
 	HomesMax    = 1024                        // home pods of a wish
@@ -37,7 +37,8 @@ const (
 	CtrMax      = 1<<36 - 1                   // the counter in an inode number
 )
 
-// FitsOp says whether an operation may write this inode, of so many encoded bytes.
+// FitsOp says whether an operation that adds a link or an attribute may write this inode, of so many encoded bytes. Other operations
+// don't ask: what versions made apart say together may be over the limits of operations, and must stay open to change.
 // Errors: vfs.ErrTooManyLinks, vfs.ErrNoSpace (too many or too large attributes).
 func (n *Inode) FitsOp(encoded int) error {
 	switch {

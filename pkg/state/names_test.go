@@ -101,6 +101,7 @@ func TestViewNames(t *testing.T) {
 	mark := func(name string, ms, member int, ino Ino, link uint64, c ContentName, tail string) string {
 		return ConflictName(name, fmt.Sprintf("pod%d", member), time.UnixMilli(int64(ms)), fmt.Sprintf("%04x%s", hash16(ino, link, c), tail))
 	}
+	rng := rand.New(rand.NewPCG(2, 2))
 	c1, c2 := content(7, 4000, 2), content(8, 4000, 2)
 	taken := mark("a.txt", 4000, 2, 10, 0, c1.Content, "")
 	for _, c := range []struct {
@@ -205,7 +206,7 @@ func TestViewNames(t *testing.T) {
 				if d := cmp.Diff(shows(c.entries, c.taken), c.want, sortStrings); d != "" {
 					t.Fatalf("got - want +\n%s", d)
 				}
-				rand.Shuffle(len(c.entries), func(i, j int) { c.entries[i], c.entries[j] = c.entries[j], c.entries[i] })
+				rng.Shuffle(len(c.entries), func(i, j int) { c.entries[i], c.entries[j] = c.entries[j], c.entries[i] })
 			}
 		})
 	}

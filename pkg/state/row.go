@@ -42,7 +42,7 @@ type Owner struct{ UID, GID uint32 }
 
 // Inode is one version of a file, folder, link or other node, under its number: DESIGN section 5.
 type Inode struct {
-	Dot      Dot
+	Dot      Dot // beside the encoded version, not in it
 	Kind     vfs.Kind
 	Mode     Reg[uint32] // 07777
 	Owner    Reg[Owner]

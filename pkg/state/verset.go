@@ -21,9 +21,10 @@ func (s VerSet[T]) Has(d Dot) bool {
 
 // Remove is the set without the versions that an operation observed. s is unchanged.
 func (s VerSet[T]) Remove(observed []Dot) VerSet[T] {
+	observed = sorted(observed, byDot)
 	out := make(VerSet[T], 0, len(s)+1)
 	for _, v := range s {
-		if !slices.Contains(observed, v.Dot) {
+		if _, found := slices.BinarySearchFunc(observed, v.Dot, byDot); !found {
 			out = append(out, v)
 		}
 	}
