@@ -88,7 +88,7 @@ func randomValue(r *rand.Rand, shape int) string {
 // fails, converged pods show different roots.
 func TestMapCanonical(t *testing.T) {
 	r := newRand(t)
-	rounds := 40
+	rounds := 24
 	if testing.Short() {
 		rounds = 8
 	}
@@ -378,6 +378,41 @@ func TestMapMissingNode(t *testing.T) {
 	err := WalkTree(t.Context(), st, root, nil, func(KV) error { return nil })
 	if !errors.Is(err, block.ErrNotFound) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestMapRefusesTree: a tree from others is believed only as far as its nodes agree with each other.
+func TestMapRefusesTree(t *testing.T) {
+	st := blocktest.NewMem()
+	put := func(level int, items ...KV) KV {
+		n := mapNode{level: level, items: items}
+		id := must[block.ID](t)(putNode(t.Context(), st, n.encode()))
+		return KV{Key: n.first(), Value: id.Bytes()}
+	}
+	kv := func(key string) KV { return KV{Key: []byte(key), Value: []byte("v")} }
+	renamed := put(0, kv("b"), kv("c"))
+	renamed.Key = []byte("bb")
+	for name, root := range map[string]KV{
+		"other first key": put(1, put(0, kv("a")), renamed),
+		"level skipped":   put(2, put(0, kv("a")), put(0, kv("b"))),
+		"overlap":         put(1, put(0, kv("a"), kv("d")), put(0, kv("c"))),
+		"overlap below":   put(2, put(1, put(0, kv("a")), put(0, kv("b"), kv("x"))), put(1, put(0, kv("w")))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := must[block.ID](t)(block.FromBytes(root.Value))
+			err := WalkTree(t.Context(), st, id, nil, func(KV) error { return nil })
+			if !errors.Is(err, block.ErrCorrupt) {
+				t.Errorf("walk: %v", err)
+			}
+			err = DiffTree(t.Context(), st, id, block.ID{}, func(_, _, _ []byte) error { return nil })
+			if !errors.Is(err, block.ErrCorrupt) {
+				t.Errorf("diff: %v", err)
+			}
+			edits := []Edit{{Key: []byte("a")}, {Key: []byte("b")}, {Key: []byte("bb"), Value: []byte("2")}, {Key: []byte("bc")}}
+			if got, err := EditTree(t.Context(), st, id, edits); !errors.Is(err, block.ErrCorrupt) {
+				t.Errorf("edit: %s, %v", got, err)
+			}
+		})
 	}
 }
 

@@ -36,6 +36,13 @@ type mapNode struct {
 
 func (n *mapNode) first() []byte { return n.items[0].Key }
 
+func (n *mapNode) last() []byte { return n.items[len(n.items)-1].Key }
+
+// overlap says that a node reaches beyond the first key of what follows it.
+func overlap(n *mapNode, next []byte) error {
+	return corruptf("map node", "key %x is not before %x in the next node", n.last(), next)
+}
+
 // child is the ID of a child, which decodeMapNode and the builder have made sure of.
 func (n *mapNode) child(i int) (block.ID, error) { return block.FromBytes(n.items[i].Value) }
 

@@ -116,8 +116,8 @@ func (c *mapCursor) descend() error {
 	if err != nil {
 		return err
 	}
-	if next := c.next(); next != nil && bytes.Compare(kid.items[len(kid.items)-1].Key, next) >= 0 {
-		return corruptf("map node", "key %x is not before %x in the next node", kid.items[len(kid.items)-1].Key, next)
+	if next := c.next(); next != nil && bytes.Compare(kid.last(), next) >= 0 {
+		return overlap(kid, next)
 	}
 	c.stack = append(c.stack, mapFrame{n: kid})
 	return nil

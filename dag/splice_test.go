@@ -189,6 +189,26 @@ func TestSpliceInline(t *testing.T) {
 	}
 }
 
+// TestSpliceSame: writing a stretch of a chunk over itself changes nothing, wherever it lies.
+func TestSpliceSame(t *testing.T) {
+	st := blocktest.NewMem()
+	entries := []Entry{{Len: 100, ID: chunkID(1)}, {Len: 50}, {Len: 100, ID: chunkID(2), Skip: 7}}
+	b := must[Body](t)(BuildBody(t.Context(), st, entries, [32]byte{}, nil))
+	for off := uint64(0); off < b.Size; off += 3 {
+		for end := off + 1; end <= b.Size; end++ {
+			var write []Entry
+			for _, p := range must[[]Placed](t)(Range(t.Context(), st, b, off, end-off)) {
+				lo, hi := max(off, p.Off)-p.Off, min(end-p.Off, p.Len)
+				write = append(write, p.cut(lo, hi))
+			}
+			got := must[Body](t)(Splice(t.Context(), st, b, off, end-off, write, b.Size))
+			if got.ID() != b.ID() {
+				t.Fatalf("[%d, %d): got %v, want %v", off, end, got.Entries, b.Entries)
+			}
+		}
+	}
+}
+
 func TestSpliceErrors(t *testing.T) {
 	st := blocktest.NewMem()
 	chunk := Entry{Len: 10, ID: chunkID(1)}
