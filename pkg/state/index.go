@@ -215,7 +215,7 @@ func (t *tx) noteIrregular(parent Ino) error {
 // settle writes a folder's record, and brings the folder into the index or out of it, as the record says.
 func (t *tx) settle(ino Ino, rec *folderRec) error {
 	show := ino != RootIno && rec.shown()
-	if show == rec.attached {
+	if show == rec.attached || (show && t.held[ino]) {
 		return t.set(inoKey(keyFolder, ino), rec.encode())
 	}
 	rec.attached = show
@@ -351,18 +351,23 @@ func (t *tx) replace(moved Ino) error {
 
 // moveAll takes folders out of the index, those whose place is another, and then settles each at its new one: so the index never has a loop.
 func (t *tx) moveAll(folders []Ino, places []FolderPlace) error {
+	t.held = map[Ino]bool{}
 	for i, ino := range folders {
 		rec, err := t.folder(ino)
 		if err != nil {
 			return err
 		}
-		if rec.parent == places[i].Parent && rec.name == places[i].Name {
+		t.held[ino] = rec.parent != places[i].Parent || rec.name != places[i].Name
+	}
+	for i, ino := range folders {
+		if !t.held[ino] {
 			continue
 		}
 		if err := t.detach(ino); err != nil {
 			return err
 		}
-		if rec, err = t.folder(ino); err != nil {
+		rec, err := t.folder(ino)
+		if err != nil {
 			return err
 		}
 		rec.parent, rec.name = places[i].Parent, places[i].Name
@@ -370,6 +375,7 @@ func (t *tx) moveAll(folders []Ino, places []FolderPlace) error {
 			return err
 		}
 	}
+	t.held = nil
 	for _, ino := range folders {
 		rec, err := t.folder(ino)
 		if err != nil {

@@ -21,6 +21,7 @@ type tx struct {
 	at        HLC // of what changes folders: ts, or that of the commit that is applied
 	changes   []vfs.Change
 	irregular map[Ino]bool // folders that changed and have, or had, irregular names
+	held      map[Ino]bool // folders that are being moved: settle doesn't put them into the index yet
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 }
