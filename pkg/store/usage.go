@@ -186,14 +186,14 @@ func (d *disk) init(fs vfs.FS, dir string) {
 
 func (d *disk) took(n int64) { d.free.Add(-n) }
 
-// refresh asks the file system; one that can't tell has no limit here.
-func (d *disk) refresh() {
-	u, err := d.fs.GetDiskUsage(d.dir)
-	if err != nil {
-		d.free.Store(math.MaxInt64)
-		return
+// refresh asks the file system and returns what it says; one that can't tell has no limit here.
+func (d *disk) refresh() int64 {
+	free := int64(math.MaxInt64)
+	if u, err := d.fs.GetDiskUsage(d.dir); err == nil {
+		free = int64(min(u.AvailBytes, math.MaxInt64))
 	}
-	d.free.Store(int64(min(u.AvailBytes, math.MaxInt64)))
+	d.free.Store(free)
+	return free
 }
 
 // sortedSegments lists the segments by number; mu is held.
