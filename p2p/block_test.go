@@ -245,7 +245,7 @@ func TestGetMemory(t *testing.T) {
 			}
 		}
 	})
-	ids := make([]block.ID, 30)
+	ids := make([]block.ID, 12)
 	for i := range ids {
 		ids[i] = block.Sum(block.Raw, []byte{byte(i)})
 	}
