@@ -229,6 +229,7 @@ func TestGetMemory(t *testing.T) {
 	})
 	join(t, a, b)
 	stopped := make(chan struct{})
+	runtime.GC() // other tests leave much
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		for {

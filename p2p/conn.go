@@ -91,6 +91,9 @@ func (h *Host) opened(nc network.Conn) {
 	}
 }
 
+// errGone says that a connection ended before anything was decided about it.
+var errGone = fmt.Errorf("p2p: connection closed before the hello: %w", ErrUnreachable)
+
 // gone ends the life of a connection that was closed.
 func (h *Host) gone(nc network.Conn) {
 	h.mu.Lock()
@@ -100,7 +103,7 @@ func (h *Host) gone(nc network.Conn) {
 	if c == nil {
 		return
 	}
-	c.decide(nil, fmt.Errorf("p2p: connection closed before the hello: %w", ErrUnreachable))
+	c.decide(nil, errGone)
 	if c.link != nil {
 		h.start(func() { c.link.end(errors.New("connection closed")) }, func() { c.link.cancel(ErrClosed) })
 	}
@@ -124,6 +127,11 @@ func (h *Host) undecided() int {
 // seconds when the other side does not answer.
 func (h *Host) drop(c *conn, why error) {
 	c.decide(nil, why)
+	h.mu.Lock()
+	if d := h.dials[c.pod]; d != nil {
+		d.failed = why
+	}
+	h.mu.Unlock()
 	closing := func() { _ = c.net.Close() } // nothing is lost that was promised
 	h.start(closing, func() { go closing() })
 }
