@@ -65,6 +65,7 @@ type Host struct {
 	running bool
 	closed  bool
 	conns   map[network.Conn]*conn
+	dials   map[ident.Pod]*dial // calls of Connect under way
 	peers   map[ident.Pod]*remote
 	known   map[ident.Pod]*known
 	local   []netip.Addr // of the machine, when last looked at
@@ -86,6 +87,7 @@ func New(c Config) (*Host, error) {
 		dialKick:     make(chan struct{}, 1),
 		discoverKick: make(chan struct{}, 1),
 		conns:        make(map[network.Conn]*conn),
+		dials:        make(map[ident.Pod]*dial),
 		peers:        make(map[ident.Pod]*remote),
 		known:        make(map[ident.Pod]*known),
 	}
