@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/mountfs"
@@ -18,10 +19,11 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs/vfstest"
 )
 
-// TestMain takes away the umask, which would change modes that tests ask for.
+// TestMain takes away the umask, which would change modes that tests ask for, and finds goroutines that
+// outlive their mount.
 func TestMain(m *testing.M) {
 	unix.Umask(0)
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // needMounts skips a test, loudly, where nothing can be mounted.
