@@ -150,7 +150,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			err = errors.Join(err, shut())
 		}
 	}()
-	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, Clock: o.Clock, Log: o.Log}); err != nil {
+	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
@@ -214,7 +214,7 @@ func (p *Pod) openNetwork() (network, error) {
 	if len(listen) == 0 {
 		listen = []string{":0"}
 	}
-	return p2p.New(p2p.Config{
+	return p2p.New(p2p.Config{ //nolint:contextcheck // the host lives until Run ends
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
 		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
 		Clock: p.clock, Log: p.log,
@@ -240,7 +240,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runWatch(work) })
 	err := group.Wait()
 	if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
-		p.log.Error("files that were open could not be written", "err", err)
+		p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)
 	}
 	p.closed.Store(true)
 	endBarrier()

@@ -183,7 +183,7 @@ func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		p.log.Warn("where: not every pod answered", "err", err)
+		p.log.WarnContext(ctx, "where: not every pod answered", "err", err)
 	}
 	need := max(p.copies(n.ID), 1)
 	for _, c := range out.Chunks {

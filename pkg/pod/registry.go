@@ -208,14 +208,6 @@ func (r *registry) actorName(a ident.Actor) string {
 	return a.String()
 }
 
-// podOf is the pod of an actor.
-func (r *registry) podOf(a ident.Actor) (ident.Pod, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	pod, ok := r.members[a.Member]
-	return pod, ok
-}
-
 // given are the member numbers and ranges that certificates gave so far.
 func (r *registry) given() []member.Range {
 	r.mu.RLock()

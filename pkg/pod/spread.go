@@ -65,7 +65,7 @@ func (s *spreader) run(ctx context.Context) error {
 		case <-s.kick:
 			timer.Stop()
 			if err := s.newContents(ctx); err != nil && ctx.Err() == nil {
-				s.p.log.Warn("new contents are not where they should be yet", "err", err)
+				s.p.log.WarnContext(ctx, "new contents are not where they should be yet", "err", err)
 			}
 			s.mu.Lock()
 			if s.all {
@@ -78,7 +78,7 @@ func (s *spreader) run(ctx context.Context) error {
 		case <-timer.C:
 			next = s.p.clock.Now().Add(spreadEvery)
 			if err := s.everything(ctx); err != nil && ctx.Err() == nil {
-				s.p.log.Warn("not all contents are where they should be", "err", err)
+				s.p.log.WarnContext(ctx, "not all contents are where they should be", "err", err)
 			}
 		}
 	}
@@ -99,7 +99,7 @@ func (s *spreader) newContents(ctx context.Context) error {
 		}
 		if _, err := s.p.place(ctx, mine, false); err != nil {
 			// A later round over everything sends what is missing.
-			s.p.log.Warn("new contents were not sent to all pods that should hold them", "err", err)
+			s.p.log.WarnContext(ctx, "new contents were not sent to all pods that should hold them", "err", err)
 			s.poke()
 		}
 		s.cursor = next

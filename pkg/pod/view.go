@@ -199,7 +199,7 @@ func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.N
 	if err := v.p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}
-	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{})
+	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{}) //nolint:contextcheck // operations take no context
 	if err != nil {
 		return vfs.Attr{}, err
 	}
@@ -271,8 +271,11 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 		return err
 	}
 	changes := []vfs.Change{
-		{Parent: parent, Name: name}, {Parent: newParent, Name: newName},
-		{Node: parent}, {Node: newParent}, {Node: moved},
+		{Parent: parent, Name: name},
+		{Parent: newParent, Name: newName},
+		{Node: parent},
+		{Node: newParent},
+		{Node: moved},
 	}
 	if replaced.ID != 0 {
 		changes = append(changes, vfs.Change{Node: replaced.ID})
