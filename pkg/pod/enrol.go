@@ -87,7 +87,7 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err := p.learn(ctx, member.EncodeStatement(member.KindChain, chain.Encode()), pod); err != nil {
 		return member.EnrolReply{}, err
 	}
-	statements, err := p.db.Statements()
+	statements, err := p.currentStatements()
 	if err != nil {
 		return member.EnrolReply{}, err
 	}

@@ -170,7 +170,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}
-	if p.net, err = p.openNetwork(); err != nil {
+	if p.net, err = p.openNetwork(); err != nil { //nolint:contextcheck // the host lives until Run ends
 		return nil, err
 	}
 	p.db.OnDirty(p.barrier.wake)
@@ -214,7 +214,7 @@ func (p *Pod) openNetwork() (network, error) {
 	if len(listen) == 0 {
 		listen = []string{":0"}
 	}
-	return p2p.New(p2p.Config{ //nolint:contextcheck // the host lives until Run ends
+	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
 		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
 		Clock: p.clock, Log: p.log,

@@ -37,7 +37,7 @@ func (p *Pod) committed(ctx context.Context) {
 	}
 	message, err := p.headMessage(ctx, since)
 	if err != nil {
-		p.log.Error("a commit could not be published; the next one carries it", "err", err)
+		p.log.ErrorContext(ctx, "a commit could not be published; the next one carries it", "err", err)
 		return
 	}
 	if len(message) > p2p.TellMax {

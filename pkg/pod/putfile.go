@@ -123,7 +123,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
 		}
 	}
-	id, err := p.fileAt(parent, name, m)
+	id, err := p.fileAt(parent, name, m) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return vfs.Attr{}, err
 	}
@@ -148,7 +148,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 // fileAt is the file at a name, made if there is none, with what m says of it.
 func (p *Pod) fileAt(parent vfs.NodeID, name string, m FileMeta) (vfs.NodeID, error) {
 	mode := m.Mode & 0o7777
-	made, err := p.db.Create(parent, name, //nolint:contextcheck // operations take no context
+	made, err := p.db.Create(parent, name,
 		vfs.NewNode{Kind: vfs.KindFile, Mode: mode, UID: m.UID, GID: m.GID},
 		state.CreateOptions{Mtime: &m.Mtime, Xattrs: m.Xattrs})
 	if err == nil {
