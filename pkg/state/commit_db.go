@@ -181,39 +181,45 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 	if err != nil {
 		return err
 	}
-	var before *Folded
+	// The view stays the same, but if there are several contents, they have names now, and so have copies.
+	several, before := false, (*curInode)(nil)
 	if kind == KeyInode {
-		cur, err := t.inode(ino)
-		if err != nil {
+		if several, err = t.severalContents(r); err != nil {
 			return err
 		}
-		before = cur.f
+	}
+	if several {
+		if before, err = t.inode(ino); err != nil {
+			return err
+		}
 	}
 	if err := t.applyRow(c.Dot(), Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}); err != nil {
 		return err
 	}
 	if changed {
-		if err := t.rebase(c.Dot(), r, kind); err != nil {
-			return err
-		}
+		err = t.rebase(c.Dot(), r, kind)
 	} else {
-		if err := t.del(textKey(keyDirty, r.key)); err != nil {
-			return err
-		}
+		err = t.del(textKey(keyDirty, r.key))
 		t.cleaned = append(t.cleaned, string(r.key))
 	}
-	if kind != KeyInode {
-		return nil
-	}
-	// The view is the same, but contents have names now, and so have copies.
-	cur, err := t.inode(ino)
-	if err != nil {
+	if err != nil || !several {
 		return err
 	}
-	if cur.f != nil && len(cur.f.Inode.Contents) > 1 {
-		return t.reindexFile(ino, before, cur.f)
+	after, err := t.inode(ino)
+	if err != nil || isFolder(after.f) {
+		return err
 	}
-	return nil
+	return t.reindexFile(ino, before.f, after.f)
+}
+
+// severalContents says whether an inode may have more than one content: it has other versions, or lists several.
+func (t *tx) severalContents(r *takenRow) (bool, error) {
+	old, err := get(t.r, r.key)
+	if err != nil || old != nil || len(r.w.value) == 0 {
+		return old != nil, err
+	}
+	n, err := DecodeInode(r.w.value)
+	return err == nil && len(n.Contents) > 1, err
 }
 
 // rebase makes a change that was made while the row was committed one of the committed version.

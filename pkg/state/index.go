@@ -216,10 +216,10 @@ func (t *tx) noteIrregular(parent Ino) error {
 func (t *tx) settle(ino Ino, rec *folderRec) error {
 	show := ino != RootIno && rec.shown()
 	if show == rec.attached || (show && t.held[ino]) {
-		return t.set(inoKey(keyFolder, ino), rec.encode())
+		return t.putFolder(ino, rec)
 	}
 	rec.attached = show
-	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+	if err := t.putFolder(ino, rec); err != nil {
 		return err
 	}
 	if err := t.mark(ino, ""); err != nil {
@@ -239,7 +239,7 @@ func (t *tx) detach(ino Ino) error {
 		return err
 	}
 	rec.attached = false
-	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+	if err := t.putFolder(ino, rec); err != nil {
 		return err
 	}
 	return t.drop(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}})
@@ -267,7 +267,7 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 	rec.came = came
 	rec.exists = isDir || ino == RootIno
 	rec.dead = isDir && after.Dead
-	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+	if err := t.putFolder(ino, rec); err != nil {
 		return err
 	}
 	if err := t.mark(ino, ""); err != nil {
@@ -371,7 +371,7 @@ func (t *tx) moveAll(folders []Ino, places []FolderPlace) error {
 			return err
 		}
 		rec.parent, rec.name = places[i].Parent, places[i].Name
-		if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+		if err := t.putFolder(ino, rec); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ type tx struct {
 // begin starts a change. opMu must be held.
 func (d *DB) begin() *tx {
 	b := d.db.NewIndexedBatch()
-	return &tx{view: view{d: d, r: b}, b: b, irregular: map[Ino]bool{}}
+	return &tx{view: view{d: d, r: b, recs: map[Ino]folderRec{}}, b: b, irregular: map[Ino]bool{}}
 }
 
 // set and del write one key.
@@ -221,7 +221,7 @@ func (t *tx) allChanges() ([]vfs.Change, error) {
 		return nil, nil
 	}
 	for ino := range t.irregular {
-		before, err1 := view{t.d, t.d.db}.contested(ino)
+		before, err1 := view{d: t.d, r: t.d.db}.contested(ino)
 		after, err2 := t.contested(ino)
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
