@@ -358,11 +358,7 @@ func (rp *replay) fold(g *segment, r record) error {
 		if had && old.place == at {
 			return nil
 		}
-		now := row{place: at, length: r.length}
-		if r.kind == kindCached {
-			now.flags = flagCached
-		}
-		s.setRow(r.id, old, had, now)
+		s.setRow(r.id, old, had, newRow(at, r))
 	case !had || old.place != r.target:
 		// It is about a record that was replaced since, or is gone.
 	case r.kind == kindGone:

@@ -54,7 +54,8 @@ func (s *Store) room() int64 {
 	return s.free(used)
 }
 
-// evictAtOnce is how many bytes of cached copies go at least when room is made by evicting.
+// evictAtOnce is how many bytes of cached copies go when room is made by evicting, unless that is
+// more than an eighth of them: each time costs a sync.
 const evictAtOnce = 16 << 20
 
 // makeRoom evicts cached copies so that n more bytes fit: below the cache limit if they are a
@@ -74,7 +75,7 @@ func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
 	if have, _ = s.cache.sizes(); have == 0 || s.room() >= n {
 		return nil // append has the last word
 	}
-	if _, err := s.EvictTo(ctx, have-max(n, evictAtOnce)); err != nil {
+	if _, err := s.EvictTo(ctx, have-max(n, min(evictAtOnce, have/8))); err != nil {
 		return err
 	}
 	return s.Sync(ctx) // the space comes back when the deletions are durable
