@@ -20,6 +20,9 @@ import (
 // suspectAfter is the silence after which another link to the peer is preferred, if there is one.
 const suspectAfter = 2500 * time.Millisecond
 
+// settleTime is how long the end of several links to one peer may take.
+const settleTime = 200 * time.Millisecond
+
 // remote is a pod that was admitted at least once.
 type remote struct {
 	pod ident.Pod
@@ -27,6 +30,7 @@ type remote struct {
 	// before Host.mu.
 	calls sync.Mutex
 	links []*link // guarded by Host.mu; the oldest first
+	times int     // Connected was called; guarded by Host.mu
 	told  toldQueue
 }
 
@@ -51,15 +55,13 @@ func (h *Host) link(pod ident.Pod) (*link, error) {
 	return best, nil
 }
 
-// links are the links that are in use: one for each connected pod.
+// links are all links.
 func (h *Host) links() []*link {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []*link
 	for _, p := range h.peers {
-		if len(p.links) > 0 {
-			out = append(out, p.links[0])
-		}
+		out = append(out, p.links...)
 	}
 	return out
 }
@@ -100,7 +102,7 @@ func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint6
 		h.callDisconnected(c.pod)
 	}
 	if before == len(stale) {
-		h.callConnected(c.pod)
+		h.callConnected(p)
 	}
 	p.calls.Unlock()
 
@@ -113,8 +115,9 @@ func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint6
 	return l, nil
 }
 
-// linkDown forgets a link that ended. If another link to the peer lives on, the Handler still sees it go
-// and come, since messages may have been lost with this one.
+// linkDown forgets a link that ended. If another link to the peer lives on, the Handler still sees the peer
+// go and come, since messages may have been lost with this one; but not if the other ends within
+// settleTime, as they do together when a cable or the peer is gone.
 func (h *Host) linkDown(l *link) {
 	p := l.peer
 	p.calls.Lock()
@@ -124,21 +127,41 @@ func (h *Host) linkDown(l *link) {
 	if i >= 0 {
 		p.links = slices.Delete(p.links, i, i+1)
 	}
-	left := len(p.links)
+	left, times := len(p.links), p.times
 	h.mu.Unlock()
 	if i < 0 {
 		return
 	}
-	h.callDisconnected(p.pod)
 	if left > 0 {
-		h.callConnected(p.pod)
+		h.start(func() { h.bounce(p, times) }, func() {})
 		return
 	}
+	h.callDisconnected(p.pod)
 	h.log.Info("pod disconnected", "pod", p.pod.String(), "err", context.Cause(l.ctx))
 	h.lost(p.pod)
 }
 
-func (h *Host) callConnected(pod ident.Pod) {
+// bounce shows the Handler that a peer went and came, unless it went, or did so already, meanwhile.
+func (h *Host) bounce(p *remote, times int) {
+	if clock.Sleep(h.ctx, h.clock, settleTime) != nil {
+		return
+	}
+	p.calls.Lock()
+	defer p.calls.Unlock()
+	h.mu.Lock()
+	same := len(p.links) > 0 && p.times == times
+	h.mu.Unlock()
+	if same {
+		h.callDisconnected(p.pod)
+		h.callConnected(p)
+	}
+}
+
+func (h *Host) callConnected(p *remote) {
+	h.mu.Lock()
+	p.times++
+	h.mu.Unlock()
+	pod := p.pod
 	_ = h.guard("connected", func() error { h.cfg.Handler.Connected(pod); return nil }) // logged there
 }
 
