@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -54,8 +55,10 @@ type content struct {
 
 // nodes are the nodes in use.
 type nodes struct {
+	named atomic.Uint64 // how many contents were given to the state
+
 	mu   sync.Mutex
-	byID map[vfs.NodeID]*node
+	byID map[vfs.NodeID]*node // guarded by mu
 }
 
 // use returns the node of an id, loaded from the state, and counts a use; release ends it.
@@ -326,6 +329,7 @@ func (p *Pod) name(n *node, c *content) error {
 			n.attr = row.Attr
 		}
 	}
+	p.nodes.named.Add(1)
 	n.staged = nil
 	p.release(n)
 	return nil

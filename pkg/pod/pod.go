@@ -30,6 +30,7 @@ import (
 const (
 	DefaultCacheBytes = 10 << 30 // copies of blocks that other pods keep
 	plainCacheBytes   = 24 << 20 // verified plain bytes in memory
+	reserveBytes      = 64 << 20 // of the disk that is kept so that deletions work when it is full
 )
 
 var errClosed = fmt.Errorf("pod: %w", vfs.ErrClosed)
@@ -150,7 +151,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			err = errors.Join(err, shut())
 		}
 	}()
-	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
+	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)

@@ -36,25 +36,53 @@ func (v *view) Lookup(_ context.Context, parent vfs.NodeID, name string) (vfs.At
 	if err := vfs.CheckName(name); err != nil {
 		return vfs.Attr{}, err
 	}
+	named := v.p.nodes.named.Load()
 	row, err := v.p.db.Lookup(parent, name)
 	if err != nil {
-		return vfs.Attr{}, err
+		return vfs.Attr{}, v.p.notFolder(parent, err)
 	}
-	v.p.showNode(&row)
+	v.p.showNode(&row, named)
 	return row.Attr, nil
 }
 
-// showNode puts into a what is known of the file beyond the state.
-func (p *Pod) showNode(row *state.Node) {
+// notFolder makes an error about a folder that is gone one about a file: an open file without a name can't be a parent.
+func (p *Pod) notFolder(parent vfs.NodeID, err error) error {
+	if !errors.Is(err, vfs.ErrNotExist) {
+		return err
+	}
+	n := p.inUse(parent)
+	if n == nil {
+		return err
+	}
+	defer p.release(n)
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.orphan {
+		return fmt.Errorf("pod: node %d: %w", parent, vfs.ErrNotDir)
+	}
+	return err
+}
+
+// showNode puts into a row what is known of the file beyond the state. named is p.nodes.named as it was before the
+// row was read: contents that were named since are not in the row, and their node may be gone.
+func (p *Pod) showNode(row *state.Node, named uint64) {
 	if row.Kind != vfs.KindFile {
 		return
 	}
+	n := p.inUse(row.ID)
+	if n != nil {
+		defer p.release(n)
+		n.mu.RLock() // nothing is named meanwhile
+		defer n.mu.RUnlock()
+	}
+	if p.nodes.named.Load() != named {
+		if again, err := p.db.Get(row.ID); err == nil {
+			*row = again
+		}
+	}
 	showBlocks(row)
-	if n := p.inUse(row.ID); n != nil {
-		n.mu.RLock()
+	if n != nil {
 		n.show(&row.Attr)
-		n.mu.RUnlock()
-		p.release(n)
 	}
 }
 
@@ -62,9 +90,10 @@ func (p *Pod) showNode(row *state.Node) {
 func (v *view) GetAttr(_ context.Context, id vfs.NodeID) (vfs.Attr, error) { return v.p.attr(id) }
 
 func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
+	named := p.nodes.named.Load()
 	row, err := p.db.Get(id)
 	if err == nil {
-		p.showNode(&row)
+		p.showNode(&row, named)
 		return row.Attr, nil
 	}
 	if n := p.inUse(id); n != nil {
@@ -179,13 +208,14 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 
 // ReadDir is vfs.FS's.
 func (v *view) ReadDir(_ context.Context, id vfs.NodeID, after string, limit int) ([]vfs.DirEntry, error) {
+	named := v.p.nodes.named.Load()
 	entries, err := v.p.db.List(id, after, limit)
 	if err != nil {
-		return nil, err
+		return nil, v.p.notFolder(id, err)
 	}
 	out := make([]vfs.DirEntry, len(entries))
 	for i, e := range entries {
-		v.p.showNode(&e.Node)
+		v.p.showNode(&e.Node, named)
 		out[i] = vfs.DirEntry{Name: e.Name, Attr: e.Node.Attr}
 	}
 	return out, nil
@@ -201,7 +231,7 @@ func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.N
 	}
 	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{}) //nolint:contextcheck // operations take no context
 	if err != nil {
-		return vfs.Attr{}, err
+		return vfs.Attr{}, v.p.notFolder(parent, err)
 	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent})
 	return row.Attr, nil
@@ -212,12 +242,13 @@ func (v *view) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vf
 	if err := v.p.settleNode(ctx, id); err != nil {
 		return vfs.Attr{}, err
 	}
+	named := v.p.nodes.named.Load()
 	row, err := v.p.db.Link(id, parent, name)
 	if err != nil {
-		return vfs.Attr{}, err
+		return vfs.Attr{}, v.p.notFolder(parent, err)
 	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
-	v.p.showNode(&row)
+	v.p.showNode(&row, named)
 	return row.Attr, nil
 }
 
@@ -268,7 +299,7 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 	}
 	replaced, err := p.db.Rename(parent, name, newParent, newName, f)
 	if err != nil {
-		return err
+		return p.notFolder(parent, p.notFolder(newParent, err))
 	}
 	changes := []vfs.Change{
 		{Parent: parent, Name: name},
@@ -294,7 +325,7 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 	}
 	row, err := v.p.db.Remove(parent, name, folder)
 	if err != nil {
-		return err
+		return v.p.notFolder(parent, err)
 	}
 	if row.NLink == 0 {
 		v.p.orphaned(row)
