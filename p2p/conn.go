@@ -194,7 +194,7 @@ func (h *Host) sayHello(ctx context.Context, c *conn) (*link, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	mine, err := h.myHello()
+	mine, err := h.myHello(c.pod)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func (h *Host) hearHello(ctx context.Context, c *conn, s network.Stream, r *bufi
 		h.refuse(ctx, c, s, pre, err)
 		return nil, err
 	}
-	mine, err := h.myHello()
+	mine, err := h.myHello(c.pod)
 	if err != nil {
 		return nil, err
 	}
@@ -248,8 +248,8 @@ func (h *Host) hearHello(ctx context.Context, c *conn, s network.Stream, r *bufi
 	return h.linkUp(c, s, r, theirs.instance)
 }
 
-func (h *Host) myHello() ([]byte, error) {
-	b := hello{network: h.cfg.Network, instance: h.instance, body: h.cfg.Hello()}
+func (h *Host) myHello(pod ident.Pod) ([]byte, error) {
+	b := hello{network: h.cfg.Network, instance: h.session(pod), body: h.cfg.Hello()}
 	if len(b.body) > HelloMax {
 		return nil, fmt.Errorf("p2p: own hello of %d bytes: %w", len(b.body), ErrTooLarge)
 	}

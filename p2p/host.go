@@ -49,7 +49,7 @@ type Host struct {
 	clock    clock.Clock
 	log      *slog.Logger
 	pod      ident.Pod
-	instance uint64 // of this host, shown in the hello
+	instance uint64 // random: where the numbers of sessions begin
 	net      libp2phost.Host
 
 	ctx    context.Context // ends when the host closes

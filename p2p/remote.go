@@ -31,7 +31,9 @@ type remote struct {
 	calls sync.Mutex
 	links []*link // guarded by Host.mu; the oldest first
 	times int     // Connected was called; guarded by Host.mu
-	told  toldQueue
+	// sessions counts how often the pod was connected after it had no link at all; guarded by Host.mu.
+	sessions uint64
+	told     toldQueue
 }
 
 // link returns the link to use for a pod, or an ErrUnreachable. It is the oldest, so that messages keep
@@ -66,8 +68,23 @@ func (h *Host) links() []*link {
 	return out
 }
 
-// linkUp makes a link of a connection on which both sides were admitted. Links of an earlier life of the
-// peer are dead, whatever TCP thinks, and end.
+// session is the instance to show a pod: it is another one after this pod was started anew, and after all
+// links ended as seen from here. The pod may not know that they did.
+func (h *Host) session(pod ident.Pod) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.peers[pod]
+	switch {
+	case p == nil:
+		return h.instance + 1
+	case len(p.links) == 0:
+		return h.instance + p.sessions + 1
+	}
+	return h.instance + p.sessions
+}
+
+// linkUp makes a link of a connection on which both sides were admitted. Links of an earlier session of
+// the peer are dead, whatever TCP thinks, and end.
 func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint64) (*link, error) {
 	l := newLink(h, c, s, r, instance)
 	h.mu.Lock()
@@ -97,6 +114,9 @@ func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint6
 		return false
 	})
 	p.links = append(p.links, l)
+	if before == 0 {
+		p.sessions++
+	}
 	h.mu.Unlock()
 	if len(stale) > 0 {
 		h.callDisconnected(c.pod)
@@ -108,7 +128,7 @@ func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint6
 
 	c.decide(l, nil)
 	for _, o := range stale {
-		o.end(errors.New("the peer was started again"))
+		o.end(errors.New("the peer began anew"))
 	}
 	l.out.control(frameHeader{typ: frameAddrs}, encodeAddrs(h.listening()))
 	h.log.Info("pod connected", "pod", c.pod.String(), "addr", c.net.RemoteMultiaddr().String(), "direction", c.net.Stat().Direction.String())
