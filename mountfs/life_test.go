@@ -438,3 +438,25 @@ func (m *muteFS) StatFS(ctx context.Context) (vfs.StatFS, error) {
 	}
 	return m.FS.StatFS(ctx)
 }
+
+// TestUnmountWithCopy: a mount namespace that was made meanwhile, as containers have, holds a copy of the mount;
+// Unmount ends the serving all the same.
+func TestUnmountWithCopy(t *testing.T) {
+	m := mount(t, memfs.New(memfs.Options{}), mountfs.Options{})
+	cmd := exec.CommandContext(t.Context(), "/bin/cat")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("SKIPPED: no mount namespaces here: %v", err)
+	}
+	if err := within(t, 10*time.Second, func() error { return m.Unmount(t.Context()) }); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Error(err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -56,7 +57,8 @@ func mount(t *testing.T, fs vfs.FS, o mountfs.Options) *mountfs.Mounted {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := m.Unmount(ctx); err != nil {
-			t.Errorf("unmount: %v", err)
+			stacks := make([]byte, 1<<20)
+			t.Errorf("unmount: %v\n%s", err, stacks[:runtime.Stack(stacks, true)])
 			_ = mountfs.Detach(m.Dir())
 		}
 	})
