@@ -1,0 +1,14 @@
+//go:build !unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+)
+
+// background does nothing here: a process survives its starter.
+func background(*exec.Cmd) {}
+
+// terminate ends a process.
+func terminate(p *os.Process) error { return p.Kill() }

@@ -1,0 +1,18 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// background makes a command leave our session and folder, so that it survives the terminal.
+func background(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.Dir = "/"
+}
+
+// terminate asks a process to stop.
+func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }

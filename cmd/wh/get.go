@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wormhole-fs/wormhole/pkg/api/client"
+)
+
+func newGet(e *env) *cobra.Command {
+	o := client.GetOptions{}
+	c := &cobra.Command{
+		Use:   "get /PATH|CID",
+		Short: "Export a file or tree",
+		Long: "Export a file or tree, by path or CID. DEST is named as cp -r does: an existing folder receives, else the name is " +
+			"taken; - is stdout. What is there already, complete, is not written again. What can't be had is listed, the rest is " +
+			"written. Owners are restored by root only." + online(exitNotFound, exitConflict, exitNotEnough, exitCorrupt),
+		Args: cobra.ExactArgs(1),
+		RunE: works(func(ctx context.Context, args []string) error {
+			o.Source = args[0]
+			return runGet(ctx, e, o)
+		}),
+	}
+	c.Flags().StringVarP(&o.Dest, "output", "o", ".", "where to, on this machine; - is stdout")
+	return c
+}
+
+func runGet(ctx context.Context, e *env, o client.GetOptions) error {
+	if o.Dest == "-" {
+		return e.client().Cat(ctx, o.Source, e.stdout)
+	}
+	p := newProblems(e)
+	show := newProgress(e)
+	o.Problem, o.Progress = p.add, show.update
+	err := e.client().Get(ctx, o)
+	show.end()
+	if err != nil {
+		return err
+	}
+	return p.err()
+}

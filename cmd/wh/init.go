@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/daemon"
+)
+
+// newPodFlags are the flags of what makes a pod.
+type newPodFlags struct {
+	name    string
+	mount   string
+	options []string
+	listen  []string
+}
+
+func (f *newPodFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.name, "name", "", "the pod's name (default: the host's)")
+	c.Flags().StringVar(&f.mount, "mount", "", "mount it on this folder at every wh up")
+	c.Flags().StringSliceVarP(&f.options, "options", "o", nil, "mount options: allow_other, ro, dev, suid")
+	c.Flags().StringSliceVar(&f.listen, "listen", nil, "address to listen on, HOST:PORT (default: all, and a free port)")
+}
+
+// mountRequest is what is to be mounted; nil for nothing.
+func (f *newPodFlags) mountRequest() (*api.Mount, error) {
+	if f.mount == "" {
+		if len(f.options) > 0 {
+			return nil, usage("-o needs --mount")
+		}
+		return nil, nil
+	}
+	dir, err := filepath.Abs(f.mount)
+	if err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	return &api.Mount{Dir: api.Text(dir), Options: append([]string{}, f.options...)}, nil
+}
+
+type initOptions struct {
+	network string
+	flags   newPodFlags
+	access  string
+	encrypt bool
+}
+
+func newInit(e *env) *cobra.Command {
+	var o initOptions
+	c := &cobra.Command{
+		Use:   "init NETWORK",
+		Short: "Make a network and its first pod",
+		Long:  "Make a network and its first pod. Prints the network's id." + exits(exitDenied, exitConflict, exitNotEnough),
+		Args:  cobra.ExactArgs(1),
+		RunE: works(func(ctx context.Context, args []string) error {
+			o.network = args[0]
+			return runInit(ctx, e, o)
+		}),
+	}
+	o.flags.add(c)
+	c.Flags().StringVar(&o.access, "access", "invite", "who may join: invite")
+	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the network (not in this version)")
+	return c
+}
+
+func runInit(ctx context.Context, e *env, o initOptions) error {
+	if o.encrypt {
+		return fmt.Errorf("--encrypt: %w", api.ErrUnsupported)
+	}
+	if o.access != "invite" {
+		return fmt.Errorf("--access %s: %w", o.access, api.ErrUnsupported)
+	}
+	m, err := o.flags.mountRequest()
+	if err != nil {
+		return err
+	}
+	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m}
+	made, err := makePod(ctx, e, "init", r, func() (api.Made, error) { return daemon.Create(ctx, e.home, e.engine, r) })
+	if err != nil {
+		return err
+	}
+	return e.printMade(made, "made")
+}
+
+// makePod makes a pod in this process if no daemon holds WH_HOME, else through its API. A daemon that starts or
+// stops meanwhile is waited for.
+func makePod(ctx context.Context, e *env, name string, request any, here func() (api.Made, error)) (api.Made, error) {
+	for range makeTries {
+		lock, err := daemon.TryLock(e.home)
+		if err == nil {
+			made, err := here()
+			return made, errors.Join(err, lock.Unlock())
+		}
+		if !errors.Is(err, api.ErrInUse) {
+			return api.Made{}, err
+		}
+		made, err := call[api.Made](ctx, e, name, request)
+		if !errors.Is(err, api.ErrNoDaemon) {
+			return made, err
+		}
+		if err := clock.Sleep(ctx, e.clock, makeRetry); err != nil {
+			return api.Made{}, err
+		}
+	}
+	return api.Made{}, fmt.Errorf("%s: its daemon doesn't answer: %w", e.home, api.ErrInUse)
+}
+
+// printMade tells of a new pod.
+func (e *env) printMade(m api.Made, verb string) error {
+	if m.Warning != "" {
+		e.say("wh: warning: %s", m.Warning)
+	}
+	if e.json {
+		return e.document(m)
+	}
+	e.say("%s network %s, as pod %s (%s)", verb, m.NetworkName, m.Name, m.Pod)
+	return e.out("%s", strings.ToLower(m.Network))
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/daemon"
+)
+
+type upOptions struct {
+	detach  bool
+	offline bool
+	mount   string
+	options []string
+}
+
+func newUp(e *env) *cobra.Command {
+	var o upOptions
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Run this machine: all its pods",
+		Long: "Run this machine: all its pods, in the foreground. Prints a line that begins with \"ready \" when all pods take " +
+			"requests and all mounts answer. SIGTERM and SIGINT stop it; the second one at once." +
+			exits(exitDenied, exitConflict, exitNotEnough, exitNotFound, exitCorrupt),
+		Args: cobra.NoArgs,
+		RunE: works(func(ctx context.Context, _ []string) error {
+			if o.detach {
+				return runDetached(ctx, e, o)
+			}
+			return runUp(ctx, e, o)
+		}),
+	}
+	c.Flags().BoolVar(&o.detach, "detach", false, "run in the background; return when it is ready")
+	c.Flags().BoolVar(&o.offline, "offline", false, "speak with no other pods")
+	c.Flags().StringVar(&o.mount, "mount", "", "mount the pod on this folder too, for this run")
+	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "options of that mount: allow_other, ro, dev, suid")
+	return c
+}
+
+func runUp(ctx context.Context, e *env, o upOptions) error {
+	m, err := config.LoadMachine(e.home.File(config.MachineFile))
+	if err != nil {
+		return err
+	}
+	level, err := m.Level()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+	do := daemon.Options{
+		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log,
+		Ready: func(line string) { _ = e.out("ready %s", line) }, // Nobody may be listening.
+		Say:   func(text string) { e.say("wh: %s", text) },
+	}
+	if o.mount != "" {
+		dir, err := filepath.Abs(o.mount)
+		if err != nil {
+			return fmt.Errorf("mount: %w", err)
+		}
+		do.Mount = &api.Mount{Dir: api.Text(dir), Options: append([]string{}, o.options...), Pod: e.pod}
+	}
+	return daemon.Run(ctx, do)
+}

@@ -1,0 +1,25 @@
+//go:build !unix
+
+package client
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+)
+
+// setAttrs gives a file its time.
+func setAttrs(f *os.File, it api.Item) error {
+	t := time.Unix(0, it.Mtime)
+	return os.Chtimes(f.Name(), t, t)
+}
+
+// setLinkAttrs does nothing here.
+func (d *destFolder) setLinkAttrs(string, api.Item) error { return nil }
+
+// mknod makes no special files here.
+func (d *destFolder) mknod(name string, _ api.Item) error {
+	return fmt.Errorf("%s: a special file: %w", name, api.ErrUnsupported)
+}

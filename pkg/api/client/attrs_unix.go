@@ -1,0 +1,88 @@
+//go:build unix
+
+package client
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// asRoot says whether owners can be restored.
+var asRoot = os.Geteuid() == 0
+
+// setID are the mode bits that let others act as the owner. They are restored with the owner only.
+const setID = unix.S_ISUID | unix.S_ISGID
+
+// setAttrs gives an open file or folder its owner, if we are root, its attributes, its mode, and last its time.
+func setAttrs(f *os.File, it api.Item) error {
+	fd := int(f.Fd())
+	mode := it.Mode & 0o7777
+	if asRoot {
+		if err := unix.Fchown(fd, int(it.UID), int(it.GID)); err != nil {
+			return &os.PathError{Op: "chown", Path: f.Name(), Err: err}
+		}
+	} else if it.UID != uint32(os.Geteuid()) || it.GID != uint32(os.Getegid()) {
+		mode &^= setID
+	}
+	if err := writeXattrs(fd, it.Xattrs); err != nil {
+		return &os.PathError{Op: "set attributes of", Path: f.Name(), Err: err}
+	}
+	if err := unix.Fchmod(fd, mode); err != nil {
+		return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
+	}
+	if err := setTime(fd, it.Mtime); err != nil {
+		return &os.PathError{Op: "set time of", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// times are the access and change times of what has this mtime.
+func times(mtime int64) []unix.Timespec {
+	t := unix.NsecToTimespec(mtime)
+	return []unix.Timespec{t, t}
+}
+
+// at calls f with the folder's descriptor.
+func (d *destFolder) at(op, name string, f func(dir int) error) error {
+	dir, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }() // Only a handle.
+	if err := f(int(dir.Fd())); err != nil {
+		return &os.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
+}
+
+// setLinkAttrs gives a symlink or special file its owner, mode and time, and follows nothing.
+func (d *destFolder) setLinkAttrs(name string, it api.Item) error {
+	return d.at("set attributes of", name, func(dir int) error {
+		if asRoot {
+			err := unix.Fchownat(dir, name, int(it.UID), int(it.GID), unix.AT_SYMLINK_NOFOLLOW)
+			if err != nil {
+				return err
+			}
+		}
+		return unix.UtimesNanoAt(dir, name, times(it.Mtime), unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// kindBits are the kinds as mknod(2) has them.
+var kindBits = map[vfs.Kind]uint32{
+	vfs.KindFIFO: unix.S_IFIFO, vfs.KindSocket: unix.S_IFSOCK, vfs.KindCharDev: unix.S_IFCHR, vfs.KindBlockDev: unix.S_IFBLK,
+}
+
+// mknod makes a special file; devices need root.
+func (d *destFolder) mknod(name string, it api.Item) error {
+	return d.at("mknod", name, func(dir int) error {
+		if err := mknodAt(dir, name, kindBits[vfs.Kind(it.Kind)]|0o600, it.RDev); err != nil {
+			return err
+		}
+		return unix.Fchmodat(dir, name, it.Mode&0o777, 0) // Ours since just now, in a folder that is open.
+	})
+}

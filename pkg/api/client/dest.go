@@ -1,0 +1,188 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// destFolder is an open folder of the destination. It is used as long as items come for it, and files in it are
+// written, or links wait (refs); then it gets its attributes: after its contents, whose making changes its time.
+type destFolder struct {
+	root  *os.Root
+	path  string // on the host, for messages
+	below string // below the top folder
+	item  int
+	refs  int
+	it    api.Item
+	keep  bool // it is the receiving folder itself, whose attributes stay
+}
+
+// finish sets the attributes and closes the folder.
+func (d *destFolder) finish() error {
+	var err error
+	if !d.keep {
+		err = d.setAttrs()
+	}
+	_ = d.root.Close() // Only a handle.
+	return err
+}
+
+func (d *destFolder) setAttrs() error {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // Only a handle.
+	return setAttrs(f, d.it)
+}
+
+// folder makes a folder or merges into one; a name "" is this one itself.
+func (d *destFolder) folder(item int, name string, it api.Item) (*destFolder, error) {
+	sub := &destFolder{path: d.path, below: d.below, item: item, refs: 1, it: it, keep: name == ""}
+	if name == "" {
+		var err error
+		sub.root, err = d.root.OpenRoot(".")
+		return sub, err
+	}
+	sub.path, sub.below = filepath.Join(d.path, name), path.Join(d.below, name)
+	err := d.root.Mkdir(name, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		var st fs.FileInfo
+		st, err = d.root.Lstat(name)
+		if err == nil && !st.IsDir() {
+			err = fmt.Errorf("something that is no folder is in the way: %w", fs.ErrExist)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	sub.root, err = d.root.OpenRoot(name)
+	return sub, err
+}
+
+// destFile is a file that is being written: a new one, or one beside it that takes the place of what is there when it is
+// complete, so that what can't be had destroys nothing.
+type destFile struct {
+	dir    *destFolder
+	name   string
+	as     string // the name that it is written under
+	item   int
+	it     api.Item
+	file   *os.File
+	broken error // what went wrong with its data
+}
+
+// file makes a file. It returns nil where a complete one is there already: an interrupted get that is repeated goes
+// on so, since a file gets its time last.
+func (d *destFolder) file(item int, name string, it api.Item) (*destFile, error) {
+	f := &destFile{dir: d, name: name, as: name, item: item, it: it}
+	var err error
+	f.file, err = d.create(name)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	st, err := d.root.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case st.IsDir():
+		return nil, fmt.Errorf("a folder is in the way: %w", fs.ErrExist)
+	case st.Mode().IsRegular() && uint64(st.Size()) == it.Size && st.ModTime().UnixNano() == it.Mtime:
+		return nil, d.refresh(name, it)
+	}
+	for i := range 1000 {
+		f.as = ".wh-get-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
+		if f.file, err = d.create(f.as); !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+	return nil, err
+}
+
+// create makes a new, empty file.
+func (d *destFolder) create(name string) (*os.File, error) {
+	return d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// refresh sets the attributes of a file whose contents are as they should be.
+func (d *destFolder) refresh(name string, it api.Item) error {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil //nolint:nilerr // Not readable for us: the contents are what counts.
+	}
+	defer func() { _ = f.Close() }() // Only a handle.
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return err
+	}
+	return setAttrs(f, it)
+}
+
+// finish sets the attributes of a complete file and gives it its name.
+func (f *destFile) finish() error {
+	err := setAttrs(f.file, f.it)
+	if cerr := f.file.Close(); err == nil {
+		err = cerr
+	}
+	if f.as == f.name {
+		return err
+	}
+	if rerr := f.dir.root.Rename(f.as, f.name); rerr != nil {
+		_ = f.dir.root.Remove(f.as) // It is ours.
+		return rerr
+	}
+	return err
+}
+
+// discard removes a file that is not complete.
+func (f *destFile) discard() {
+	_ = f.file.Close() // It is removed.
+	_ = f.dir.root.Remove(f.as)
+}
+
+// clear makes way for a symlink or special file.
+func (d *destFolder) clear(name string) error {
+	st, err := d.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.IsDir():
+		return fmt.Errorf("a folder is in the way: %w", fs.ErrExist)
+	}
+	return d.root.Remove(name)
+}
+
+func (d *destFolder) symlink(name string, it api.Item) error {
+	err := d.root.Symlink(string(it.Target), name)
+	if errors.Is(err, fs.ErrExist) {
+		if err = d.clear(name); err == nil {
+			err = d.root.Symlink(string(it.Target), name)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return d.setLinkAttrs(name, it)
+}
+
+func (d *destFolder) special(name string, it api.Item) error {
+	if k := vfs.Kind(it.Kind); k < vfs.KindFIFO || k > vfs.KindBlockDev {
+		return fmt.Errorf("a node of kind %d: %w", k, api.ErrProtocol)
+	}
+	if err := d.clear(name); err != nil {
+		return err
+	}
+	if err := d.mknod(name, it); err != nil {
+		return err
+	}
+	return d.setLinkAttrs(name, it)
+}

@@ -1,0 +1,378 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// adder takes an add in. The goroutine that receives owns all but what mu guards; it makes folders, symlinks and
+// special files itself, in order, and hands files to the workers.
+type adder struct {
+	p       Pod
+	fs      vfs.FS
+	c       *api.Conn
+	request api.AddRequest
+	to      receiver
+	jobs    chan addJob
+
+	items   int            // received
+	folders map[int]folder // by item
+	links   []addLink      // hard links, to be made at the end
+	tops    map[int]top    // by top-level argument
+	late    []api.ItemError
+
+	mu    sync.Mutex
+	files map[int]vfs.NodeID // by item: those that have several names, or are top-level
+	bytes map[int]uint64     // by top-level argument
+}
+
+// folder is a folder of the add.
+type folder struct {
+	id    vfs.NodeID
+	path  string
+	fresh bool // made by this add: nothing can be in it that the add didn't put there, but for others at work
+	mtime int64
+	keep  bool // its attributes stay
+	arg   int  // top-level argument
+}
+
+// top is a top-level argument that has come.
+type top struct {
+	item   int
+	target target
+}
+
+// addLink is a hard link to be made.
+type addLink struct {
+	item, to int
+	target   target
+	arg      int // top-level argument
+}
+
+// addJob is a file for a worker.
+type addJob struct {
+	item   int
+	it     api.Item
+	target target
+	arg    int // top-level argument
+	r      io.ReadCloser
+	b      *batch
+}
+
+// add runs the daemon's side of `wh add`.
+func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
+	q, err := receiveRequest[api.AddRequest](c)
+	if err != nil {
+		return err
+	}
+	a := &adder{
+		p: p, fs: p.FS(), c: c, request: q, jobs: make(chan addJob, (api.Window+1)*api.BatchMax),
+		folders: map[int]folder{}, tops: map[int]top{}, files: map[int]vfs.NodeID{}, bytes: map[int]uint64{},
+	}
+	if a.to, err = receive(ctx, a.fs, string(q.To), q.Count); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error { return a.work(gctx) })
+	}
+	g.Go(func() error {
+		defer close(a.jobs)
+		return a.receive(gctx)
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return a.finish(ctx)
+}
+
+// receive takes batches in until the Finish.
+func (a *adder) receive(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = a.c.Close() }) // A worker failed.
+	defer stop()
+	for {
+		kind, b, err := receiveFrame(a.c)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case api.FrameFinish:
+			return nil
+		case api.FrameBatch:
+			m, err := api.Decode[api.Batch](b)
+			if err != nil {
+				return err
+			}
+			if err := a.batch(ctx, m); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("api: frame of kind %d in an add: %w", kind, api.ErrProtocol)
+		}
+	}
+}
+
+func (a *adder) batch(ctx context.Context, m api.Batch) error {
+	if m.First != a.items || len(m.Items) > api.BatchMax {
+		return fmt.Errorf("api: batch of %d items from %d, after %d: %w", len(m.Items), m.First, a.items, api.ErrProtocol)
+	}
+	b := newBatch(a.c, m.First)
+	a.items += len(m.Items)
+	for i, it := range m.Items {
+		if err := a.item(ctx, b, m.First+i, it); err != nil {
+			return err
+		}
+	}
+	_, err := b.done()
+	return err
+}
+
+// item handles one item. An error is of the connection; what goes wrong with the item stands in its batch.
+func (a *adder) item(ctx context.Context, b *batch, n int, it api.Item) error {
+	var content io.ReadCloser = io.NopCloser(eofReader{})
+	var feed func() error
+	switch {
+	case it.FD:
+		files, err := a.c.TakeFiles(1)
+		if err != nil {
+			return err
+		}
+		content = files[0]
+	case it.Stream:
+		pr, pw := io.Pipe()
+		content, feed = pr, func() error { return a.feed(pw) }
+	}
+	t, arg, fresh, err := a.place(n, it)
+	if err == nil {
+		err = a.put(ctx, b, n, it, t, arg, fresh, content)
+	}
+	if err != nil {
+		b.fail(n, t.path, err)
+		_ = content.Close() // Only read.
+	}
+	if feed != nil {
+		return feed()
+	}
+	return nil
+}
+
+// errFolder says that an item's folder failed.
+var errFolder = errors.New("the folder that it is in was not added")
+
+// place is where an item goes, and to which top-level argument it belongs.
+func (a *adder) place(n int, it api.Item) (t target, arg int, fresh bool, err error) {
+	if it.Parent < 0 {
+		arg = -1 - it.Parent
+		if arg >= a.request.Count {
+			return t, 0, false, fmt.Errorf("api: argument %d of %d: %w", arg, a.request.Count, api.ErrProtocol)
+		}
+		t = a.to.target(string(it.Name))
+		a.tops[arg] = top{item: n, target: t}
+		return t, arg, false, nil
+	}
+	f, ok := a.folders[it.Parent]
+	if !ok {
+		return target{path: string(it.Name)}, 0, false, errFolder
+	}
+	return target{parent: f.id, name: string(it.Name), path: path.Join(f.path, string(it.Name))}, f.arg, f.fresh, nil
+}
+
+// put makes an item, or hands it to the workers, who close content then.
+func (a *adder) put(ctx context.Context, b *batch, n int, it api.Item, t target, arg int, fresh bool, content io.ReadCloser) error {
+	kind := vfs.Kind(it.Kind)
+	if kind == vfs.KindFolder {
+		return a.folder(ctx, n, it, t, arg, fresh)
+	}
+	if t.name == "" {
+		return fmt.Errorf("only a folder can be merged: %w", vfs.ErrNotDir)
+	}
+	if it.Link > 0 {
+		a.links = append(a.links, addLink{item: n, to: it.Link - 1, target: t, arg: arg})
+		return nil
+	}
+	if !fresh {
+		if err := a.clear(ctx, kind, t); err != nil {
+			return err
+		}
+	}
+	if kind != vfs.KindFile {
+		return a.other(ctx, n, it, t)
+	}
+	b.add()
+	select {
+	case a.jobs <- addJob{item: n, it: it, target: t, arg: arg, r: content, b: b}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// clear makes way for an item of a kind; a file stays where a file comes, which edits it.
+func (a *adder) clear(ctx context.Context, kind vfs.Kind, t target) error {
+	old, err := a.fs.Lookup(ctx, t.parent, t.name)
+	switch {
+	case errors.Is(err, vfs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case old.Kind == vfs.KindFolder:
+		return fmt.Errorf("a folder is in the way: %w", vfs.ErrExist)
+	case old.Kind == kind && kind == vfs.KindFile:
+		return nil
+	case old.Kind != kind && !a.request.Force:
+		return api.WithHint(fmt.Errorf("a %s is in the way: %w", kindNames[old.Kind], vfs.ErrExist),
+			"--force replaces what is in the way, but for folders")
+	}
+	return a.fs.Remove(ctx, t.parent, t.name, false)
+}
+
+// folder makes a folder or merges into one.
+func (a *adder) folder(ctx context.Context, n int, it api.Item, t target, arg int, fresh bool) error {
+	f := folder{path: t.path, mtime: it.Mtime, keep: it.Keep, arg: arg}
+	if t.name == "" { // The target itself.
+		f.id, f.keep = t.parent, true
+		a.folders[n] = f
+		return nil
+	}
+	at, err := vfs.Attr{}, vfs.ErrNotExist
+	if !fresh {
+		at, err = a.fs.Lookup(ctx, t.parent, t.name)
+	}
+	if err == nil && at.Kind != vfs.KindFolder && a.request.Force {
+		if err = a.fs.Remove(ctx, t.parent, t.name, false); err == nil {
+			err = vfs.ErrNotExist
+		}
+	}
+	if errors.Is(err, vfs.ErrNotExist) {
+		f.fresh = true
+		at, err = a.fs.Create(ctx, t.parent, t.name, vfs.NewNode{Kind: vfs.KindFolder, Mode: it.Mode, UID: it.UID, GID: it.GID})
+		if errors.Is(err, vfs.ErrExist) { // Somebody was faster.
+			f.fresh = false
+			at, err = a.fs.Lookup(ctx, t.parent, t.name)
+		}
+	}
+	if err == nil && at.Kind != vfs.KindFolder {
+		err = fmt.Errorf("a %s is in the way: %w", kindNames[at.Kind], vfs.ErrExist)
+	}
+	if err == nil && !f.fresh && !f.keep {
+		_, err = a.fs.SetAttr(ctx, at.ID, vfs.SetAttr{Mode: &it.Mode, UID: &it.UID, GID: &it.GID})
+	}
+	if err == nil {
+		err = setXattrs(ctx, a.fs, at.ID, it.Xattrs)
+	}
+	if err == nil && it.Parent < 0 && a.request.Policy != "" {
+		err = a.p.SetPolicy(ctx, at.ID, a.request.Policy, "")
+	}
+	if err != nil {
+		return err
+	}
+	f.id = at.ID
+	a.folders[n] = f
+	return nil
+}
+
+// other makes a symlink or special file.
+func (a *adder) other(ctx context.Context, n int, it api.Item, t target) error {
+	at, err := a.fs.Create(ctx, t.parent, t.name, vfs.NewNode{
+		Kind: vfs.Kind(it.Kind), Mode: it.Mode, UID: it.UID, GID: it.GID, RDev: it.RDev, Target: string(it.Target),
+	})
+	if err != nil {
+		return err
+	}
+	if it.Many || it.Parent < 0 {
+		a.mu.Lock()
+		a.files[n] = at.ID
+		a.mu.Unlock()
+	}
+	if err := setXattrs(ctx, a.fs, at.ID, it.Xattrs); err != nil {
+		return err
+	}
+	_, err = a.fs.SetAttr(ctx, at.ID, vfs.SetAttr{Mtime: &it.Mtime})
+	return err
+}
+
+// feed passes the data frames of an item on.
+func (a *adder) feed(pw *io.PipeWriter) error {
+	for {
+		kind, b, err := receiveFrame(a.c)
+		switch {
+		case err != nil:
+			pw.CloseWithError(err)
+			return err
+		case kind == api.FrameData:
+			_, _ = pw.Write(b) // A worker that failed wants no more of it.
+		case kind == api.FrameDataEnd && len(b) == 0:
+			return pw.Close()
+		case kind == api.FrameDataEnd:
+			e, err := api.Decode[api.Error](b)
+			if err != nil {
+				e = *api.NewError(err)
+			}
+			pw.CloseWithError(&e)
+			return nil
+		default:
+			err := fmt.Errorf("api: frame of kind %d within a file's data: %w", kind, api.ErrProtocol)
+			pw.CloseWithError(err)
+			return err
+		}
+	}
+}
+
+// work puts files until there are no more.
+func (a *adder) work(ctx context.Context) error {
+	defer func() { // Only after a failure is anything left; then the receiver may wait for room.
+		for j := range a.jobs {
+			_ = j.r.Close()
+		}
+	}()
+	for j := range a.jobs {
+		err := a.file(ctx, j)
+		_ = j.r.Close() // Only read.
+		if err != nil {
+			j.b.fail(j.item, j.target.path, err)
+		}
+		if _, err := j.b.done(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *adder) file(ctx context.Context, j addJob) error {
+	size := int64(j.it.Size)
+	if j.it.Stream {
+		size = -1 // Not known.
+	}
+	m := pod.FileMeta{Mode: j.it.Mode, UID: j.it.UID, GID: j.it.GID, Mtime: j.it.Mtime, Xattrs: j.it.Xattrs}
+	if f, ok := j.r.(*os.File); ok {
+		adviseSequential(f, size)
+	}
+	at, err := a.p.PutFile(ctx, j.target.parent, j.target.name, m, size, j.r)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bytes[j.arg] += at.Size
+	if j.it.Many || j.it.Parent < 0 {
+		a.files[j.item] = at.ID
+	}
+	return nil
+}
+
+// eofReader has no bytes.
+type eofReader struct{}
+
+// Read returns io.EOF.
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }

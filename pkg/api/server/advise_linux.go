@@ -1,0 +1,17 @@
+package server
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// adviseFrom is the size from which telling the kernel how a file is read is worth a call.
+const adviseFrom = 1 << 20
+
+// adviseSequential tells the kernel that a file is read from the start to the end.
+func adviseSequential(f *os.File, size int64) {
+	if size >= adviseFrom {
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_SEQUENTIAL) // Only advice.
+	}
+}

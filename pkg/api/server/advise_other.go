@@ -1,0 +1,7 @@
+//go:build !linux
+
+package server
+
+import "os"
+
+func adviseSequential(*os.File, int64) {}

@@ -1,0 +1,194 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+func invite(ctx context.Context, p Pod, q api.InviteRequest) (api.Token, error) {
+	if q.Uses < 1 || q.TTLMS < 1 {
+		return api.Token{}, fmt.Errorf("an invitation needs at least one use and some time: %w", api.ErrUsage)
+	}
+	t, err := p.Invite(ctx, q.Role, time.Duration(q.TTLMS)*time.Millisecond, q.Uses)
+	return api.Token{Token: t}, err
+}
+
+func pods(ctx context.Context, p Pod, _ struct{}) ([]api.Pod, error) {
+	all, err := p.Pods(ctx)
+	return apiPods(all), err
+}
+
+func apiPods(all []pod.PodInfo) []api.Pod {
+	out := make([]api.Pod, 0, len(all))
+	for _, i := range all {
+		a := api.Pod{
+			Name: api.Text(i.Name), ID: i.Pod.String(), State: i.State, Role: i.Role, Zone: i.Zone, Class: i.Class,
+			Weight: i.Weight, UsedBytes: i.UsedBytes, FreeBytes: i.FreeBytes, Self: i.Self,
+		}
+		if !i.LastSeen.IsZero() {
+			t := i.LastSeen.UTC()
+			a.LastSeen = &t
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func status(ctx context.Context, p Pod, _ struct{}) (api.Status, error) {
+	st, err := p.Status(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
+	info := p.Info()
+	out := api.Status{
+		Healthy: st.Healthy, Reasons: notNil(st.Reasons), Pods: apiPods(st.Pods), UnsafeBytes: st.UnsafeBytes,
+		DirtyBytes: st.DirtyBytes, Warnings: make([]api.Warning, 0, len(st.Warnings)),
+		Network: info.Network.String(), NetworkName: info.NetworkName, Name: info.Name, ID: info.Pod.String(),
+		Role: info.Role, Addrs: notNil(info.Addrs),
+	}
+	for _, w := range st.Warnings {
+		out.Warnings = append(out.Warnings, api.Warning(w))
+	}
+	return out, nil
+}
+
+// notNil is s, never nil.
+func notNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func usage(ctx context.Context, p Pod, _ struct{}) (api.Usage, error) {
+	u, err := p.Usage(ctx)
+	return api.Usage{
+		StoredBytes: u.Stored, LiveBytes: u.Live, PinnedBytes: u.Pinned, CacheBytes: u.Cache, TrashBytes: u.Trash,
+		FreeBytes: u.Free,
+	}, err
+}
+
+func root(ctx context.Context, p Pod, q api.RootRequest) (api.Root, error) {
+	f := p.Root
+	if q.State {
+		f = p.StateRoot
+	}
+	id, err := f(ctx)
+	return api.Root{CID: id}, err
+}
+
+func roots(ctx context.Context, p Pod, _ struct{}) ([]api.PodRoot, error) {
+	all, err := p.Pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.PodRoot, 0, len(all))
+	for _, i := range all {
+		id := i.Root
+		if i.Self {
+			if id, err = p.Root(ctx); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, api.PodRoot{Pod: api.Text(i.Name), CID: id})
+	}
+	return out, nil
+}
+
+func where(ctx context.Context, p Pod, q api.PathRequest) (api.Where, error) {
+	n, err := resolve(ctx, p.FS(), string(q.Path))
+	if err != nil {
+		return api.Where{}, err
+	}
+	w, err := p.Where(ctx, n.attr.ID)
+	if err != nil {
+		return api.Where{}, pathError(n.path, err)
+	}
+	out := api.Where{Path: api.Text(n.path), CID: w.ID, Policy: w.Policy, Safe: w.Safe, Chunks: make([]api.Chunk, 0, len(w.Chunks))}
+	for _, c := range w.Chunks {
+		chunk := api.Chunk{CID: c.ID, Bytes: c.Bytes, Holders: make([]api.Holder, 0, len(c.Holders))}
+		for _, h := range c.Holders {
+			name := h.Name
+			if name == "" {
+				name = h.Pod.String()
+			}
+			chunk.Holders = append(chunk.Holders, api.Holder{Pod: api.Text(name), Kind: h.Kind, Index: h.Index, Pinned: h.Pinned})
+		}
+		out.Chunks = append(out.Chunks, chunk)
+	}
+	return out, nil
+}
+
+func getPolicy(ctx context.Context, p Pod, q api.PathRequest) (api.Policy, error) {
+	n, err := resolve(ctx, p.FS(), string(q.Path))
+	if err != nil {
+		return api.Policy{}, err
+	}
+	pol, err := p.Policy(ctx, n.attr.ID)
+	if err != nil {
+		return api.Policy{}, pathError(n.path, err)
+	}
+	return api.Policy{Path: api.Text(n.path), Policy: pol.Policy, Durability: pol.Durability, From: api.Text(pol.From)}, nil
+}
+
+func setPolicy(ctx context.Context, p Pod, q api.PolicyRequest) (api.Policy, error) {
+	n, err := resolve(ctx, p.FS(), string(q.Path))
+	if err != nil {
+		return api.Policy{}, err
+	}
+	if err := p.SetPolicy(ctx, n.attr.ID, q.Policy, q.Durability); err != nil {
+		return api.Policy{}, pathError(n.path, err)
+	}
+	if err := p.Settle(ctx); err != nil {
+		return api.Policy{}, err
+	}
+	return getPolicy(ctx, p, api.PathRequest{Path: q.Path})
+}
+
+func syncWait(ctx context.Context, p Pod, q api.SyncRequest) (struct{}, error) {
+	n, err := resolve(ctx, p.FS(), string(q.Path))
+	if err != nil {
+		return struct{}{}, err
+	}
+	if err := p.FS().SyncFS(ctx); err != nil {
+		return struct{}{}, err
+	}
+	if err := p.Settle(ctx); err != nil || !q.Wait {
+		return struct{}{}, err
+	}
+	if q.TimeoutMS > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(q.TimeoutMS)*time.Millisecond)
+		defer cancel()
+	}
+	return struct{}{}, p.SyncWait(ctx, n.attr.ID)
+}
+
+func fsck(ctx context.Context, p Pod, q api.FsckRequest, f func(api.Problem) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := p.Fsck(ctx, q.Repair, func(pr pod.Problem) {
+		if err := f(api.Problem{Where: api.Text(pr.Where), What: api.Text(pr.What), Fixed: pr.Fixed}); err != nil {
+			cancel(err)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// cidOf is a node's CID; nil for kinds that have none and while it isn't known.
+func cidOf(ctx context.Context, p Pod, id vfs.NodeID) *block.ID {
+	cid, err := p.CID(ctx, id)
+	if err != nil || cid.IsZero() {
+		return nil
+	}
+	return &cid
+}

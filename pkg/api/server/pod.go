@@ -1,0 +1,60 @@
+// Package server answers the local API: it turns requests on the unix socket into calls of the pods of this machine.
+//
+// Its main types are Server, which serves; Pod, what it needs of a pod; and Machine, what it needs of the daemon. Every
+// connection is checked by its peer credentials: only the daemon's user and root are answered. A Server is safe for
+// concurrent use; a request ends with its client's connection.
+package server
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Pod is what the API needs of a pod. Errors are those of packages vfs and block, and what pkg/api lists beside them.
+type Pod interface {
+	Info() pod.Info
+	FS() vfs.FS
+	// Invite makes a token; uses is at least 1.
+	Invite(ctx context.Context, role string, ttl time.Duration, uses int) (token string, err error)
+	Pods(ctx context.Context) ([]pod.PodInfo, error)
+	Status(ctx context.Context) (pod.Status, error)
+	Usage(ctx context.Context) (pod.Usage, error)
+	Root(ctx context.Context) (block.ID, error)
+	StateRoot(ctx context.Context) (block.ID, error)
+	// CID is a file's body's, or a folder's in the tree root.
+	CID(ctx context.Context, id vfs.NodeID) (block.ID, error)
+	// OpenTree is a read-only FS over a folder, body or tree root; a body is an FS whose root is a file.
+	OpenTree(ctx context.Context, id block.ID) (vfs.FS, error)
+	Where(ctx context.Context, id vfs.NodeID) (pod.Where, error)
+	Policy(ctx context.Context, id vfs.NodeID) (pod.Policy, error)
+	// SetPolicy sets both; "" leaves one as it is, "unset" removes it.
+	SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability string) error
+	// SyncWait returns when all below a node is safe under its policy.
+	SyncWait(ctx context.Context, id vfs.NodeID) error
+	// PutFile makes or edits a file; visible now, durable after Settle. It is safe for concurrent use.
+	PutFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta, size int64, r io.Reader) (vfs.Attr, error)
+	// CopyFile makes a file with the contents of another; no data is copied.
+	CopyFile(ctx context.Context, src, parent vfs.NodeID, name string, m pod.FileMeta) (vfs.Attr, error)
+	// Settle makes everything put before durable, committed, and offered to peers.
+	Settle(ctx context.Context) error
+	Fsck(ctx context.Context, repair bool, f func(pod.Problem)) error
+}
+
+// Machine is what the API needs of the daemon.
+type Machine interface {
+	// Pod is the pod of this name on this machine, or the only one if name is "". Errors: api.ErrNoPod, api.ErrUsage.
+	Pod(name string) (Pod, error)
+	Init(ctx context.Context, r api.InitRequest) (api.Made, error)
+	Join(ctx context.Context, r api.JoinRequest) (api.Made, error)
+	Mount(ctx context.Context, podName string, m api.Mount) error
+	Unmount(ctx context.Context, podName string, u api.Unmount) error
+	Mounts() []api.Mount
+	// Stop makes the daemon stop; it returns at once.
+	Stop()
+}

@@ -1,0 +1,223 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+)
+
+// Limits of the HTTP side.
+const (
+	bodyMax     = 1 << 20          // bytes of a request
+	headTimeout = 10 * time.Second // for a request's head
+	stopTimeout = 2 * time.Second  // for requests under way when the daemon stops
+)
+
+// Server answers the API. Make one with New.
+type Server struct {
+	machine Machine
+	version string
+	clock   clock.Clock
+	log     *slog.Logger
+	mux     *http.ServeMux
+
+	transfers sync.WaitGroup // hijacked connections
+}
+
+// New is a server for the machine; version is what it says of itself.
+func New(m Machine, version string, c clock.Clock, log *slog.Logger) *Server {
+	s := &Server{machine: m, version: version, clock: c, log: log, mux: http.NewServeMux()}
+	s.routes()
+	return s
+}
+
+func (s *Server) routes() {
+	post(s, "health", func(context.Context, struct{}) (api.Health, error) {
+		return api.Health{API: api.Version, Version: s.version, PID: os.Getpid()}, nil
+	})
+	post(s, "init", s.machine.Init)
+	post(s, "join", s.machine.Join)
+	post(s, "stop", func(context.Context, struct{}) (struct{}, error) {
+		s.machine.Stop()
+		return struct{}{}, nil
+	})
+	post(s, "mounts", func(context.Context, struct{}) ([]api.Mount, error) { return s.machine.Mounts(), nil })
+	s.mux.Handle("POST "+api.Prefix+"mount", handler(s, func(r *http.Request, m api.Mount) (struct{}, error) {
+		return struct{}{}, s.machine.Mount(r.Context(), r.URL.Query().Get(api.PodParam), m)
+	}))
+	s.mux.Handle("POST "+api.Prefix+"unmount", handler(s, func(r *http.Request, u api.Unmount) (struct{}, error) {
+		return struct{}{}, s.machine.Unmount(r.Context(), r.URL.Query().Get(api.PodParam), u)
+	}))
+
+	onPod(s, "invite", invite)
+	onPod(s, "pods", pods)
+	onPod(s, "status", status)
+	onPod(s, "usage", usage)
+	onPod(s, "root", root)
+	onPod(s, "roots", roots)
+	onPod(s, "where", where)
+	onPod(s, "policy", getPolicy)
+	onPod(s, "policy/set", setPolicy)
+	onPod(s, "sync", syncWait)
+	onPod(s, "stat", stat)
+	onPod(s, "mkdir", mkdir)
+	onPod(s, "move", move)
+	onPod(s, "remove", remove)
+	list(s, "ls", ls)
+	list(s, "fsck", fsck)
+	s.mux.HandleFunc("POST "+api.Prefix+"cat", s.cat)
+	s.mux.HandleFunc("POST "+api.Prefix+"add", s.upgrade(s.add))
+	s.mux.HandleFunc("POST "+api.Prefix+"get", s.upgrade(s.get))
+}
+
+// Serve answers on l until ctx ends, and closes it. Requests under way are given up then.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancel(ctx)
+	defer cancel()
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headTimeout,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext: func(c context.Context, conn net.Conn) context.Context {
+			return context.WithValue(c, peerKey{}, checkPeer(conn))
+		},
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-base.Done()
+		limit, done := context.WithTimeout(context.WithoutCancel(base), stopTimeout)
+		defer done()
+		if h.Shutdown(limit) != nil {
+			_ = h.Close() // What doesn't end in time is cut off.
+		}
+	}()
+	err := h.Serve(l)
+	cancel()
+	<-stopped
+	s.transfers.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("api: serve: %w", err)
+}
+
+// peerKey is the context key of what checkPeer found: nil, or an error.
+type peerKey struct{}
+
+// ServeHTTP refuses strangers and answers everybody else.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err, ok := r.Context().Value(peerKey{}).(error); ok && err != nil {
+		s.log.WarnContext(r.Context(), "refused a stranger on the local socket", "error", err)
+		s.fail(w, r, err)
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel for panics, never wrapped
+				panic(p)
+			}
+			s.log.ErrorContext(r.Context(), "a request panicked", "path", r.URL.Path, "panic", p)
+			s.fail(w, r, fmt.Errorf("api: internal error: %v", p))
+		}
+	}()
+	if _, pattern := s.mux.Handler(r); pattern == "" {
+		s.fail(w, r, fmt.Errorf("api: no request %s %s: %w", r.Method, r.URL.Path, api.ErrProtocol))
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// fail answers with an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := api.NewError(err)
+	s.log.DebugContext(r.Context(), "request failed", "path", r.URL.Path, "code", string(e.Code), "error", err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusUnprocessableEntity)
+	_ = json.NewEncoder(w).Encode(e) // The client has gone, if it fails.
+}
+
+// decode reads a request's body; an empty one is the zero value.
+func decode[T any](w http.ResponseWriter, r *http.Request) (T, error) {
+	var v T
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMax)).Decode(&v)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return v, fmt.Errorf("api: request: %w: %w", api.ErrProtocol, err)
+	}
+	return v, nil
+}
+
+// handler answers a request of one document by one document.
+func handler[Q, A any](s *Server, f func(*http.Request, Q) (A, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q, err := decode[Q](w, r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		a, err := f(r, q)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a) // The client has gone, if it fails.
+	})
+}
+
+func post[Q, A any](s *Server, name string, f func(context.Context, Q) (A, error)) {
+	s.mux.Handle("POST "+api.Prefix+name, handler(s, func(r *http.Request, q Q) (A, error) {
+		return f(r.Context(), q)
+	}))
+}
+
+// onPod is post for what concerns one pod.
+func onPod[Q, A any](s *Server, name string, f func(context.Context, Pod, Q) (A, error)) {
+	s.mux.Handle("POST "+api.Prefix+name, handler(s, func(r *http.Request, q Q) (A, error) {
+		p, err := s.pod(r)
+		if err != nil {
+			var none A
+			return none, err
+		}
+		return f(r.Context(), p, q)
+	}))
+}
+
+// list answers by a list, an object a line (api.Line).
+func list[Q, T any](s *Server, name string, f func(context.Context, Pod, Q, func(T) error) error) {
+	s.mux.HandleFunc("POST "+api.Prefix+name, func(w http.ResponseWriter, r *http.Request) {
+		q, err := decode[Q](w, r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		p, err := s.pod(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		enc := json.NewEncoder(w)
+		last := api.Line[T]{End: true}
+		if err := f(r.Context(), p, q, func(v T) error { return enc.Encode(api.Line[T]{Item: &v}) }); err != nil {
+			last = api.Line[T]{Err: api.NewError(err)}
+		}
+		_ = enc.Encode(last) // The client has gone, if it fails.
+	})
+}
+
+func (s *Server) pod(r *http.Request) (Pod, error) {
+	return s.machine.Pod(r.URL.Query().Get(api.PodParam))
+}

@@ -1,0 +1,250 @@
+// Package api is the vocabulary of the local API, by which the CLI and other programs of the same user speak with the
+// daemon: JSON over HTTP on a unix socket in WH_HOME, and a transfer protocol (frame.go) for files.
+//
+// The types whose fields carry JSON names are what --json prints too, so their keys are a contract: snake_case, sizes
+// end in _bytes, times are RFC 3339 UTC, lists are never null. Sub-packages: server, client. Values are plain;
+// a Conn is for one reader and one writer at a time.
+package api
+
+import (
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// Prefix begins every path of the API.
+const Prefix = "/v1/"
+
+// PodParam is the query parameter that chooses a pod of the machine by name; it may be left out where there is one.
+const PodParam = "pod"
+
+// Version is the version of the API: a client and a daemon of other versions don't speak.
+const Version = 1
+
+// Health answers "health": who the daemon is.
+type Health struct {
+	API     int    `json:"api"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+}
+
+// InitRequest asks for a new network and its first pod.
+type InitRequest struct {
+	Network string   `json:"network"`
+	Name    string   `json:"name"`
+	Listen  []string `json:"listen"`
+	Mount   *Mount   `json:"mount,omitempty"`
+}
+
+// JoinRequest asks for a new pod in a network that exists.
+type JoinRequest struct {
+	Token  string   `json:"token"`
+	Name   string   `json:"name"`
+	Listen []string `json:"listen"`
+	Mount  *Mount   `json:"mount,omitempty"`
+}
+
+// Made tells of a pod that init or join made.
+type Made struct {
+	Network     string `json:"network"`
+	NetworkName string `json:"network_name"`
+	Pod         string `json:"pod"`
+	Name        string `json:"name"`
+	Warning     string `json:"warning,omitempty"` // what could not be done after the pod was made
+}
+
+// Mount is a folder of the host where a pod is mounted.
+type Mount struct {
+	Dir     Text     `json:"dir"`
+	Options []string `json:"options"`
+	Pod     string   `json:"pod"`
+	Save    bool     `json:"save"` // at every `wh up`
+}
+
+// Unmount asks for the end of a mount; an empty Dir means all of the pod's.
+type Unmount struct {
+	Dir  Text `json:"dir"`
+	Save bool `json:"save"` // not at the next `wh up` either
+}
+
+// InviteRequest asks for a token.
+type InviteRequest struct {
+	Role  string `json:"role"`
+	TTLMS int64  `json:"ttl_ms"`
+	Uses  int    `json:"uses"`
+}
+
+// Token answers it.
+type Token struct {
+	Token string `json:"token"`
+}
+
+// Pod is what is known of a pod of the network.
+type Pod struct {
+	Name      Text       `json:"name"`
+	ID        string     `json:"id"`
+	State     string     `json:"state"`
+	Role      string     `json:"role"`
+	Zone      string     `json:"zone"`
+	Class     string     `json:"class"`
+	Weight    uint32     `json:"weight"`
+	UsedBytes int64      `json:"used_bytes"`
+	FreeBytes int64      `json:"free_bytes"`
+	LastSeen  *time.Time `json:"last_seen"` // null: never since the daemon started
+	Self      bool       `json:"self"`
+}
+
+// Warning is a state that a user should know of.
+type Warning struct {
+	Code     string `json:"code"`
+	Title    string `json:"title"`
+	Text     string `json:"text"`
+	Severity string `json:"severity"`
+}
+
+// Status is the pod's and the network's health.
+type Status struct {
+	Healthy     bool      `json:"healthy"`
+	Reasons     []string  `json:"reasons"`
+	Pods        []Pod     `json:"pods"`
+	UnsafeBytes int64     `json:"unsafe_bytes"`
+	DirtyBytes  int64     `json:"dirty_bytes"`
+	Warnings    []Warning `json:"warnings"`
+	Network     string    `json:"network"`
+	NetworkName string    `json:"network_name"`
+	Name        string    `json:"name"`
+	ID          string    `json:"id"`
+	Role        string    `json:"role"`
+	Addrs       []string  `json:"addrs"`
+}
+
+// Usage is how the pod's disk is used.
+type Usage struct {
+	StoredBytes int64 `json:"stored_bytes"`
+	LiveBytes   int64 `json:"live_bytes"`
+	PinnedBytes int64 `json:"pinned_bytes"`
+	CacheBytes  int64 `json:"cache_bytes"`
+	TrashBytes  int64 `json:"trash_bytes"`
+	FreeBytes   int64 `json:"free_bytes"`
+}
+
+// Root is a tree root or a state root.
+type Root struct {
+	CID block.ID `json:"cid"`
+}
+
+// PodRoot is a pod's tree root, as it last said.
+type PodRoot struct {
+	Pod Text     `json:"pod"`
+	CID block.ID `json:"cid"`
+}
+
+// RootRequest asks for roots.
+type RootRequest struct {
+	State bool `json:"state"`
+}
+
+// Holder is a pod that holds a block.
+type Holder struct {
+	Pod    Text   `json:"pod"`
+	Kind   string `json:"kind"`
+	Index  int    `json:"index"` // of a fragment, else -1
+	Pinned bool   `json:"pinned"`
+}
+
+// Chunk is one block of a file and who holds it.
+type Chunk struct {
+	CID     block.ID `json:"cid"`
+	Bytes   int64    `json:"bytes"`
+	Holders []Holder `json:"holders"`
+}
+
+// Where tells who holds a file.
+type Where struct {
+	Path   Text     `json:"path"`
+	CID    block.ID `json:"cid"`
+	Policy string   `json:"policy"`
+	Safe   bool     `json:"safe"`
+	Chunks []Chunk  `json:"chunks"`
+}
+
+// Policy tells which policy holds at a path.
+type Policy struct {
+	Path       Text   `json:"path"`
+	Policy     string `json:"policy"`
+	Durability string `json:"durability"`
+	From       Text   `json:"from"` // the path where it is set; "" is the network's default
+}
+
+// PolicyRequest sets a policy: "" leaves a field, "unset" removes it.
+type PolicyRequest struct {
+	Path       Text   `json:"path"`
+	Policy     string `json:"policy"`
+	Durability string `json:"durability"`
+}
+
+// PathRequest names a path of the network.
+type PathRequest struct {
+	Path      Text `json:"path"`
+	Recursive bool `json:"recursive,omitempty"` // ls -R, rm -r
+	Parents   bool `json:"parents,omitempty"`   // mkdir -p
+	Force     bool `json:"force,omitempty"`     // rm -f: what isn't there is no error
+}
+
+// MoveRequest moves or copies sources to a target, named as mv and cp -r do.
+type MoveRequest struct {
+	Sources []Text `json:"sources"`
+	Target  Text   `json:"target"`
+	Copy    bool   `json:"copy"`
+}
+
+// Entry is a file, folder, link or special file: a line of ls.
+type Entry struct {
+	Path      Text      `json:"path"`
+	Name      Text      `json:"name"`
+	Kind      string    `json:"kind"` // file, folder, symlink, fifo, socket, chardev, blockdev
+	Mode      string    `json:"mode"` // four octal digits
+	UID       uint32    `json:"uid"`
+	GID       uint32    `json:"gid"`
+	NLink     uint32    `json:"nlink"`
+	SizeBytes uint64    `json:"size_bytes"`
+	Mtime     time.Time `json:"mtime"`
+	ID        uint64    `json:"id"` // inode number
+	Target    Text      `json:"target"`
+}
+
+// Stat is an Entry with all that is known of it.
+type Stat struct {
+	Entry
+	CID       *block.ID `json:"cid"` // null: not known yet, or of a kind that has none
+	RDev      uint64    `json:"rdev"`
+	DiskBytes uint64    `json:"disk_bytes"` // what is not holes
+	Ctime     time.Time `json:"ctime"`
+	Btime     time.Time `json:"btime"`
+}
+
+// SyncRequest waits until a path, or all with "/", is safe.
+type SyncRequest struct {
+	Path      Text  `json:"path"`
+	Wait      bool  `json:"wait"`
+	TimeoutMS int64 `json:"timeout_ms"` // 0: none
+}
+
+// FsckRequest asks for a check.
+type FsckRequest struct {
+	Repair bool `json:"repair"`
+}
+
+// Problem is something that the check found.
+type Problem struct {
+	Where Text `json:"where"`
+	What  Text `json:"what"`
+	Fixed bool `json:"fixed"`
+}
+
+// Added is a top-level argument of add, done.
+type Added struct {
+	CID   block.ID `json:"cid"`
+	Path  Text     `json:"path"`
+	Bytes uint64   `json:"bytes"`
+}

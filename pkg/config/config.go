@@ -1,0 +1,133 @@
+// Package config reads and writes the TOML files of one machine: machine.toml (Machine), and the
+// pod.toml of each pod (Pod).
+//
+// A file is strict: its first key is its kind, and an unknown key or a bad value is an error that names file and
+// line, never a silent default. Writing goes to a new file, synced, which then takes the old one's place, so a
+// crash leaves the old or the new. Values are plain structs, safe to copy; functions are safe for concurrent use
+// on different files.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Version is the version of the files' form.
+const Version = 1
+
+// sizeMax is the most bytes of a file that are read.
+const sizeMax = 1 << 20
+
+// ErrBad says that a file isn't what it should be; the text names file and line.
+var ErrBad = errors.New("bad configuration")
+
+// load reads a file into v. A file that isn't there is an error of os.ErrNotExist.
+func load(path, kind string, v any) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if st.Size() > sizeMax {
+		return fmt.Errorf("config: %s: %w: %d bytes, more than %d", path, ErrBad, st.Size(), sizeMax)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return decode(path, b, kind, v)
+}
+
+// decode reads the text b of the file path into v.
+func decode(path string, b []byte, kind string, v any) error {
+	var head struct {
+		Kind    string `toml:"kind"`
+		Version int    `toml:"version"`
+	}
+	if _, err := toml.Decode(string(b), &head); err != nil {
+		return located(path, b, "", err)
+	}
+	if head.Kind != kind {
+		return located(path, b, "kind", fmt.Errorf("kind is %q, not %q", head.Kind, kind))
+	}
+	if head.Version != Version {
+		return located(path, b, "version", fmt.Errorf("version is %d; this program reads %d", head.Version, Version))
+	}
+	md, err := toml.Decode(string(b), v)
+	if err != nil {
+		return located(path, b, "", err)
+	}
+	if extra := md.Undecoded(); len(extra) > 0 {
+		return located(path, b, extra[0][len(extra[0])-1], fmt.Errorf("unknown key %q", extra[0].String()))
+	}
+	return nil
+}
+
+// located is an error about a key of a file, with the line where it stands, if one is found.
+func located(path string, b []byte, key string, err error) error {
+	var perr toml.ParseError
+	if errors.As(err, &perr) {
+		return fmt.Errorf("config: %s:%d: %w: %s", path, perr.Position.Line, ErrBad, perr.Message)
+	}
+	if n := lineOf(b, key); n > 0 {
+		return fmt.Errorf("config: %s:%d: %w: %w", path, n, ErrBad, err)
+	}
+	return fmt.Errorf("config: %s: %w: %w", path, ErrBad, err)
+}
+
+// lineOf is the number of the first line that sets a key or opens a table of this name; 0 if there is none.
+func lineOf(b []byte, key string) int {
+	if key == "" {
+		return 0
+	}
+	for i, line := range strings.Split(string(b), "\n") {
+		line = strings.TrimLeft(line, " \t[")
+		rest, ok := strings.CutPrefix(line, key)
+		if ok && (rest == "" || strings.ContainsAny(rest[:1], " \t=]")) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// save writes v, synced, in place of the file.
+func save(path string, v any) error {
+	var buf bytes.Buffer
+	if err := toml.NewEncoder(&buf).Encode(v); err != nil {
+		return fmt.Errorf("config: %s: %w", path, err)
+	}
+	if err := WriteFile(path, buf.Bytes()); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
+
+// WriteFile writes a file of mode 0600 in place of the one that may be there. When it returns nil, the new one is
+// durable: the file was synced before the rename, the folder after it.
+func WriteFile(path string, b []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // The first error is the one to tell.
+		return err
+	}
+	return SyncDir(dir)
+}

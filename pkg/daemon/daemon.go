@@ -1,0 +1,223 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/api/server"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+)
+
+// Options are for Run.
+type Options struct {
+	Home    api.Home
+	Engine  Engine
+	Version string
+	Offline bool       // pods don't listen and don't dial
+	Mount   *api.Mount // one more mount, for this run; of the pod that Mount.Pod names
+	Clock   clock.Clock
+	Log     *slog.Logger
+
+	// Ready is called once, with one line that says what runs, when every pod accepts calls and every mount answers.
+	Ready func(line string)
+	// Say tells the user something that is not an error.
+	Say func(text string)
+}
+
+// machine is a running daemon. It implements server.Machine.
+type machine struct {
+	o    Options
+	stop context.CancelCauseFunc
+	ctx  func() context.Context // of the whole run: what is started here lives on after the request that started it
+
+	makeMu sync.Mutex // held while a pod is made; taken before mu
+
+	mu   sync.Mutex // guards the fields below
+	pods map[string]*running
+	down bool // no more pods and mounts
+}
+
+// running is an open pod.
+type running struct {
+	local
+	pod    Pod
+	cancel context.CancelFunc
+	done   chan struct{} // closed when Run has ended
+
+	mu     sync.Mutex // guards the fields below, pod.toml and mount.json; taken after machine.mu
+	mounts map[string]*mounted
+}
+
+var _ server.Machine = (*machine)(nil)
+
+// errStop is the cause of an end that was asked for.
+var errStop = errors.New("told to stop")
+
+// Pod is the pod of this name, or the only one.
+func (m *machine) Pod(name string) (server.Pod, error) {
+	r, err := m.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return r.pod, nil
+}
+
+// find is the running pod with this name of its folder, of its own, or of its network.
+func (m *machine) find(name string) (*running, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return nil, api.ErrStopping
+	}
+	if name != "" {
+		if r, ok := m.pods[name]; ok {
+			return r, nil
+		}
+	}
+	var found []*running
+	for _, r := range m.pods {
+		if name == "" || name == r.cfg.Name || name == r.cfg.NetworkName {
+			found = append(found, r)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(m.pods) == 0:
+		return nil, errNoPods()
+	case len(found) == 0:
+		return nil, api.WithHint(fmt.Errorf("pod %q: %w", name, api.ErrNoPod), "here are "+strings.Join(m.names(), ", "))
+	}
+	return nil, api.WithHint(fmt.Errorf("%w: which pod? %w", errNoName, api.ErrUsage), "choose one with --pod: "+strings.Join(m.names(), ", "))
+}
+
+// names are the pods' names; mu is held.
+func (m *machine) names() []string {
+	var out []string
+	for name := range m.pods {
+		out = append(out, name)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// all are the running pods, by name.
+func (m *machine) all() []*running {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*running
+	for _, name := range m.names() {
+		out = append(out, m.pods[name])
+	}
+	return out
+}
+
+// Stop ends the run.
+func (m *machine) Stop() { m.stop(errStop) }
+
+// Init makes a network and its first pod, which serves at once.
+func (m *machine) Init(ctx context.Context, r api.InitRequest) (api.Made, error) {
+	m.makeMu.Lock()
+	defer m.makeMu.Unlock()
+	l, info, err := create(ctx, m.o.Home, m.o.Engine, r)
+	if err != nil {
+		return api.Made{}, err
+	}
+	return m.begin(ctx, l, made(l, info)), nil
+}
+
+// Join makes a pod of a network that exists, which serves at once.
+func (m *machine) Join(ctx context.Context, r api.JoinRequest) (api.Made, error) {
+	m.makeMu.Lock()
+	defer m.makeMu.Unlock()
+	l, info, err := join(ctx, m.o.Home, m.o.Engine, r)
+	if err != nil {
+		return api.Made{}, err
+	}
+	return m.begin(ctx, l, made(l, info)), nil
+}
+
+// begin starts a pod that was just made. It is there whatever becomes of that.
+func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
+	r, err := m.open(l)
+	if err == nil {
+		err = m.mountSaved(ctx, r)
+	}
+	if err != nil {
+		m.o.Log.ErrorContext(ctx, "the new pod could not be started in full", "pod", l.name, "error", err)
+		a.Warning = err.Error()
+	}
+	return a
+}
+
+// open opens a pod and has it run until the end.
+func (m *machine) open(l local) (*running, error) {
+	ctx := m.ctx()
+	log := m.o.Log.With("pod", l.name)
+	p, err := m.o.Engine.Open(ctx, OpenOptions{
+		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
+		CacheBytes: l.cfg.CacheBytes, CapacityBytes: l.cfg.CapacityBytes, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: %w", l.name, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), mounts: map[string]*mounted{}}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		cancel()
+		return nil, errors.Join(api.ErrStopping, p.Close())
+	}
+	m.pods[l.name] = r
+	go func() {
+		defer close(r.done)
+		err := p.Run(ctx)
+		if ctx.Err() == nil {
+			m.stop(fmt.Errorf("pod %s ended: %w", l.name, errors.Join(err, errEnded)))
+		}
+	}()
+	return r, nil
+}
+
+// errEnded says that a pod ended without having been told to.
+var errEnded = errors.New("it was not told to")
+
+// listen is where a pod is to listen: where its file says, or, where a port is taken, on another.
+func (m *machine) listen(l local) []string {
+	if m.o.Offline {
+		return nil
+	}
+	out := slices.Clone(l.cfg.Listen)
+	for i, addr := range out {
+		if _, err := freePort(addr); err == nil {
+			continue
+		}
+		host := addr[:strings.LastIndexByte(addr, ':')]
+		other, err := freePort(host + ":0")
+		if err != nil {
+			continue // The pod will say what is wrong.
+		}
+		out[i] = fmt.Sprintf("%s:%d", host, other)
+		m.o.Say(fmt.Sprintf("pod %s: %s is taken; it listens on port %d now", l.name, addr, other))
+	}
+	return out
+}
+
+// close ends a pod: its mounts first.
+func (r *running) close(ctx context.Context) error {
+	err := r.unmountAll(ctx)
+	r.cancel()
+	<-r.done
+	if cerr := r.pod.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("pod %s: close: %w", r.name, cerr))
+	}
+	return err
+}

@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/api/server"
+)
+
+// stopLimit is how long pods and mounts may take to end before the daemon gives up on them.
+const stopLimit = 40 * time.Second
+
+// errStuck says that something did not end.
+var errStuck = errors.New("it did not stop in time")
+
+// Run runs the machine until ctx ends or the API tells it to stop. It returns nil after a clean stop.
+//
+// Errors: api.ErrInUse if another process holds WH_HOME; config.ErrBad; what a pod or a mount says that can't be
+// opened.
+func Run(ctx context.Context, o Options) (err error) {
+	lock, err := WaitLock(ctx, o.Home, o.Clock, func() { abortMounts(o.Home, o.Engine) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if err := cleanStages(o.Home); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Pods live on while the machine stops: what they have accepted must be made durable.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	m := &machine{o: o, stop: cancel, ctx: func() context.Context { return life }, pods: map[string]*running{}}
+	defer func() { err = errors.Join(err, m.closeAll(ctx)) }()
+
+	all, err := locals(o.Home)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		m.detachStale(l)
+		if _, err := m.open(l); err != nil {
+			return err
+		}
+	}
+	return m.serve(ctx)
+}
+
+// serve opens the API and the mounts, says that all is ready, and waits for the end.
+func (m *machine) serve(ctx context.Context) (err error) {
+	l, remove, err := listenSocket(ctx, m.o.Home)
+	if err != nil {
+		return err
+	}
+	apiCtx, endAPI := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	go func() {
+		served <- server.New(m, m.o.Version, m.o.Clock, m.o.Log).Serve(apiCtx, l)
+	}()
+	defer func() {
+		m.mu.Lock()
+		m.down = true
+		m.mu.Unlock()
+		endAPI()
+		serr := <-served
+		remove()
+		err = errors.Join(err, serr)
+	}()
+	for _, r := range m.all() {
+		if err := m.mountSaved(ctx, r); err != nil {
+			return err
+		}
+	}
+	if x := m.o.Mount; x != nil {
+		if err := m.Mount(ctx, x.Pod, *x); err != nil {
+			return err
+		}
+	}
+	m.o.Ready(m.summary())
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, errStop) && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// summary says what runs.
+func (m *machine) summary() string {
+	pods := m.all()
+	s := fmt.Sprintf("%d pods, %d mounts, pid %d", len(pods), len(m.Mounts()), os.Getpid())
+	for _, r := range pods {
+		s += fmt.Sprintf("; %s of %s", r.name, r.cfg.NetworkName)
+		if port := r.pod.ListenPort(); port != 0 {
+			s += fmt.Sprintf(" on port %d", port)
+		}
+	}
+	return s
+}
+
+// listenSocket opens the API's socket, for this user only.
+func listenSocket(ctx context.Context, home api.Home) (net.Listener, func(), error) {
+	path, remove, err := home.NewSocket()
+	if err != nil {
+		return nil, nil, err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err == nil {
+		if err = os.Chmod(path, 0o600); err == nil {
+			return l, remove, nil
+		}
+		_ = l.Close() // Nobody has used it.
+	}
+	remove()
+	return nil, nil, fmt.Errorf("daemon: socket: %w", err)
+}
+
+// closeAll ends all pods, at once, and gives up on those that take too long.
+func (m *machine) closeAll(ctx context.Context) error {
+	m.mu.Lock()
+	m.down = true
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	pods := m.all()
+	errs := make([]error, len(pods))
+	var wg sync.WaitGroup
+	for i, r := range pods {
+		wg.Go(func() { errs[i] = r.close(ctx) })
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); wg.Wait() }()
+	select {
+	case <-done:
+		return errors.Join(errs...)
+	case <-ctx.Done():
+		return fmt.Errorf("daemon: stop: %w", errStuck)
+	}
+}
