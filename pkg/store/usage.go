@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -159,7 +160,7 @@ func (s *Store) page(ctx context.Context, from block.ID) (page []idRow, last blo
 	})
 	if err == nil {
 		last = block.ID{} // this is the last page: all the changes behind from belong to it
-	} else if err != errPageFull { //nolint:errorlint // our own sentinel, never wrapped
+	} else if !errors.Is(err, errPageFull) {
 		return nil, last, err
 	}
 	for id, c := range changes {
@@ -171,7 +172,7 @@ func (s *Store) page(ctx context.Context, from block.ID) (page []idRow, last blo
 	return page, last, nil
 }
 
-var errPageFull = fmt.Errorf("page is full")
+var errPageFull = errors.New("page is full")
 
 // disk is how much the file system has free, asked for at each flush and counted down between.
 type disk struct {
