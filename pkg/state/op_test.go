@@ -234,7 +234,7 @@ func TestContentsAndLocal(t *testing.T) {
 func TestWatch(t *testing.T) {
 	p := newApart(t)
 	var heard []vfs.Change
-	p.a.Watch(func(c []vfs.Change) { heard = append(heard, c...) })
+	p.a.Watch(func(c []vfs.Change, _ bool) { heard = append(heard, c...) })
 	f := p.ino(p.a, "f.txt")
 	p.write(p.a, "f.txt", "A")
 	p.write(p.b, "f.txt", "B")
