@@ -268,6 +268,20 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 	return nil
 }
 
+// bump moves the ctime of contents that the state does not name yet on: an attribute or a name of the file changed.
+func (p *Pod) bump(id vfs.NodeID) {
+	n := p.inUse(id)
+	if n == nil {
+		return
+	}
+	defer p.release(n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded && (n.changed() || n.orphan) {
+		n.attr.Ctime = max(n.attr.Ctime+1, p.clock.Now().UnixNano())
+	}
+}
+
 // setMtimeLocked sets the mtime of contents that the state does not name yet.
 func (n *node) setMtimeLocked(mtime int64) {
 	n.attr.Mtime, n.touched = mtime, true

@@ -132,9 +132,12 @@ func (v *view) SetAttr(ctx context.Context, id vfs.NodeID, set vfs.SetAttr) (vfs
 	if n := p.inUse(id); n != nil {
 		done, err := n.setAttr(&rest)
 		p.release(n)
-		if err != nil || done {
-			a, _ := p.attr(id)
-			return a, err
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		p.bump(id)
+		if done {
+			return p.attr(id)
 		}
 	}
 	if rest != (vfs.SetAttr{}) {
@@ -368,6 +371,7 @@ func (v *view) SetXattr(_ context.Context, id vfs.NodeID, name string, value []b
 		return err
 	}
 	defer v.changedNode(id)
+	defer v.p.bump(id)
 	_, err := v.p.db.SetXattr(id, name, value, f)
 	return err
 }
@@ -383,6 +387,7 @@ func (v *view) RemoveXattr(_ context.Context, id vfs.NodeID, name string) error 
 		return err
 	}
 	defer v.changedNode(id)
+	defer v.p.bump(id)
 	_, err := v.p.db.RemoveXattr(id, name)
 	return err
 }
