@@ -158,6 +158,9 @@ func (p *Pod) makePass(ctx context.Context, staged []*node) error {
 	if n > 0 {
 		p.committed(ctx)
 	}
+	if p.db.Dirty() {
+		p.barrier.wake() // rows that changed while the commit ran
+	}
 	return errors.Join(errs...)
 }
 

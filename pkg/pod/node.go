@@ -33,17 +33,16 @@ type node struct {
 	refs  int // opens and other uses; guarded by nodes.mu
 	opens int // of them, files that are open; guarded by nodes.mu
 
-	mu      sync.RWMutex // guards the fields below
-	loaded  bool
-	row     vfs.NodeID        // its number in the state
-	attr    vfs.Attr          // as users see it but for what the state tells better
-	body    dag.Body          // what was cut
-	base    state.ContentName // what the contents are an edit of; zero: this pod's own last
-	ext     extents           // over body
-	dirty   bool              // ext, size or mtime differ from what was staged last
-	touched bool              // mtime was set by hand since the last write
-	staged  *content          // waits to be named
-	orphan  bool              // no name is left: the state has forgotten it
+	mu     sync.RWMutex // guards the fields below
+	loaded bool
+	row    vfs.NodeID        // its number in the state
+	attr   vfs.Attr          // as users see it but for what the state tells better
+	body   dag.Body          // what was cut
+	base   state.ContentName // what the contents are an edit of; zero: this pod's own last
+	ext    extents           // over body
+	dirty  bool              // ext, size or mtime differ from what was staged last
+	staged *content          // waits to be named
+	orphan bool              // no name is left: the state has forgotten it
 }
 
 // content is what a file is to hold.
@@ -208,7 +207,7 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	n.attr.Size = max(n.attr.Size, uint64(end))
 	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
+	n.attr.Ctime, n.dirty = p.db.Tick(), true
 	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
 		return p.cutLocked(ctx, n, over)
 	}
@@ -264,7 +263,7 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 	n.attr.Size = size
 	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
+	n.attr.Ctime, n.dirty = p.db.Tick(), true
 	return nil
 }
 
@@ -278,13 +277,13 @@ func (p *Pod) bump(id vfs.NodeID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.loaded && (n.changed() || n.orphan) {
-		n.attr.Ctime = max(n.attr.Ctime+1, p.clock.Now().UnixNano())
+		n.attr.Ctime = p.db.Tick()
 	}
 }
 
 // setMtimeLocked sets the mtime of contents that the state does not name yet.
 func (n *node) setMtimeLocked(mtime int64) {
-	n.attr.Mtime, n.touched = mtime, true
+	n.attr.Mtime = mtime
 	if n.staged != nil && !n.dirty {
 		n.staged.mtime = mtime
 	}

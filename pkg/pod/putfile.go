@@ -137,7 +137,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	n.ext = extents{}
 	n.body = body
 	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(allocated(&body)), m.Mtime
-	n.attr.Ctime = p.clock.Now().UnixNano()
+	n.attr.Ctime = p.db.Tick()
 	p.stageLocked(n)
 	attr := n.attr
 	n.mu.Unlock()

@@ -99,6 +99,15 @@ func (t *tx) remember() {
 // close drops the change unless it was finished.
 func (t *tx) close() { _ = t.b.Close() } // a batch has nothing to lose
 
+// Tick is the time of a change that the state does not hold yet, in ns since 1970: later than all changes before it,
+// and before all after it.
+func (d *DB) Tick() int64 {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
+	return d.hlc.Time().UnixNano()
+}
+
 // op runs one operation of this pod.
 func (d *DB) op(f func(t *tx) error) error {
 	d.life.RLock()
