@@ -192,6 +192,11 @@ func (c *checker) derive(ctx context.Context) error {
 		return err
 	}
 	c.place(places)
+	for _, ino := range sortedKeys(c.folders) {
+		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 {
+			c.report("%d entries are in folder %d, which is not there", rec.entries, ino)
+		}
+	}
 	return nil
 }
 

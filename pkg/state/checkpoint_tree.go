@@ -251,9 +251,12 @@ func (w *treeWriter) dirent(ctx context.Context, s *shown) (dag.Dirent, error) {
 		Name: s.name, Kind: uint8(n.Kind), Mode: n.Mode.Value, UID: n.Owner.Value.UID, GID: n.Owner.Value.GID,
 		RDev: n.RDev, Ino: uint64(s.ino),
 	}
+	room := dag.XattrsMax // one inode can have more only by attributes that were set apart
 	for i := range n.Xattrs {
-		if x := &n.Xattrs[i]; !x.Gone {
+		x := &n.Xattrs[i]
+		if size := len(x.Name) + len(x.Value); !x.Gone && size <= room {
 			e.Xattrs = append(e.Xattrs, dag.Xattr{Name: x.Name, Value: x.Value})
+			room -= size
 		}
 	}
 	if n.Kind == vfs.KindFolder {
