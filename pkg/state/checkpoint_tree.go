@@ -59,7 +59,11 @@ func (w *treeWriter) collect() error {
 	if err != nil {
 		return err
 	}
-	for _, prefix := range []byte{keyIrregular, keyComputed} {
+	prefixes := []byte{keyIrregular, keyComputed}
+	if w.full {
+		prefixes = append(prefixes, keyFolder) // every folder itself
+	}
+	for _, prefix := range prefixes {
 		err := scanPrefix(w.r, []byte{prefix}, func(key, _ []byte) error {
 			ino, name, err := splitNameKey(key)
 			if err != nil {
@@ -123,6 +127,14 @@ func (w *treeWriter) cidOf(ino Ino) (block.ID, error) {
 	if id, ok := w.cids[ino]; ok {
 		return id, nil
 	}
+	return w.lastCID(ino)
+}
+
+// lastCID is a folder's CID in the last checkpoint.
+func (w *treeWriter) lastCID(ino Ino) (block.ID, error) {
+	if w.full {
+		return block.ID{}, nil
+	}
 	return w.folderCID(ino)
 }
 
@@ -132,7 +144,7 @@ func (w *treeWriter) writeFolder(ctx context.Context, ino Ino) error {
 	if err != nil {
 		return err
 	}
-	old, err := w.folderCID(ino)
+	old, err := w.lastCID(ino)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -122,8 +123,11 @@ func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
 		}
 		v := view{d: d, r: d.db}
 		w, err := v.dirty([]byte(c.key))
-		if err != nil || w == nil {
-			return nil, false, fmt.Errorf("state: dirty row %x is not there: %w", c.key, err)
+		if err == nil && w == nil {
+			err = block.ErrCorrupt
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("state: uncommitted row %x: %w", c.key, err)
 		}
 		rows = append(rows, takenRow{key: []byte(c.key), gen: c.w.gen, w: w})
 		size += len(w.value) + len(c.key)

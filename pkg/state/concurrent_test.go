@@ -2,10 +2,12 @@ package state
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -95,5 +97,29 @@ func TestSnapshots(t *testing.T) {
 	exchange(t, p.a, p.b)
 	if all := must[[]Snapshot](t)(p.a.Snapshots()); len(all) != 0 {
 		t.Errorf("%v", all)
+	}
+}
+
+// TestLostBlocks: a checkpoint whose blocks are gone is made again, with the same roots.
+func TestLostBlocks(t *testing.T) {
+	p := newApart(t)
+	p.write(p.a, "f.txt", "A")
+	p.write(p.b, "f.txt", "B")
+	exchange(t, p.a, p.b)
+	must[CheckpointInfo](t)(p.a.Checkpoint(t.Context()))
+	blocks, ok := p.a.o.Blocks.(*memBlocks)
+	if !ok {
+		t.Fatal("other blocks")
+	}
+	clear(blocks.m)
+	p.make(p.a, "d/new", "new")
+	p.want(with(map[string]string{"/f.txt": "B", "/f!pod1.txt": "A", "/d/new": "new"}))
+	root := p.a.LastCheckpoint().Tree
+	for name := range strings.SplitSeq("d/new", "/") {
+		e, ok, err := dag.LookupFolder(t.Context(), blocks, root, name)
+		if err != nil || !ok {
+			t.Fatalf("%s: %v, %v", name, ok, err)
+		}
+		root = e.Child
 	}
 }
