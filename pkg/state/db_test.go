@@ -79,6 +79,9 @@ func newPods() *podsNet {
 	return &podsNet{id: ident.Network{7}, clock: &turned{now: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)}}
 }
 
+// isNow says whether a time is of this millisecond: the clock of stamps counts within it.
+func (n *podsNet) isNow(ns int64) bool { return ns/1e6 == n.clock.Now().UnixMilli() }
+
 func podKey(member uint32) ed25519.PrivateKey {
 	var seed [32]byte
 	seed[0], seed[1] = byte(member), byte(member>>8)
