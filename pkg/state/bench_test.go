@@ -1,7 +1,6 @@
 package state
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -14,7 +13,7 @@ import (
 func benchDB(b *testing.B) *DB {
 	o := newPods().options(1, pebblevfs.Default)
 	o.Dir, o.Clock = b.TempDir(), clock.Real{}
-	d, err := Open(context.Background(), o)
+	d, err := Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +36,7 @@ func BenchmarkLookup(b *testing.B) {
 	for i := range 10000 {
 		mkfile(b, d, RootIno, fmt.Sprintf("file-%d", i), "x")
 	}
-	must[int](b)(d.Commit(context.Background()))
+	must[int](b)(d.Commit(b.Context()))
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
@@ -61,7 +60,7 @@ func BenchmarkCommit1000(b *testing.B) {
 		}
 		i++
 		b.StartTimer()
-		must[int](b)(d.Commit(context.Background()))
+		must[int](b)(d.Commit(b.Context()))
 	}
 }
 
@@ -76,11 +75,11 @@ func BenchmarkCheckpoint(b *testing.B) {
 		}
 	}
 	more(20000)
-	must[CheckpointInfo](b)(d.Checkpoint(context.Background()))
+	must[CheckpointInfo](b)(d.Checkpoint(b.Context()))
 	for b.Loop() {
 		b.StopTimer()
 		more(100)
 		b.StartTimer()
-		must[CheckpointInfo](b)(d.Checkpoint(context.Background()))
+		must[CheckpointInfo](b)(d.Checkpoint(b.Context()))
 	}
 }

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"context"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -31,7 +30,7 @@ func crashRound(t *testing.T, rng *rand.Rand) {
 	other := n.open(t, 2)
 	fs := pebblevfs.NewCrashableMem()
 	o := n.options(1, fs)
-	d, err := Open(context.Background(), o)
+	d, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,16 +42,16 @@ func crashRound(t *testing.T, rng *rand.Rand) {
 			n.clock.turn(time.Millisecond)
 			switch rng.IntN(10) {
 			case 0:
-				must[int](t)(d.Commit(context.Background()))
+				must[int](t)(d.Commit(t.Context()))
 			case 1:
-				must[CheckpointInfo](t)(d.Checkpoint(context.Background()))
+				must[CheckpointInfo](t)(d.Checkpoint(t.Context()))
 			case 2:
 				(&user{t: t, rng: rng, d: other}).step(i)
-				must[int](t)(other.Commit(context.Background()))
+				must[int](t)(other.Commit(t.Context()))
 				pull(t, d, other)
 			}
 		}
-		must[int](t)(d.Commit(context.Background()))
+		must[int](t)(d.Commit(t.Context()))
 		vv, committed := d.VV(), tree(t, d)
 		for range rng.IntN(20) {
 			u.step(1)
@@ -62,7 +61,7 @@ func crashRound(t *testing.T, rng *rand.Rand) {
 			t.Fatal(err)
 		}
 		o.FS, fs = after, after
-		if d, err = Open(context.Background(), o); err != nil {
+		if d, err = Open(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 		if got := d.VV(); !vv.LessEqual(got) {
@@ -95,5 +94,5 @@ func noteNumbers(t *testing.T, d *DB, used map[Ino]bool) {
 		}
 		used[f.ID] = true
 	}
-	must[int](t)(d.Commit(context.Background()))
+	must[int](t)(d.Commit(t.Context()))
 }
