@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
 func newStatus(e *env) *cobra.Command {
@@ -21,9 +21,6 @@ func newStatus(e *env) *cobra.Command {
 	}
 }
 
-// errUnhealthy is what makes status exit with 7.
-var errUnhealthy = errors.New("not healthy")
-
 func runStatus(ctx context.Context, e *env) error {
 	st, err := call[api.Status](ctx, e, "status", struct{}{})
 	if err != nil {
@@ -35,7 +32,7 @@ func runStatus(ctx context.Context, e *env) error {
 		err = printStatus(e, st)
 	}
 	if err == nil && !st.Healthy {
-		return said(errUnhealthy)
+		return said(pod.ErrNotSafe) // The lines above say why.
 	}
 	return err
 }

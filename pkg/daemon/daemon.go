@@ -160,7 +160,7 @@ func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
 // open opens a pod and has it run until the end.
 func (m *machine) open(l local) (*running, error) {
 	ctx := m.ctx()
-	log := m.o.Log.With("pod", l.name)
+	log := m.o.Log.With("local", l.name)
 	p, err := m.o.Engine.Open(ctx, OpenOptions{
 		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
 		CacheBytes: l.cfg.CacheBytes, CapacityBytes: l.cfg.CapacityBytes, Log: log,

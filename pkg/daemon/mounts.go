@@ -115,7 +115,7 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
 		AllowOther: slices.Contains(options, "allow_other"), ReadOnly: slices.Contains(options, "ro"),
 		Dev: slices.Contains(options, "dev"), SUID: slices.Contains(options, "suid"),
-		Log: m.o.Log.With("pod", r.name), Clock: m.o.Clock,
+		Log: m.o.Log.With("local", r.name), Clock: m.o.Clock,
 	})
 	switch {
 	case errors.Is(err, mountfs.ErrMounted):

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 	"github.com/wormhole-fs/wormhole/pkg/vfs/memfs"
@@ -38,8 +39,14 @@ type Pod struct {
 
 // New is an empty pod.
 func New(info pod.Info) *Pod {
-	return &Pod{PodInfo: info, mem: memfs.New(memfs.Options{}), policies: map[vfs.NodeID]pod.Policy{}, trees: map[block.ID]vfs.NodeID{}}
+	return &Pod{PodInfo: info, mem: memfs.New(memfs.Options{Clock: fixed{}}), policies: map[vfs.NodeID]pod.Policy{}, trees: map[block.ID]vfs.NodeID{}}
 }
+
+// fixed is a clock that stands still, so that what tests print is always the same.
+type fixed struct{ clock.Real }
+
+// Now is in November 2023.
+func (fixed) Now() time.Time { return time.Unix(1700000000, 0) }
 
 // Info is PodInfo.
 func (p *Pod) Info() pod.Info { return p.PodInfo }

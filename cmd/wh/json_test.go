@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/api/apitest"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/daemon/daemontest"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// still is a clock that stands still.
+type still struct{ clock.Real }
+
+func (still) Now() time.Time { return time.Unix(1700000000, 5) }
+
+// session runs commands against a daemon with one pod in memory.
+type session struct {
+	t    *testing.T
+	pod  *apitest.Pod
+	home api.Home
+}
+
+func newSession(t *testing.T) *session {
+	t.Helper()
+	t.Setenv("WH_POD", "")
+	p := apitest.New(apitest.Info())
+	return &session{t: t, pod: p, home: apitest.Serve(t, apitest.Machine{Pods: map[string]*apitest.Pod{"box": p}})}
+}
+
+// wh runs a command and returns what it printed and its exit code.
+func (s *session) wh(stdin string, args ...string) (stdout, stderr string, code int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var out, talk bytes.Buffer
+	e := &env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &talk, engine: daemontest.Engine(), clock: still{}}
+	code = execute(ctx, e, append([]string{"--home", string(s.home)}, args...))
+	return out.String(), talk.String(), code
+}
+
+func (s *session) must(stdin string, args ...string) {
+	s.t.Helper()
+	if _, stderr, code := s.wh(stdin, args...); code != 0 {
+		s.t.Fatalf("wh %q: exit %d: %s", args, code, stderr)
+	}
+}
+
+// What --json prints is a contract: a key that changes fails here.
+func TestJSON(t *testing.T) {
+	s := newSession(t)
+	s.pod.Problem = []pod.Problem{{Where: "/bad\xff", What: "rotten"}}
+	s.must("hello", "add", "-", "--name", "f")
+	s.must("", "mkdir", "-p", "/d/e")
+	s.must("x", "add", "-", "--name", "bad\xffname\n", "--to", "/d")
+	for _, c := range []struct {
+		name  string
+		stdin string
+		code  int
+		args  []string
+	}{
+		{"status", "", 0, []string{"status"}},
+		{"pods", "", 0, []string{"pods"}},
+		{"df", "", 0, []string{"df"}},
+		{"root", "", 0, []string{"root"}},
+		{"root-state", "", 0, []string{"root", "--state"}},
+		{"root-all", "", 0, []string{"root", "--all"}},
+		{"where", "", 0, []string{"where", "/f"}},
+		{"policy", "", 0, []string{"policy", "get", "/f"}},
+		{"policy-set", "", 0, []string{"policy", "set", "/d", "replica:3"}},
+		{"add", "again", 0, []string{"add", "-", "--name", "g"}},
+		{"ls", "", 0, []string{"ls", "-R"}},
+		{"stat", "", 0, []string{"stat", "/f"}},
+		{"invite", "", 0, []string{"invite"}},
+		{"mounts", "", 0, []string{"mount"}},
+		{"fsck", "", exitCorrupt, []string{"fsck"}},
+		{"fsck-repair", "", 0, []string{"fsck", "--repair"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, stderr, code := s.wh(c.stdin, append(c.args, "--json")...)
+			if code != c.code {
+				t.Errorf("exit %d, want %d: %s", code, c.code, stderr)
+			}
+			for line := range strings.Lines(got) {
+				if !json.Valid([]byte(line)) || strings.Contains(line, ":null,\"") && c.name != "pods" {
+					t.Errorf("line %s", line)
+				}
+			}
+			got = strings.NewReplacer(
+				fmt.Sprintf(`"uid":%d,`, os.Geteuid()), `"uid":0,`, fmt.Sprintf(`"gid":%d,`, os.Getegid()), `"gid":0,`).Replace(got)
+			golden(t, filepath.Join("testdata", "json", c.name+".json"), got)
+		})
+	}
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s: %s", path, d)
+	}
+}
+
+// Exit codes of what the daemon answers.
+func TestExitCodes(t *testing.T) {
+	s := newSession(t)
+	s.must("hello", "add", "-", "--name", "lost")
+	a, err := s.pod.FS().Lookup(t.Context(), 1, "lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.pod.FS().SetXattr(t.Context(), a.ID, apitest.LostXattr, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	check := func(want int, args ...string) string {
+		t.Helper()
+		_, stderr, code := s.wh("", args...)
+		if code != want {
+			t.Errorf("wh %q: exit %d, want %d: %s", args, code, want, stderr)
+		}
+		return stderr
+	}
+	check(exitNotEnough, "cat", "/lost")
+	check(exitNotEnough, "get", "/lost", "-o", "-")
+	if got := check(exitNotEnough, "get", "/", "-o", dir); !strings.Contains(got, "lost: ") {
+		t.Errorf("not listed: %s", got)
+	}
+	check(exitNotFound, "ls", "/none")
+	check(exitNotFound, "get", "/none", "-o", dir)
+	check(exitNotFound, "get", "/lost", "-o", filepath.Join(dir, "no", "where"))
+	check(exitNotFound, "ls", "--pod", "other")
+	check(exitUsage, "policy", "set", "/", "what")
+
+	s.pod.Unsafe = errors.Join(pod.ErrNotSafe, errors.New("1 of 2"))
+	if got := check(exitNotEnough, "sync", "--wait"); !strings.Contains(got, "1 of 2") {
+		t.Errorf("says %s", got)
+	}
+	check(exitNotEnough, "status")
+	check(exitDone, "sync")
+	s.pod.Unsafe = context.DeadlineExceeded
+	check(exitNotEnough, "sync", "--wait", "--timeout", "10ms")
+	check(exitConflict, "mkdir", "/lost")
+}
+
+// An interrupted command exits with 130.
+func TestInterrupted(t *testing.T) {
+	s := newSession(t)
+	s.pod.Unsafe = context.DeadlineExceeded // SyncWait waits for the end of its context.
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	e := &env{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, clock: still{}}
+	if code := execute(ctx, e, []string{"--home", string(s.home), "sync", "--wait"}); code != exitInterrupted {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// A folder is listed in full, with headings.
+func TestLsText(t *testing.T) {
+	s := newSession(t)
+	s.must("", "mkdir", "-p", "/d/e")
+	s.must("x", "add", "-", "--name", "f", "--to", "/d")
+	got, _, _ := s.wh("", "ls", "-R")
+	if want := "/:\nd\n\n/d:\ne\nf\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got, _, _ = s.wh("", "ls", "/d/f")
+	if got != "f\n" {
+		t.Errorf("got %q", got)
+	}
+	got, _, _ = s.wh("", "ls", "-l", "/d")
+	if !strings.HasPrefix(got, "drwxr-xr-x ") || !strings.Contains(got, "\n-rw-r--r-- ") {
+		t.Errorf("got %q", got)
+	}
+}
