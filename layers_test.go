@@ -50,7 +50,9 @@ var narrow = map[string][]string{
 }
 
 // forTests is our packages that others import from their tests alone.
-var forTests = []string{"pkg/block/blocktest", "pkg/vfs/memfs", "pkg/vfs/vfstest"}
+var forTests = []string{
+	"pkg/api/apitest", "pkg/block/blocktest", "pkg/daemon/daemontest", "pkg/vfs/memfs", "pkg/vfs/vfstest",
+}
 
 // owners says who may import which library, by the longest prefix that fits. "*" is everybody. A library that is not
 // here may not be used; each has its line in docs/deps.md.

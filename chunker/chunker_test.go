@@ -73,7 +73,7 @@ func TestCutIsPlain(t *testing.T) {
 	for i := range few {
 		few[i] &= 3
 	}
-	datas := map[string][]byte{"noise": noise(1, 24<<20), "few values": few, "zeros": make([]byte, 5<<20)}
+	datas := map[string][]byte{"noise": noise(1, 10<<20), "few values": few, "zeros": make([]byte, 5<<20)}
 	tables := map[string]*Table{"zero key": NewTable([32]byte{}), "key": NewTable([32]byte{1, 2, 3})}
 	// A hash with this table is small a thousand times as often.
 	often := *tables["key"]
@@ -92,7 +92,7 @@ func TestCutIsPlain(t *testing.T) {
 					b = b[got:]
 				}
 				// Ends of the stream at all distances from the strides.
-				for range 60 {
+				for range 25 {
 					off := r.IntN(len(data) - MaxSize)
 					b := data[off : off+MinSize+r.IntN(2*AvgSize)]
 					if got, want := table.Cut(b), plainCut(table, b); got != want {
@@ -109,7 +109,7 @@ func TestScanIsPlain(t *testing.T) {
 	r := newRand(t)
 	table := NewTable([32]byte{9})
 	data := noise(3, 40<<10)
-	for range 4000 {
+	for range 1500 {
 		from := window + r.IntN(len(data)-window)
 		b := data[:from+r.IntN(len(data)-from+1)]
 		limit := uint64(1) << (64 - r.IntN(17) - 1)

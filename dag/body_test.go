@@ -292,6 +292,42 @@ func TestTreeRefuses(t *testing.T) {
 	}
 }
 
+// TestBlocksShared: a body that says it has 2^56 bytes, of nodes that are all equal, is walked in a few steps.
+func TestBlocksShared(t *testing.T) {
+	st := blocktest.NewMem()
+	n := &bodyNode{depth: 1}
+	for range fanMax {
+		n.entries = append(n.entries, Entry{Len: 1, ID: chunkID(1)})
+	}
+	n.length = fanMax
+	for n.depth < 7 {
+		if err := n.put(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		up := &bodyNode{depth: n.depth + 1, length: n.length * fanMax}
+		for range fanMax {
+			up.kids = append(up.kids, n)
+		}
+		n = up
+	}
+	if err := n.put(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	nodes, chunks := 0, 0
+	b := Body{Size: n.length, Tree: n.id, Depth: uint8(n.depth)}
+	err := Blocks(t.Context(), st, b, func(_ block.ID, node bool, _ uint64) error {
+		if node {
+			nodes++
+		} else {
+			chunks++
+		}
+		return nil
+	})
+	if err != nil || nodes != 7 || chunks != fanMax {
+		t.Errorf("%d nodes, %d chunks, %v", nodes, chunks, err)
+	}
+}
+
 // FuzzDecode: no bytes make a decoder of bodies, folders or tree nodes panic, and what is accepted is canonical.
 func FuzzDecode(f *testing.F) {
 	for _, b := range goldenBodies() {

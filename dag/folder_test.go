@@ -162,6 +162,33 @@ func TestFolderEditCost(t *testing.T) {
 	}
 }
 
+// TestFolderGrows: when a folder outgrows its own block, the top node that was part of it becomes a block. If it fails,
+// a folder links to a node that exists nowhere.
+func TestFolderGrows(t *testing.T) {
+	st := blocktest.NewMem()
+	own := FolderAttr{Mode: 0o755}
+	model := map[string]Dirent{}
+	id := block.ID{}
+	for i := range uint64(300) {
+		d := file(fmt.Sprintf("%04d", i), i)
+		model[d.Name] = d
+		var err error
+		if id, err = EditFolder(t.Context(), st, id, own, []DirentEdit{{Name: d.Name, Entry: &d}}); err != nil {
+			t.Fatal(err)
+		}
+		checkFolder(t, st, id, own, model)
+	}
+	for i := range uint64(300) {
+		name := fmt.Sprintf("%04d", 299-i)
+		delete(model, name)
+		var err error
+		if id, err = EditFolder(t.Context(), st, id, own, []DirentEdit{{Name: name}}); err != nil {
+			t.Fatal(err)
+		}
+		checkFolder(t, st, id, own, model)
+	}
+}
+
 // TestFolderSmall: a small folder is one block.
 func TestFolderSmall(t *testing.T) {
 	for _, n := range []uint64{0, 1, 5} {

@@ -230,7 +230,9 @@ func (b *mapBuilder) merge(items []KV, edits []Edit) error {
 	return nil
 }
 
-func (ed *mapEditor) known(id block.ID) bool { return ed.nodes[id] != nil }
+// known says that a node is a block of the old map. Its top is not counted: that of a folder's map is no block of its
+// own (topStore), and has to become one if the map grows over it.
+func (ed *mapEditor) known(id block.ID) bool { return id != ed.root && ed.nodes[id] != nil }
 
 // levelCursor stands at a node of one level.
 type levelCursor struct {

@@ -13,10 +13,11 @@ type Placed struct {
 }
 
 // Range returns the entries that overlap the bytes [off, off+n) of a body, whole, in order. What lies
-// beyond the end is left out; an inline body has no entries. It reads the nodes on the way only.
+// beyond the end is left out; an inline body has no entries. It reads the nodes on the way only. A body from
+// others can have an entry for each byte, so ask for ranges of bounded length.
 // Errors: block.ErrCorrupt, the Getter's.
 func Range(ctx context.Context, get block.Getter, b Body, off, n uint64) ([]Placed, error) {
-	if b.Inline != nil || n == 0 || off >= b.Size {
+	if len(b.Inline) > 0 || n == 0 || off >= b.Size {
 		return nil, nil
 	}
 	root, err := b.root(ctx, get)
@@ -54,22 +55,34 @@ func (n *bodyNode) appendRange(ctx context.Context, get block.Getter, out []Plac
 
 // Blocks calls f for every block below a body, in the order of its bytes, a node before what it links to:
 // tree nodes (node is true, size the node's own bytes) and chunks (size is the least that the chunk
-// must have: Skip+Len). Holes are left out, and a block that occurs often is told each time. The body's own block
-// (Body.ID) is not among them. An error of f ends it and is returned as it is.
+// must have: Skip+Len). Holes are left out. What is below a node that occurs again is told once only, so that the
+// work is bounded by the blocks that exist, however large a body says it is; a chunk can be told often. The body's own
+// block (Body.ID) is not among them. An error of f ends it and is returned as it is.
 func Blocks(ctx context.Context, get block.Getter, b Body, f func(id block.ID, node bool, size uint64) error) error {
-	if b.Inline != nil || b.Size == 0 {
+	if len(b.Inline) > 0 || b.Size == 0 {
 		return nil
 	}
 	root, err := b.root(ctx, get)
 	if err != nil {
 		return err
 	}
-	return root.blocks(ctx, get, f)
+	w := &blockWalk{ctx: ctx, get: get, f: f, seen: make(map[block.ID]bool)}
+	return w.walk(root)
 }
 
-func (n *bodyNode) blocks(ctx context.Context, get block.Getter, f func(id block.ID, node bool, size uint64) error) error {
+// blockWalk is the state of Blocks.
+type blockWalk struct {
+	ctx  context.Context
+	get  block.Getter
+	f    func(id block.ID, node bool, size uint64) error
+	seen map[block.ID]bool // nodes that were told
+}
+
+// walk tells a loaded node, if it is one, and what is below it.
+func (w *blockWalk) walk(n *bodyNode) error {
 	if !n.id.IsZero() {
-		if err := f(n.id, true, uint64(len(n.encode()))); err != nil {
+		w.seen[n.id] = true
+		if err := w.f(n.id, true, uint64(len(n.encode()))); err != nil {
 			return err
 		}
 	}
@@ -77,16 +90,18 @@ func (n *bodyNode) blocks(ctx context.Context, get block.Getter, f func(id block
 		if e.IsHole() {
 			continue
 		}
-		if err := f(e.ID, false, uint64(e.Skip)+e.Len); err != nil {
+		if err := w.f(e.ID, false, uint64(e.Skip)+e.Len); err != nil {
 			return err
 		}
 	}
 	for i, k := range n.kids {
-		if err := k.load(ctx, get, false); err != nil {
-			return err
-		}
-		if err := k.blocks(ctx, get, f); err != nil {
-			return err
+		if !w.seen[k.id] {
+			if err := k.load(w.ctx, w.get, false); err != nil {
+				return err
+			}
+			if err := w.walk(k); err != nil {
+				return err
+			}
 		}
 		n.kids[i] = nil // What was told need not stay in memory.
 	}

@@ -31,7 +31,7 @@ func Splice(ctx context.Context, st block.Store, b Body, off, n uint64, entries 
 	if length != n {
 		return Body{}, fmt.Errorf("dag: splice: %w: entries of %d bytes for %d", ErrBadEntry, length, n)
 	}
-	if b.Inline != nil {
+	if len(b.Inline) > 0 {
 		if size <= InlineMax && (n == 0 || (len(entries) == 1 && entries[0].IsHole())) {
 			return spliceInline(b.Inline, off, n, size), nil
 		}

@@ -22,7 +22,7 @@ func BenchmarkRead(b *testing.B) { benchmarkDD(b, false) }
 
 func benchmarkDD(b *testing.B, write bool) {
 	b.Helper()
-	dir, name := mountForBench(b)
+	_, name := mountForBench(b)
 	const size = 64 << 20
 	if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
 		b.Fatal(err)
@@ -42,7 +42,6 @@ func benchmarkDD(b *testing.B, write bool) {
 			b.Fatalf("%v: %s", err, out)
 		}
 	}
-	_ = dir
 }
 
 // dropPages makes the kernel forget a file's pages.
@@ -58,7 +57,7 @@ func dropPages(b *testing.B, name string) {
 	_ = unix.Close(fd)
 }
 
-// BenchmarkCreate makes and removes an empty file; BenchmarkStat asks for one of 1000 names, cached.
+// BenchmarkCreate makes and removes an empty file.
 func BenchmarkCreate(b *testing.B) {
 	_, name := mountForBench(b)
 	for b.Loop() {

@@ -105,7 +105,7 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 			s.invalidate(c)
 		}
 	})
-	if err != nil && ctx.Err() == nil {
+	if ctx.Err() == nil {
 		s.log.Warn("mount hears of no changes any more", "error", err)
 		s.deaf.Store(true)
 		s.invalidateAll(ctx)

@@ -24,6 +24,9 @@ const (
 	direntPlusMin = 160
 )
 
+// countMax is how many entries are read at once to count them.
+const countMax = 1024
+
 // mark says that an offset is behind a name.
 type mark struct {
 	offset uint64
@@ -96,16 +99,21 @@ func (s *server) behind(ctx context.Context, id vfs.NodeID, f *folder, offset ui
 		}
 	}
 	// Sought back (seekdir), into the middle of an old answer: count from its start.
-	i := sort.Search(len(f.marks), func(i int) bool { return f.marks[i].offset > offset })
-	if i == 0 {
-		return "", nil
+	from := mark{offset: 2}
+	if i := sort.Search(len(f.marks), func(i int) bool { return f.marks[i].offset > offset }); i > 0 {
+		from = f.marks[i-1]
 	}
-	m := f.marks[i-1]
-	entries, err := s.fs.ReadDir(ctx, id, m.name, int(offset-m.offset)) //nolint:gosec // less than one answer has
-	if err != nil || len(entries) == 0 {
-		return m.name, err
+	for from.offset < offset {
+		entries, err := s.fs.ReadDir(ctx, id, from.name, int(min(offset-from.offset, countMax)))
+		if err != nil {
+			return "", err
+		}
+		if len(entries) == 0 {
+			break // the folder has become shorter
+		}
+		from = mark{from.offset + uint64(len(entries)), entries[len(entries)-1].Name}
 	}
-	return entries[len(entries)-1].Name, nil
+	return from.name, nil
 }
 
 // start notes where an answer starts.

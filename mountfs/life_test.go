@@ -205,6 +205,24 @@ func TestInterrupt(t *testing.T) {
 	eventually(t, "the contexts ended", func() bool { return s.ended.Load() >= 2 })
 }
 
+// TestCaughtSignal: a process that catches the signal that asks it to end gets to its handler too.
+func TestCaughtSignal(t *testing.T) {
+	s := newStuckFS(t, false)
+	m := mount(t, s, mountfs.Options{})
+	cmd := exec.Command("/bin/sh", "-c", `trap "exit 7" TERM; read x < "$1"; exit 1`, "sh", cleanPath(m.Dir(), "f")) //nolint:noctx // ended by the test
+	cmd.Dir = "/"
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.waiting
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, 5*time.Second, cmd.Wait); cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("the shell did not come to its trap: %v", err)
+	}
+}
+
 // TestSignalsThatMeanNothing: a signal that is no request to end is no reason for EINTR, which programs don't
 // expect of these calls. Go sends itself such signals all the time.
 func TestSignalsThatMeanNothing(t *testing.T) {
@@ -383,5 +401,62 @@ func TestMountPaths(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestNoAnswer: a mount whose daemon lives and does not answer is told from a dead one, and Abort makes it one.
+func TestNoAnswer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the ends of all patience")
+	}
+	t.Parallel()
+	fs := &muteFS{FS: memfs.New(memfs.Options{}), release: make(chan struct{})}
+	m := mount(t, fs, mountfs.Options{Log: discard})
+	fs.mute.Store(true)
+	if dead, err := mountfs.Stale(m.Dir()); dead || !errors.Is(err, mountfs.ErrNoAnswer) {
+		t.Errorf("stuck: dead %v, %v", dead, err)
+	}
+	if err := mountfs.Abort(m.Dir()); err != nil {
+		t.Error(err)
+	}
+	close(fs.release)
+	if err := within(t, 5*time.Second, m.Wait); err != nil {
+		t.Error(err)
+	}
+}
+
+// muteFS does not answer statfs(2) when it is told so.
+type muteFS struct {
+	vfs.FS
+	mute    atomic.Bool
+	release chan struct{}
+}
+
+func (m *muteFS) StatFS(ctx context.Context) (vfs.StatFS, error) {
+	if m.mute.Load() {
+		<-m.release
+	}
+	return m.FS.StatFS(ctx)
+}
+
+// TestUnmountWithCopy: a mount namespace that was made meanwhile, as containers have, holds a copy of the mount;
+// Unmount ends the serving all the same.
+func TestUnmountWithCopy(t *testing.T) {
+	m := mount(t, memfs.New(memfs.Options{}), mountfs.Options{})
+	cmd := exec.CommandContext(t.Context(), "/bin/cat")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("SKIPPED: no mount namespaces here: %v", err)
+	}
+	if err := within(t, 10*time.Second, func() error { return m.Unmount(t.Context()) }); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Error(err)
 	}
 }

@@ -27,6 +27,7 @@ type Mounted struct {
 	clock clock.Clock
 	mfs   *fuse.MountedFileSystem
 	place place
+	cut   <-chan struct{} // closed when the kernel asks nothing any more
 	gone  <-chan struct{} // closed when nothing is served any more
 }
 
@@ -50,7 +51,7 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 		}
 		return nil, fmt.Errorf("mountfs: %s: %w", dir, err)
 	}
-	m := &Mounted{dir: dir, clock: o.Clock, mfs: mfs, place: findPlace(dir), gone: s.gone}
+	m := &Mounted{dir: dir, clock: o.Clock, mfs: mfs, place: findPlace(dir), cut: s.cut, gone: s.gone}
 	if err := m.ready(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("mountfs: %s: %w", dir, err), m.Unmount(context.WithoutCancel(ctx)))
 	}
@@ -186,6 +187,8 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 	err := m.politely(grace)
 	if err != nil || findPlace(m.dir) == m.place { // in use, or aborted, which leaves a dead mount
 		err = m.place.cutOff()
+	} else {
+		m.cutCopies()
 	}
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancelEnd()
@@ -193,6 +196,18 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("mountfs: unmount %s: %w", m.dir, joinErr), err)
 	}
 	return nil // gone, whoever did it
+}
+
+// cutCopies aborts the connection if it lives on after the mount is gone: in a copy of the mount, which every
+// new mount namespace, of a container or a service, has of all mounts.
+func (m *Mounted) cutCopies() {
+	timer := m.clock.NewTimer(copyTime)
+	defer timer.Stop()
+	select {
+	case <-m.cut:
+	case <-timer.C:
+		_ = m.place.abort() // that it failed is told by what waits for the end
+	}
 }
 
 // politely unmounts as soon as nobody uses the mount, and gives up when ctx ends.

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/mountfs"
@@ -18,10 +20,11 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs/vfstest"
 )
 
-// TestMain takes away the umask, which would change modes that tests ask for.
+// TestMain takes away the umask, which would change modes that tests ask for, and finds goroutines that
+// outlive their mount.
 func TestMain(m *testing.M) {
 	unix.Umask(0)
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // needMounts skips a test, loudly, where nothing can be mounted.
@@ -54,7 +57,8 @@ func mount(t *testing.T, fs vfs.FS, o mountfs.Options) *mountfs.Mounted {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := m.Unmount(ctx); err != nil {
-			t.Errorf("unmount: %v", err)
+			stacks := make([]byte, 1<<20)
+			t.Errorf("unmount: %v\n%s", err, stacks[:runtime.Stack(stacks, true)])
 			_ = mountfs.Detach(m.Dir())
 		}
 	})

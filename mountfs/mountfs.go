@@ -43,6 +43,8 @@ const (
 	graceTime = 2 * time.Second
 	// retryTime is how long it waits between two attempts.
 	retryTime = 50 * time.Millisecond
+	// copyTime is how long the connection may outlive its mount before it is taken for held by a copy.
+	copyTime = time.Second
 	// endTime is how long, after that, operations in flight and closing files may take.
 	endTime = 5 * time.Second
 	// subtype is the part after "fuse." of the mount's type: it marks mounts of ours.

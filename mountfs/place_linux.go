@@ -124,17 +124,40 @@ func Abort(dir string) error {
 	return p.abort()
 }
 
-// abort writes to the control file system or, where that is not mounted, has umount2(2) do the same: forced,
-// it aborts the connection even if the mount then is too busy to go.
+// abort writes to the control file system, mounted or not, or has umount2(2) do the same: forced, it aborts
+// the connection even if the mount then is too busy to go.
 func (p place) abort() error {
 	err := os.WriteFile(fmt.Sprintf("%s/%d/abort", connections, p.minor), []byte("1"), 0)
-	if err == nil {
+	if err == nil || p.abortDirectly() == nil {
 		return nil
 	}
 	if err := p.umount(unix.MNT_FORCE); err != nil && !errors.Is(err, unix.EBUSY) {
 		return err
 	}
 	return nil
+}
+
+// abortDirectly uses a control file system of its own, which is mounted nowhere.
+func (p place) abortDirectly() error {
+	ctx, err := unix.Fsopen("fusectl", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(ctx) }()
+	if err := unix.FsconfigCreate(ctx); err != nil {
+		return err
+	}
+	top, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(top) }()
+	fd, err := unix.Openat(top, fmt.Sprintf("%d/abort", p.minor), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, []byte("1"))
+	return errors.Join(err, unix.Close(fd))
 }
 
 // unmount takes the mount away if nobody uses it.

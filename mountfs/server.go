@@ -33,6 +33,7 @@ type server struct {
 	handles  handles
 	ops      sync.WaitGroup
 	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
+	cut      chan struct{}      // closed when the kernel asks nothing any more
 	gone     chan struct{}      // closed when nothing is served any more
 	base     context.Context    //nolint:containedctx // of all operations: it ends with the mount
 	end      context.CancelFunc // ends base
@@ -43,7 +44,7 @@ func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), base: base, end: end, gone: make(chan struct{}),
+		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}
@@ -58,6 +59,7 @@ func (s *server) ServeOps(c *fuse.Connection) {
 		watching.Go(func() { s.watch(ctx, s.watcher) })
 	}
 	s.readOps(c)
+	close(s.cut)
 	s.end()
 	s.ops.Wait()
 	cancel()

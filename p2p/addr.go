@@ -194,6 +194,11 @@ func announced(listen []ma.Multiaddr, local []netip.Addr) []ma.Multiaddr {
 	return mergeAddrs(out, loop)
 }
 
+func hasAddr(list []netip.Addr, ip net.IP) bool {
+	a, ok := netip.AddrFromSlice(ip)
+	return ok && slices.Contains(list, a.Unmap())
+}
+
 // localAddrs are the addresses of the machine's interfaces, sorted.
 func localAddrs() ([]netip.Addr, error) {
 	list, err := net.InterfaceAddrs()

@@ -91,17 +91,7 @@ func (l *link) answerLater(id uint64, q *asked) {
 	l.mu.Unlock()
 	l.h.start(func() {
 		defer cancel()
-		var out []byte
-		err := l.h.guard("asked", func() (err error) {
-			out, err = l.h.cfg.Handler.Asked(ctx, l.pod(), q.kind, body)
-			return err
-		})
-		if err == nil && len(out) > QuestionMax {
-			err = fmt.Errorf("answer of %d bytes: %w", len(out), ErrTooLarge)
-		}
-		if err == nil {
-			err = l.answerBytes.Acquire(ctx, int64(len(out)))
-		}
+		out, err := l.answer(ctx, q.kind, body)
 		if err != nil {
 			if err := l.failQuestion(id, err); err != nil {
 				l.end(err)
@@ -116,6 +106,29 @@ func (l *link) answerLater(id uint64, q *asked) {
 			done: func() { l.answerBytes.Release(int64(len(out))) },
 		})
 	}, cancel)
+}
+
+// answer has the Handler answer a question, and takes the answer's bytes from answerBytes. An answer keeps its
+// token until it has them, so that a peer which does not read holds a bounded number of answers.
+func (l *link) answer(ctx context.Context, kind Kind, body []byte) ([]byte, error) {
+	select {
+	case l.answering <- struct{}{}:
+		defer func() { <-l.answering }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var out []byte
+	err := l.h.guard("asked", func() (err error) {
+		out, err = l.h.cfg.Handler.Asked(ctx, l.pod(), kind, body)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(out) > QuestionMax {
+		return nil, fmt.Errorf("answer of %d bytes: %w", len(out), ErrTooLarge)
+	}
+	return out, l.answerBytes.Acquire(ctx, int64(len(out)))
 }
 
 // failQuestion answers a question by a failure.

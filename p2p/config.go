@@ -98,7 +98,8 @@ type Handler interface {
 	// Told takes a message. Messages of one pod come one after the other, in the order in which they were
 	// sent; while it runs up to InFlightMax of them wait, and what passes that is dropped.
 	Told(ctx context.Context, from ident.Pod, kind Kind, body []byte)
-	// Asked answers a question by at most QuestionMax bytes, which it must not change afterwards.
+	// Asked answers a question by at most QuestionMax bytes, which it must not change afterwards. Up to 16
+	// questions of one peer are answered at once; others wait.
 	Asked(ctx context.Context, from ident.Pod, kind Kind, body []byte) ([]byte, error)
 	// Block returns a block's header and stored form, at most WireMax bytes, which it must not change
 	// afterwards. block.ErrNotFound is told to the peer as a miss.

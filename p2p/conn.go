@@ -74,8 +74,12 @@ func (h *Host) conn(nc network.Conn) *conn {
 // opened starts the life of a connection: its dialler says hello, the other side waits for it.
 func (h *Host) opened(nc network.Conn) {
 	c := h.conn(nc)
-	if c.bad != nil || h.undecided() > undecidedMax {
-		h.drop(c, errors.Join(c.bad, ErrBusy))
+	if c.bad != nil {
+		h.drop(c, c.bad)
+		return
+	}
+	if h.undecided() > undecidedMax {
+		h.drop(c, fmt.Errorf("p2p: %d connections say nothing: %w", undecidedMax, ErrBusy))
 		return
 	}
 	if nc.Stat().Direction == network.DirInbound {
@@ -87,6 +91,9 @@ func (h *Host) opened(nc network.Conn) {
 	}
 }
 
+// errGone says that a connection ended before anything was decided about it.
+var errGone = fmt.Errorf("p2p: connection closed before the hello: %w", ErrUnreachable)
+
 // gone ends the life of a connection that was closed.
 func (h *Host) gone(nc network.Conn) {
 	h.mu.Lock()
@@ -96,7 +103,7 @@ func (h *Host) gone(nc network.Conn) {
 	if c == nil {
 		return
 	}
-	c.decide(nil, fmt.Errorf("p2p: connection closed before the hello: %w", ErrUnreachable))
+	c.decide(nil, errGone)
 	if c.link != nil {
 		h.start(func() { c.link.end(errors.New("connection closed")) }, func() { c.link.cancel(ErrClosed) })
 	}
@@ -120,6 +127,11 @@ func (h *Host) undecided() int {
 // seconds when the other side does not answer.
 func (h *Host) drop(c *conn, why error) {
 	c.decide(nil, why)
+	h.mu.Lock()
+	if d := h.dials[c.pod]; d != nil {
+		d.failed = why
+	}
+	h.mu.Unlock()
 	closing := func() { _ = c.net.Close() } // nothing is lost that was promised
 	h.start(closing, func() { go closing() })
 }
@@ -146,7 +158,7 @@ func (h *Host) expectHello(c *conn) {
 
 // openStream opens a stream on this connection and agrees on its protocol.
 func openStream(ctx context.Context, nc network.Conn, p protocol.ID) (network.Stream, error) {
-	s, err := nc.NewStream(network.WithAllowLimitedConn(ctx, string(p)))
+	s, err := nc.NewStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: open stream: %w", err)
 	}
@@ -182,7 +194,7 @@ func (h *Host) sayHello(ctx context.Context, c *conn) (*link, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	mine, err := h.myHello()
+	mine, err := h.myHello(c.pod)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +205,7 @@ func (h *Host) sayHello(ctx context.Context, c *conn) (*link, error) {
 	if err := expectPreamble(r, roleMessages); err != nil {
 		return nil, fmt.Errorf("p2p: hear hello: %w: %w", ErrUnreachable, err)
 	}
-	body, err := h.expect(r, frameHello)
+	body, err := expect(r, frameHello)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +225,7 @@ func (h *Host) sayHello(ctx context.Context, c *conn) (*link, error) {
 
 // hearHello is the other side's part of the hello, after the preamble.
 func (h *Host) hearHello(ctx context.Context, c *conn, s network.Stream, r *bufio.Reader) (*link, error) {
-	body, err := h.expect(r, frameHello)
+	body, err := expect(r, frameHello)
 	if err != nil {
 		return nil, err
 	}
@@ -223,21 +235,21 @@ func (h *Host) hearHello(ctx context.Context, c *conn, s network.Stream, r *bufi
 		h.refuse(ctx, c, s, pre, err)
 		return nil, err
 	}
-	mine, err := h.myHello()
+	mine, err := h.myHello(c.pod)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := s.Write(appendFrame(pre, frameHeader{typ: frameHello}, mine)); err != nil {
 		return nil, fmt.Errorf("p2p: say hello: %w: %w", ErrUnreachable, err)
 	}
-	if _, err := h.expect(r, frameReady); err != nil {
+	if _, err := expect(r, frameReady); err != nil {
 		return nil, err
 	}
 	return h.linkUp(c, s, r, theirs.instance)
 }
 
-func (h *Host) myHello() ([]byte, error) {
-	b := hello{network: h.cfg.Network, instance: h.instance, body: h.cfg.Hello()}
+func (h *Host) myHello(pod ident.Pod) ([]byte, error) {
+	b := hello{network: h.cfg.Network, instance: h.session(pod), body: h.cfg.Hello()}
 	if len(b.body) > HelloMax {
 		return nil, fmt.Errorf("p2p: own hello of %d bytes: %w", len(b.body), ErrTooLarge)
 	}
@@ -245,7 +257,7 @@ func (h *Host) myHello() ([]byte, error) {
 }
 
 // expect reads the frame that must come next in a hello, or the refusal that may come instead.
-func (h *Host) expect(r io.Reader, want frameType) ([]byte, error) {
+func expect(r io.Reader, want frameType) ([]byte, error) {
 	f, body, err := readFrame(r, roleMessages)
 	switch {
 	case err != nil:

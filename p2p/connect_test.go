@@ -13,11 +13,11 @@ import (
 // A pod that either side does not admit is not connected, and is told why.
 func TestRefused(t *testing.T) {
 	no := func(c *Config, _ *fake) {
-		c.Admit = func(_ ident.Pod, hello []byte) error { return errors.New("certificate expired") }
+		c.Admit = func(ident.Pod, []byte) error { return errors.New("certificate expired") }
 	}
 	other := func(c *Config, _ *fake) { c.Network = ident.Network{9} }
 	long := func(c *Config, _ *fake) {
-		c.Admit = func(_ ident.Pod, hello []byte) error { panic(strings.Repeat("ö", 4000)) }
+		c.Admit = func(ident.Pod, []byte) error { panic(strings.Repeat("ö", 4000)) }
 	}
 	for name, tt := range map[string]struct {
 		a, b func(*Config, *fake)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
@@ -196,6 +197,38 @@ func (h *Host) addrsOf(pod ident.Pod, more []ma.Multiaddr) []ma.Multiaddr {
 	return mergeAddrs(more, k.found, k.announced, k.remembered)
 }
 
+// dial is what calls of Connect to one pod wait for. A connection may be refused and closed before they
+// even see it; failed keeps the reason for them.
+type dial struct {
+	callers int
+	failed  error
+}
+
+func (h *Host) beginDial(pod ident.Pod) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := h.dials[pod]
+	if d == nil {
+		d = &dial{}
+		h.dials[pod] = d
+	}
+	d.callers++
+}
+
+// endDial returns the last failure since the first of these calls of Connect began, or else err.
+func (h *Host) endDial(pod ident.Pod, err error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := h.dials[pod]
+	if d.callers--; d.callers == 0 {
+		delete(h.dials, pod)
+	}
+	if errors.Is(err, errGone) && d.failed != nil {
+		return d.failed
+	}
+	return err
+}
+
 // Connect connects to a pod now, at these addresses (see Know) and those that are known of it, and returns
 // once both sides have admitted each other; at once if they are connected. It does not remember the
 // addresses. Errors: ErrUnreachable, ErrRefused with the peer's reason, the context's.
@@ -218,25 +251,30 @@ func (h *Host) Connect(ctx context.Context, pod ident.Pod, addrs []string) error
 	h.net.Peerstore().UpdateAddrs(id, peerstore.RecentlyConnectedAddrTTL, 0)
 	h.net.Peerstore().AddAddrs(id, h.addrsOf(pod, parseAddrs(addrs)), connectMax)
 	sw.Backoff().Clear(id)
-	nc, err := sw.DialPeer(ctx, id)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("p2p: connect to %s: %w: %w", pod, ErrUnreachable, err)
-	}
-	c := h.conn(nc)
-	if nc.IsClosed() {
-		h.gone(nc)
-	}
-	l, err := c.wait(ctx)
+	h.beginDial(pod)
+	err = h.endDial(pod, h.connect(ctx, sw, id))
 	switch {
-	case err == nil && l.ctx.Err() != nil:
-		return l.unreachable()
 	case err == nil || h.Connected(pod): // perhaps on a connection that the pod dialled
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	return fmt.Errorf("p2p: connect to %s: %w", pod, err)
+}
+
+// connect dials, unless there is a connection, and waits for what becomes of its hello.
+func (h *Host) connect(ctx context.Context, sw *swarm.Swarm, id peer.ID) error {
+	nc, err := sw.DialPeer(ctx, id)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	c := h.conn(nc)
+	if nc.IsClosed() {
+		h.gone(nc)
+	}
+	l, err := c.wait(ctx)
+	if err == nil && l.ctx.Err() != nil {
+		return l.unreachable()
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package p2p
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -30,11 +31,11 @@ func (h *Host) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id
 	if err == nil {
 		err = l.gets.use(ctx, func(b *blockStream) error { return b.get(ids, &done, f) })
 	}
-	own, isOwn := err.(callerError) //nolint:errorlint // never wrapped: made in get alone
+	var own callerError
 	switch {
 	case err == nil:
 		return nil
-	case isOwn:
+	case errors.As(err, &own):
 		return own.error
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -13,7 +13,7 @@ const helloFixed = len(ident.Network{}) + 8
 // hello is what each side shows first on a connection:
 //
 //	0   [32]byte   network id
-//	32  u64        instance: a random number that the pod drew when it started
+//	32  u64        instance: a random number drawn when the pod started, plus its sessions with the other pod
 //	40  rest       what Config.Hello returned
 type hello struct {
 	network  ident.Network

@@ -24,6 +24,7 @@ import (
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/pkg/clock"
@@ -48,7 +49,7 @@ type Host struct {
 	clock    clock.Clock
 	log      *slog.Logger
 	pod      ident.Pod
-	instance uint64 // of this host, shown in the hello
+	instance uint64 // random: where the numbers of sessions begin
 	net      libp2phost.Host
 
 	ctx    context.Context // ends when the host closes
@@ -65,6 +66,7 @@ type Host struct {
 	running bool
 	closed  bool
 	conns   map[network.Conn]*conn
+	dials   map[ident.Pod]*dial // calls of Connect under way
 	peers   map[ident.Pod]*remote
 	known   map[ident.Pod]*known
 	local   []netip.Addr // of the machine, when last looked at
@@ -86,6 +88,7 @@ func New(c Config) (*Host, error) {
 		dialKick:     make(chan struct{}, 1),
 		discoverKick: make(chan struct{}, 1),
 		conns:        make(map[network.Conn]*conn),
+		dials:        make(map[ident.Pod]*dial),
 		peers:        make(map[ident.Pod]*remote),
 		known:        make(map[ident.Pod]*known),
 	}
@@ -263,8 +266,8 @@ func (h *Host) listening() []ma.Multiaddr {
 // ListenPort is the TCP port of the first listener, or 0 without one.
 func (h *Host) ListenPort() int { return h.port }
 
-// watchAddrs looks at the machine's addresses. When they change, peers are told the new ones, and known
-// pods are dialled and looked for at once.
+// watchAddrs looks at the machine's addresses. When they change, connections from one that is gone end,
+// peers are told the new ones, and known pods are dialled and looked for at once.
 func (h *Host) watchAddrs(ctx context.Context) error {
 	for {
 		if err := clock.Sleep(ctx, h.clock, pollInterval); err != nil {
@@ -285,6 +288,10 @@ func (h *Host) watchAddrs(ctx context.Context) error {
 		h.log.Info("addresses of this machine changed", "addrs", h.Addrs())
 		body := encodeAddrs(h.listening())
 		for _, l := range h.links() {
+			if ip, err := manet.ToIP(l.conn.net.LocalMultiaddr()); err == nil && !hasAddr(now, ip) {
+				l.end(fmt.Errorf("p2p: address %s is gone from this machine: %w", ip, ErrUnreachable))
+				continue
+			}
 			l.out.control(frameHeader{typ: frameAddrs}, body)
 		}
 		h.hurry()

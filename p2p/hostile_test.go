@@ -289,3 +289,34 @@ func TestEnrolLimits(t *testing.T) {
 		t.Errorf("a minute later: got %v", err)
 	}
 }
+
+// A peer with two connections counts once. When one of them ends, it is shown as gone and back; when both
+// do, as gone.
+func TestTwoLinks(t *testing.T) {
+	for _, tt := range []struct {
+		both bool
+		want string
+	}{{false, "+-+"}, {true, "+-"}} {
+		p := start(t, 1, nil)
+		r, r2 := rawTo(t, p, 2), rawTo(t, p, 2)
+		s, s2 := r.hello(), r2.hello()
+		deadline := time.Now().Add(5 * time.Second)
+		for len(p.links()) < 2 {
+			if time.Now().After(deadline) {
+				t.Fatal("no second link")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if n := len(p.Peers()); n != 1 {
+			t.Errorf("%d peers", n)
+		}
+		r.send(s, []byte("what breaks the protocol"))
+		if tt.both {
+			r.send(s2, []byte("what breaks the protocol"))
+		}
+		p.until(tt.want, func() bool { return strings.Join(p.events, "") == tt.want })
+		if p.Connected(r.pod) == tt.both {
+			t.Errorf("both %v: connected %v", tt.both, !tt.both)
+		}
+	}
+}

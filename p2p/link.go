@@ -21,6 +21,7 @@ const (
 	silenceMax   = 10 * time.Second // then the link is dead: a pulled cable sends no FIN
 	asksMax      = 64               // questions to one peer that wait for their answer
 	askedMax     = 2 * asksMax      // questions of one peer in hand: those it gave up count until they are answered
+	answersMax   = 16               // questions of one peer that the Handler answers at once; others wait
 	writeBuffer  = 128 << 10        // bytes
 )
 
@@ -45,6 +46,7 @@ type link struct {
 
 	askSlots    chan struct{}       // capacity asksMax: a token for each question not answered
 	askBytes    *semaphore.Weighted // of the bodies of these
+	answering   chan struct{}       // capacity answersMax: a token for each call of Handler.Asked
 	answerBytes *semaphore.Weighted // of answers that wait to be sent
 	blockBytes  *semaphore.Weighted // of blocks that wait to be sent
 	gets, puts  *pool
@@ -70,6 +72,7 @@ func newLink(h *Host, c *conn, s network.Stream, r *bufio.Reader, instance uint6
 		h: h, conn: c, instance: instance, stream: s, r: r, since: h.clock.Now(), out: newSendQueue(),
 		askSlots:    make(chan struct{}, asksMax),
 		askBytes:    semaphore.NewWeighted(InFlightMax),
+		answering:   make(chan struct{}, answersMax),
 		answerBytes: semaphore.NewWeighted(InFlightMax),
 		blockBytes:  semaphore.NewWeighted(InFlightMax),
 		asks:        make(map[uint64]*ask),

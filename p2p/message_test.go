@@ -112,10 +112,10 @@ func TestAskCancel(t *testing.T) {
 func TestAskManyLarge(t *testing.T) {
 	a, b := pair(t)
 	b.until("b sees a", func() bool { return b.up[a.id] })
-	body := make([]byte, 5<<20)
+	body := make([]byte, 6<<20)
 	var wg sync.WaitGroup
 	for from, to := range map[*pod]*pod{a: b, b: a} {
-		for range 12 {
+		for range 8 {
 			wg.Go(func() {
 				got, err := from.Ask(within(t, 60*time.Second), to.id, KindLog, body)
 				if err != nil || len(got) != len(body)+1 {

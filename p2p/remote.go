@@ -20,6 +20,9 @@ import (
 // suspectAfter is the silence after which another link to the peer is preferred, if there is one.
 const suspectAfter = 2500 * time.Millisecond
 
+// settleTime is how long the end of several links to one peer may take.
+const settleTime = 200 * time.Millisecond
+
 // remote is a pod that was admitted at least once.
 type remote struct {
 	pod ident.Pod
@@ -27,7 +30,10 @@ type remote struct {
 	// before Host.mu.
 	calls sync.Mutex
 	links []*link // guarded by Host.mu; the oldest first
-	told  toldQueue
+	times int     // Connected was called; guarded by Host.mu
+	// sessions counts how often the pod was connected after it had no link at all; guarded by Host.mu.
+	sessions uint64
+	told     toldQueue
 }
 
 // link returns the link to use for a pod, or an ErrUnreachable. It is the oldest, so that messages keep
@@ -51,21 +57,34 @@ func (h *Host) link(pod ident.Pod) (*link, error) {
 	return best, nil
 }
 
-// links are the links that are in use: one for each connected pod.
+// links are all links.
 func (h *Host) links() []*link {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []*link
 	for _, p := range h.peers {
-		if len(p.links) > 0 {
-			out = append(out, p.links[0])
-		}
+		out = append(out, p.links...)
 	}
 	return out
 }
 
-// linkUp makes a link of a connection on which both sides were admitted. Links of an earlier life of the
-// peer are dead, whatever TCP thinks, and end.
+// session is the instance to show a pod: it is another one after this pod was started anew, and after all
+// links ended as seen from here. The pod may not know that they did.
+func (h *Host) session(pod ident.Pod) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.peers[pod]
+	switch {
+	case p == nil:
+		return h.instance + 1
+	case len(p.links) == 0:
+		return h.instance + p.sessions + 1
+	}
+	return h.instance + p.sessions
+}
+
+// linkUp makes a link of a connection on which both sides were admitted. Links of an earlier session of
+// the peer are dead, whatever TCP thinks, and end.
 func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint64) (*link, error) {
 	l := newLink(h, c, s, r, instance)
 	h.mu.Lock()
@@ -95,26 +114,30 @@ func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint6
 		return false
 	})
 	p.links = append(p.links, l)
+	if before == 0 {
+		p.sessions++
+	}
 	h.mu.Unlock()
 	if len(stale) > 0 {
 		h.callDisconnected(c.pod)
 	}
 	if before == len(stale) {
-		h.callConnected(c.pod)
+		h.callConnected(p)
 	}
 	p.calls.Unlock()
 
 	c.decide(l, nil)
 	for _, o := range stale {
-		o.end(errors.New("the peer was started again"))
+		o.end(errors.New("the peer began anew"))
 	}
 	l.out.control(frameHeader{typ: frameAddrs}, encodeAddrs(h.listening()))
 	h.log.Info("pod connected", "pod", c.pod.String(), "addr", c.net.RemoteMultiaddr().String(), "direction", c.net.Stat().Direction.String())
 	return l, nil
 }
 
-// linkDown forgets a link that ended. If another link to the peer lives on, the Handler still sees it go
-// and come, since messages may have been lost with this one.
+// linkDown forgets a link that ended. If another link to the peer lives on, the Handler still sees the peer
+// go and come, since messages may have been lost with this one; but not if the other ends within
+// settleTime, as they do together when a cable or the peer is gone.
 func (h *Host) linkDown(l *link) {
 	p := l.peer
 	p.calls.Lock()
@@ -124,21 +147,41 @@ func (h *Host) linkDown(l *link) {
 	if i >= 0 {
 		p.links = slices.Delete(p.links, i, i+1)
 	}
-	left := len(p.links)
+	left, times := len(p.links), p.times
 	h.mu.Unlock()
 	if i < 0 {
 		return
 	}
-	h.callDisconnected(p.pod)
 	if left > 0 {
-		h.callConnected(p.pod)
+		h.start(func() { h.bounce(p, times) }, func() {})
 		return
 	}
+	h.callDisconnected(p.pod)
 	h.log.Info("pod disconnected", "pod", p.pod.String(), "err", context.Cause(l.ctx))
 	h.lost(p.pod)
 }
 
-func (h *Host) callConnected(pod ident.Pod) {
+// bounce shows the Handler that a peer went and came, unless it went, or did so already, meanwhile.
+func (h *Host) bounce(p *remote, times int) {
+	if clock.Sleep(h.ctx, h.clock, settleTime) != nil {
+		return
+	}
+	p.calls.Lock()
+	defer p.calls.Unlock()
+	h.mu.Lock()
+	same := len(p.links) > 0 && p.times == times
+	h.mu.Unlock()
+	if same {
+		h.callDisconnected(p.pod)
+		h.callConnected(p)
+	}
+}
+
+func (h *Host) callConnected(p *remote) {
+	h.mu.Lock()
+	p.times++
+	h.mu.Unlock()
+	pod := p.pod
 	_ = h.guard("connected", func() error { h.cfg.Handler.Connected(pod); return nil }) // logged there
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
@@ -24,7 +23,10 @@ func (b *bench) data(ctx context.Context) error {
 	if err := makeBig(big, b.bigBytes); err != nil {
 		return err
 	}
-	source := filepath.Join(runtime.GOROOT(), "src")
+	source, err := fleet.GoSource(ctx)
+	if err != nil {
+		return err
+	}
 	b.head(fmt.Sprintf("wh-bench -rounds %d -bytes %d data", rounds, b.bigBytes))
 	b.row("Seconds, each with a sync of the disk: median of %d rounds, taken in turn. Over 1.00x: faster than cp.\n", rounds)
 	b.row("| what | wh add | cp -a | add to cp | wh get | cp -a back | get to cp |\n|---|---|---|---|---|---|---|")

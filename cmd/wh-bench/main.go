@@ -65,7 +65,7 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return err
 	}
 	b.dir = dir
-	defer func() { err = errors.Join(err, b.cleanUp()) }()
+	defer func() { err = errors.Join(err, b.cleanUp(context.WithoutCancel(ctx))) }()
 	switch what {
 	case "visible":
 		return b.visible(ctx)
@@ -96,8 +96,8 @@ func (b *bench) start(ctx context.Context, names []string, mounts int) error {
 	return fleet.AllUp(ctx, b.machines)
 }
 
-func (b *bench) cleanUp() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func (b *bench) cleanUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var errs []error
 	for _, m := range b.machines {

@@ -64,7 +64,7 @@ func (c *crash) run(ctx context.Context) (err error) {
 	if c.dir, err = os.MkdirTemp("", "wormhole-crash-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.cleanUp(err == nil)) }()
+	defer func() { err = errors.Join(err, c.cleanUp(context.WithoutCancel(ctx), err == nil)) }()
 	for i := range c.pods {
 		m := &fleet.Machine{Name: fmt.Sprintf("pod%d", i), WH: c.wh, Home: filepath.Join(c.dir, fmt.Sprintf("pod%d", i))}
 		if i == 0 {
@@ -138,8 +138,8 @@ func (c *crash) round(ctx context.Context, writers []*writer, after time.Duratio
 	return acknowledged, errors.Join(errs...)
 }
 
-func (c *crash) cleanUp(remove bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func (c *crash) cleanUp(ctx context.Context, remove bool) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var errs []error
 	for _, m := range c.machines {

@@ -175,8 +175,8 @@ func (d *demo) restart(ctx context.Context, killed, other *fleet.Machine) error 
 }
 
 // cleanUp stops the daemons and removes what was made.
-func (d *demo) cleanUp() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func (d *demo) cleanUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var errs []error
 	for _, m := range d.pods {

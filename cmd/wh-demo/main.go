@@ -13,14 +13,15 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
 )
 
 func main() {
 	wh := flag.String("wh", "", "the wh binary; default: beside this one")
-	source := flag.String("source", filepath.Join(runtime.GOROOT(), "src"), "folder that is imported")
+	source := flag.String("source", "", "folder that is imported; default: the source of the Go distribution")
 	limit := flag.Duration("timeout", 10*time.Minute, "give up after this time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,11 +43,16 @@ func run(ctx context.Context, wh, source string, out io.Writer) (err error) {
 		}
 		wh = filepath.Join(filepath.Dir(self), "wh")
 	}
+	if source == "" {
+		if source, err = fleet.GoSource(ctx); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "wormhole-demo-")
 	if err != nil {
 		return err
 	}
 	d := &demo{wh: wh, dir: dir, out: out, begin: time.Now()}
-	defer func() { err = errors.Join(err, d.cleanUp()) }()
+	defer func() { err = errors.Join(err, d.cleanUp(context.WithoutCancel(ctx))) }()
 	return d.play(ctx, source)
 }

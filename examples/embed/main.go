@@ -40,7 +40,7 @@ func run(ctx context.Context, folder string, out io.Writer) (err error) {
 	serving, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(serving) }()
-	defer func() {
+	defer func() { //nolint:contextcheck // an end is not cut short
 		stop()
 		err = errors.Join(err, <-ended, p.Close())
 	}()

@@ -102,7 +102,7 @@ func (p *Pod) runBarrier(ctx context.Context) error {
 		start := p.clock.Now()
 		pause := commitEvery
 		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
-			p.log.Error("changes could not be made durable; they are kept and tried again", "err", err)
+			p.log.ErrorContext(ctx, "changes could not be made durable; they are kept and tried again", "err", err)
 			pause = retryAfter
 			p.barrier.wake()
 		}
@@ -156,7 +156,10 @@ func (p *Pod) makePass(ctx context.Context, staged []*node) error {
 		errs = append(errs, fmt.Errorf("pod: commit: %w", err))
 	}
 	if n > 0 {
-		p.committed()
+		p.committed(ctx)
+	}
+	if p.db.Dirty() {
+		p.barrier.wake() // rows that changed while the commit ran
 	}
 	return errors.Join(errs...)
 }

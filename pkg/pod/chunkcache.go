@@ -57,15 +57,6 @@ func (c *chunkCache) put(id block.ID, plain []byte) {
 	}
 }
 
-// drop forgets a block.
-func (c *chunkCache) drop(id block.ID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.byID[id]; e != nil {
-		c.dropLocked(e)
-	}
-}
-
 func (c *chunkCache) dropLocked(e *list.Element) {
 	old := c.order.Remove(e).(*cached) //nolint:errcheck,forcetypeassert // only *cached goes in
 	delete(c.byID, old.id)

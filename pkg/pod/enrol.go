@@ -46,7 +46,7 @@ func inviteKey(hash [32]byte) string { return keyInvite + hex.EncodeToString(has
 func (p *Pod) enrol(ctx context.Context, pod ident.Pod, request []byte) ([]byte, error) {
 	reply, err := p.enrolPod(ctx, pod, request)
 	if err != nil {
-		p.log.Warn("a pod was not let in", "pod", pod, "err", err)
+		p.log.WarnContext(ctx, "a pod was not let in", "pod", pod, "err", err)
 		reply = member.RefuseEnrol(err)
 	}
 	return reply.Encode(), nil
@@ -87,7 +87,7 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err := p.learn(ctx, member.EncodeStatement(member.KindChain, chain.Encode()), pod); err != nil {
 		return member.EnrolReply{}, err
 	}
-	statements, err := p.db.Statements()
+	statements, err := p.currentStatements()
 	if err != nil {
 		return member.EnrolReply{}, err
 	}

@@ -54,7 +54,7 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case errors.Is(err, block.ErrNotFound):
 		plain, err = p.fetchBlock(ctx, id, false)
 	case errors.Is(err, block.ErrCorrupt):
-		p.log.Error("a stored block is damaged; getting it from another pod", "block", id, "err", err)
+		p.log.ErrorContext(ctx, "a stored block is damaged; getting it from another pod", "block", id, "err", err)
 		plain, err = p.replaceDamaged(ctx, id, err)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, er
 		if own {
 			return nil, err
 		}
-		p.log.Warn("a block that was read could not be kept in the cache", "block", id, "err", err)
+		p.log.WarnContext(ctx, "a block that was read could not be kept in the cache", "block", id, "err", err)
 	}
 	return plain, nil
 }

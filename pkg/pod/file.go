@@ -88,5 +88,9 @@ func (f *file) Close(ctx context.Context) error {
 		return nil
 	}
 	defer f.p.release(f.n)
+	// No longer open before the flush: who truncates the file from now on stages it themselves.
+	f.p.nodes.mu.Lock()
+	f.n.opens--
+	f.p.nodes.mu.Unlock()
 	return f.Flush(ctx)
 }

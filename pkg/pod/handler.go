@@ -63,7 +63,7 @@ func (h handler) Told(ctx context.Context, from ident.Pod, kind p2p.Kind, body [
 		h.p.toldHead(ctx, from, body)
 	case p2p.KindStatements:
 		if err := h.p.learnAll(ctx, body, from); err != nil {
-			h.p.log.Warn("a pod told statements that are not believed", "pod", h.p.reg.name(from), "err", err)
+			h.p.log.WarnContext(ctx, "a pod told statements that are not believed", "pod", h.p.reg.name(from), "err", err)
 		}
 	case p2p.KindUsage:
 		h.p.toldUsage(from, body)
@@ -78,7 +78,7 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerLog(ctx, body)
 	case p2p.KindStatements:
 		if err := h.p.learnAll(ctx, body, from); err != nil {
-			h.p.log.Warn("a pod sent statements that are not believed", "pod", h.p.reg.name(from), "err", err)
+			h.p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", h.p.reg.name(from), "err", err)
 		}
 		return h.p.allStatements()
 	case p2p.KindHas:

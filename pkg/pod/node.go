@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -28,20 +29,20 @@ const (
 //
 // Lock order: nodes.mu is never held while a node's mu is waited for.
 type node struct {
-	id   vfs.NodeID
-	refs int // opens and other uses; guarded by nodes.mu
+	id    vfs.NodeID
+	refs  int // opens and other uses; guarded by nodes.mu
+	opens int // of them, files that are open; guarded by nodes.mu
 
-	mu      sync.RWMutex // guards the fields below
-	loaded  bool
-	row     vfs.NodeID        // its number in the state
-	attr    vfs.Attr          // as users see it but for what the state tells better
-	body    dag.Body          // what was cut
-	base    state.ContentName // what the contents are an edit of; zero: this pod's own last
-	ext     extents           // over body
-	dirty   bool              // ext, size or mtime differ from what was staged last
-	touched bool              // mtime was set by hand since the last write
-	staged  *content          // waits to be named
-	orphan  bool              // no name is left: the state has forgotten it
+	mu     sync.RWMutex // guards the fields below
+	loaded bool
+	row    vfs.NodeID        // its number in the state
+	attr   vfs.Attr          // as users see it but for what the state tells better
+	body   dag.Body          // what was cut
+	base   state.ContentName // what the contents are an edit of; zero: this pod's own last
+	ext    extents           // over body
+	dirty  bool              // ext, size or mtime differ from what was staged last
+	staged *content          // waits to be named
+	orphan bool              // no name is left: the state has forgotten it
 }
 
 // content is what a file is to hold.
@@ -53,8 +54,10 @@ type content struct {
 
 // nodes are the nodes in use.
 type nodes struct {
+	named atomic.Uint64 // how many contents were given to the state
+
 	mu   sync.Mutex
-	byID map[vfs.NodeID]*node
+	byID map[vfs.NodeID]*node // guarded by mu
 }
 
 // use returns the node of an id, loaded from the state, and counts a use; release ends it.
@@ -202,9 +205,9 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	n.ext.write(off, data)
 	p.dirtyBytes.Add(n.ext.bytes - before)
 	n.attr.Size = max(n.attr.Size, uint64(end))
-	n.attr.Blocks = blocksOf(n.attr.Size)
+	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
+	n.attr.Ctime, n.dirty = p.db.Tick(), true
 	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
 		return p.cutLocked(ctx, n, over)
 	}
@@ -212,6 +215,35 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 }
 
 func blocksOf(size uint64) uint64 { return (size + 511) / 512 }
+
+// allocated is how many bytes of a body are no hole, as far as the body says without its tree.
+func allocated(b *dag.Body) uint64 {
+	if b.Entries == nil {
+		return b.Size
+	}
+	var n uint64
+	for _, e := range b.Entries {
+		if !e.IsHole() {
+			n += e.Len
+		}
+	}
+	return n
+}
+
+// blocks is what stat tells of a file that is being written, in units of 512 bytes.
+func (n *node) blocks() uint64 {
+	return blocksOf(min(allocated(&n.body)+uint64(n.ext.bytes), n.attr.Size))
+}
+
+// showBlocks puts into a row's attributes what its body takes.
+func showBlocks(row *state.Node) {
+	if row.Kind != vfs.KindFile || row.Size <= dag.InlineMax {
+		return
+	}
+	if body, err := decodeBody(row.Body); err == nil {
+		row.Blocks = blocksOf(allocated(&body))
+	}
+}
 
 // truncateLocked makes the file size bytes long; what is added is a hole.
 func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
@@ -228,15 +260,30 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 		}
 		n.body = body
 	}
-	n.attr.Size, n.attr.Blocks = size, blocksOf(size)
+	n.attr.Size = size
+	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty, n.touched = n.attr.Mtime, true, false
+	n.attr.Ctime, n.dirty = p.db.Tick(), true
 	return nil
+}
+
+// bump moves the ctime of contents that the state does not name yet on: an attribute or a name of the file changed.
+func (p *Pod) bump(id vfs.NodeID) {
+	n := p.inUse(id)
+	if n == nil {
+		return
+	}
+	defer p.release(n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded && (n.changed() || n.orphan) {
+		n.attr.Ctime = p.db.Tick()
+	}
 }
 
 // setMtimeLocked sets the mtime of contents that the state does not name yet.
 func (n *node) setMtimeLocked(mtime int64) {
-	n.attr.Mtime, n.touched = mtime, true
+	n.attr.Mtime = mtime
 	if n.staged != nil && !n.dirty {
 		n.staged.mtime = mtime
 	}
@@ -295,6 +342,7 @@ func (p *Pod) name(n *node, c *content) error {
 			n.attr = row.Attr
 		}
 	}
+	p.nodes.named.Add(1)
 	n.staged = nil
 	p.release(n)
 	return nil

@@ -138,7 +138,7 @@ func (p *Pod) runUsage(ctx context.Context) error {
 func (p *Pod) usageMessage(ctx context.Context) []byte {
 	u, err := p.Usage(ctx)
 	if err != nil {
-		p.log.Warn("disk usage is not known", "err", err)
+		p.log.WarnContext(ctx, "disk usage is not known", "err", err)
 	}
 	b := cbor.AppendArray(nil, 2)
 	b = cbor.AppendUint(b, uint64(max(u.Stored, 0)))

@@ -30,6 +30,7 @@ import (
 const (
 	DefaultCacheBytes = 10 << 30 // copies of blocks that other pods keep
 	plainCacheBytes   = 24 << 20 // verified plain bytes in memory
+	reserveBytes      = 64 << 20 // of the disk that is kept so that deletions work when it is full
 )
 
 var errClosed = fmt.Errorf("pod: %w", vfs.ErrClosed)
@@ -150,7 +151,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			err = errors.Join(err, shut())
 		}
 	}()
-	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, Clock: o.Clock, Log: o.Log}); err != nil {
+	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
@@ -170,7 +171,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}
-	if p.net, err = p.openNetwork(); err != nil {
+	if p.net, err = p.openNetwork(); err != nil { //nolint:contextcheck // the host lives until Run ends
 		return nil, err
 	}
 	p.db.OnDirty(p.barrier.wake)
@@ -240,7 +241,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runWatch(work) })
 	err := group.Wait()
 	if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
-		p.log.Error("files that were open could not be written", "err", err)
+		p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)
 	}
 	p.closed.Store(true)
 	endBarrier()

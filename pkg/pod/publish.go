@@ -24,7 +24,7 @@ func (p *Pod) touched() {
 }
 
 // committed publishes a commit that is durable (I2): the head, with the commits that are new.
-func (p *Pod) committed() {
+func (p *Pod) committed(ctx context.Context) {
 	p.touched()
 	p.spread.fresh()
 	vv := p.db.VV()
@@ -35,13 +35,13 @@ func (p *Pod) committed() {
 	if len(p.connected()) == 0 {
 		return // heads are exchanged when a pod connects
 	}
-	message, err := p.headMessage(context.Background(), since)
+	message, err := p.headMessage(ctx, since)
 	if err != nil {
-		p.log.Error("a commit could not be published; the next one carries it", "err", err)
+		p.log.ErrorContext(ctx, "a commit could not be published; the next one carries it", "err", err)
 		return
 	}
 	if len(message) > p2p.TellMax {
-		message, err = p.headMessage(context.Background(), nil)
+		message, err = p.headMessage(ctx, nil)
 		if err != nil {
 			return
 		}
@@ -61,7 +61,7 @@ func (p *Pod) runCheckpoints(ctx context.Context) error {
 			return err
 		}
 		if _, err := p.checkpoint(ctx); err != nil && ctx.Err() == nil {
-			p.log.Error("no checkpoint could be made; trying again after the next change", "err", err)
+			p.log.ErrorContext(ctx, "no checkpoint could be made; trying again after the next change", "err", err)
 		}
 	}
 }

@@ -84,13 +84,13 @@ func (u *puller) run(ctx context.Context) error {
 		fresh, heads := u.take()
 		for _, pod := range fresh {
 			if err := u.meet(ctx, pod); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
-				u.p.log.Warn("a pod could not be met; trying again", "pod", u.p.reg.name(pod), "err", err)
+				u.p.log.WarnContext(ctx, "a pod could not be met; trying again", "pod", u.p.reg.name(pod), "err", err)
 				u.again(ctx, func() { u.connected(pod) })
 			}
 		}
 		for pod, vv := range heads {
 			if err := u.pull(ctx, pod, vv); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
-				u.p.log.Warn("changes of a pod could not be taken over; trying again", "pod", u.p.reg.name(pod), "err", err)
+				u.p.log.WarnContext(ctx, "changes of a pod could not be taken over; trying again", "pod", u.p.reg.name(pod), "err", err)
 				u.again(ctx, func() { u.behind(pod, vv) })
 			}
 		}
@@ -118,7 +118,7 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 		return err
 	}
 	if err := p.learnAll(ctx, theirs, pod); err != nil {
-		p.log.Warn("a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
+		p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
 	}
 	book, err := p.net.Ask(ctx, pod, p2p.KindPeers, nil)
 	if err != nil {
@@ -178,7 +178,7 @@ func (p *Pod) apply(ctx context.Context, commits [][]byte) (int, error) {
 func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 	head, commits, err := p.readHead(from, body)
 	if err != nil {
-		p.log.Warn("a pod's head is not believed", "pod", p.reg.name(from), "err", err)
+		p.log.WarnContext(ctx, "a pod's head is not believed", "pod", p.reg.name(from), "err", err)
 		return
 	}
 	p.peers.update(from, func(f *peerFacts) { f.root = head.TreeRoot })
@@ -187,7 +187,7 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 	}
 	if len(commits) > 0 {
 		if _, err := p.apply(ctx, commits); err != nil && !errors.Is(err, state.ErrGap) {
-			p.log.Warn("changes that a pod sent were not taken over", "pod", p.reg.name(from), "err", err)
+			p.log.WarnContext(ctx, "changes that a pod sent were not taken over", "pod", p.reg.name(from), "err", err)
 		}
 	}
 	if !head.VV.LessEqual(p.db.VV()) {

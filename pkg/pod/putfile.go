@@ -123,7 +123,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
 		}
 	}
-	id, err := p.fileAt(parent, name, m)
+	id, err := p.fileAt(parent, name, m) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return vfs.Attr{}, err
 	}
@@ -136,8 +136,8 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	p.dirtyBytes.Add(-n.ext.bytes)
 	n.ext = extents{}
 	n.body = body
-	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(body.Size), m.Mtime
-	n.attr.Ctime = p.clock.Now().UnixNano()
+	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(allocated(&body)), m.Mtime
+	n.attr.Ctime = p.db.Tick()
 	p.stageLocked(n)
 	attr := n.attr
 	n.mu.Unlock()

@@ -122,7 +122,11 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 			})
 		}
 	}
-	copies := p.copies(vfs.RootID)
+	counts, err := p.copies(vfs.RootID)
+	if err != nil {
+		return Status{}, err
+	}
+	copies := counts[0]
 	switch {
 	case copies > active:
 		out.Warnings = append(out.Warnings, Warning{
@@ -183,9 +187,13 @@ func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		p.log.Warn("where: not every pod answered", "err", err)
+		p.log.WarnContext(ctx, "where: not every pod answered", "err", err)
 	}
-	need := max(p.copies(n.ID), 1)
+	counts, err := p.copies(n.ID)
+	if err != nil {
+		return Where{}, err
+	}
+	need := max(counts[0], 1)
 	for _, c := range out.Chunks {
 		whole := 0
 		for _, h := range c.Holders {

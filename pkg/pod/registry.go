@@ -123,6 +123,25 @@ func (r *registry) addSettings(body []byte) (what, error) {
 	return what{settings: true}, nil
 }
 
+// stale says whether a statement is one that a newer one has replaced, so that nobody needs it any more.
+func (r *registry) stale(statement []byte) bool {
+	kind, body, err := member.DecodeStatement(statement)
+	if err != nil {
+		return true
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	switch kind {
+	case member.KindLayout:
+		e, err := placement.DecodeEntry(body)
+		return err != nil || !bytes.Equal(r.signed[e.Pod], body)
+	case member.KindNetwork:
+		s, err := member.DecodeSettings(body)
+		return err != nil || r.settings.Newer(s)
+	}
+	return false
+}
+
 // layoutLocked makes the layout anew: only members are in it.
 func (r *registry) layoutLocked() {
 	var list []placement.Entry
@@ -206,14 +225,6 @@ func (r *registry) actorName(a ident.Actor) string {
 		return r.chains[pod].Leaf().Name
 	}
 	return a.String()
-}
-
-// podOf is the pod of an actor.
-func (r *registry) podOf(a ident.Actor) (ident.Pod, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	pod, ok := r.members[a.Member]
-	return pod, ok
 }
 
 // given are the member numbers and ranges that certificates gave so far.

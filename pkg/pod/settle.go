@@ -43,7 +43,7 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 			return fmt.Errorf("pod: %d blocks have fewer than %d copies, since %d pods that store data are up: add a pod, or start one that is down: %w",
 				got.short, got.copies, p.liveLayout().Len(), ErrNotSafe)
 		case err != nil:
-			p.log.Info("sync: trying again", "missing", got.missing, "err", err)
+			p.log.InfoContext(ctx, "sync: trying again", "missing", got.missing, "err", err)
 		}
 		if err := clock.Sleep(ctx, p.clock, pause); err != nil {
 			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, err)

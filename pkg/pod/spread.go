@@ -13,6 +13,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 const (
@@ -65,7 +66,7 @@ func (s *spreader) run(ctx context.Context) error {
 		case <-s.kick:
 			timer.Stop()
 			if err := s.newContents(ctx); err != nil && ctx.Err() == nil {
-				s.p.log.Warn("new contents are not where they should be yet", "err", err)
+				s.p.log.WarnContext(ctx, "new contents are not where they should be yet", "err", err)
 			}
 			s.mu.Lock()
 			if s.all {
@@ -78,7 +79,7 @@ func (s *spreader) run(ctx context.Context) error {
 		case <-timer.C:
 			next = s.p.clock.Now().Add(spreadEvery)
 			if err := s.everything(ctx); err != nil && ctx.Err() == nil {
-				s.p.log.Warn("not all contents are where they should be", "err", err)
+				s.p.log.WarnContext(ctx, "not all contents are where they should be", "err", err)
 			}
 		}
 	}
@@ -99,7 +100,7 @@ func (s *spreader) newContents(ctx context.Context) error {
 		}
 		if _, err := s.p.place(ctx, mine, false); err != nil {
 			// A later round over everything sends what is missing.
-			s.p.log.Warn("new contents were not sent to all pods that should hold them", "err", err)
+			s.p.log.WarnContext(ctx, "new contents were not sent to all pods that should hold them", "err", err)
 			s.poke()
 		}
 		s.cursor = next
@@ -170,8 +171,16 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, pull bool) (placed,
 	lay := p.liveLayout()
 	want := make(map[ident.Pod][]wanted)
 	seen := make(map[block.ID]bool)
-	for _, n := range nodes {
-		copies := p.copies(n.ID)
+	ids := make([]vfs.NodeID, len(nodes))
+	for i := range nodes {
+		ids[i] = nodes[i].ID
+	}
+	counts, err := p.copies(ids...)
+	if err != nil {
+		return out, err
+	}
+	for i, n := range nodes {
+		copies := counts[i]
 		out.copies = max(out.copies, copies)
 		err := p.contentBlocks(ctx, n, func(w wanted) error {
 			if seen[w.id] {
@@ -205,11 +214,28 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, pull bool) (placed,
 	return out, errors.Join(errs...)
 }
 
-// copies is how many whole copies the policy at a node asks for; 0: only the author's.
-func (p *Pod) copies(id state.Ino) int {
-	w, from, err := p.db.EffectiveWish(id)
-	text := w.Policy.Value
-	if err != nil || from == 0 || text == "" {
+// copies is how many whole copies the policies at nodes ask for; 0: only the author's.
+func (p *Pod) copies(ids ...vfs.NodeID) ([]int, error) {
+	policies, err := p.db.Policies(ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]int, len(ids))
+	known := make(map[string]int)
+	for i, text := range policies {
+		n, ok := known[text]
+		if !ok {
+			n = p.copiesOf(text)
+			known[text] = n
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+// copiesOf is how many whole copies a policy asks for; "" is the network's default.
+func (p *Pod) copiesOf(text string) int {
+	if text == "" {
 		text = p.reg.defaults().Policy
 	}
 	policy, err := placement.ParsePolicy(text)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
@@ -57,13 +58,16 @@ func (p *Pod) learnAll(ctx context.Context, message []byte, from ident.Pod) erro
 	return errors.Join(errs...)
 }
 
-// allStatements is every statement, as a message.
+// allStatements is currentStatements as a message.
 func (p *Pod) allStatements() ([]byte, error) {
+	list, err := p.currentStatements()
+	return encodeStatements(list), err
+}
+
+// currentStatements are those that no newer one has replaced.
+func (p *Pod) currentStatements() ([][]byte, error) {
 	list, err := p.db.Statements()
-	if err != nil {
-		return nil, err
-	}
-	return encodeStatements(list), nil
+	return slices.DeleteFunc(list, p.reg.stale), err
 }
 
 func encodeStatements(list [][]byte) []byte {

@@ -18,7 +18,7 @@ type Info struct {
 }
 
 // PodInfo is what is known of a pod of the network.
-type PodInfo struct {
+type PodInfo struct { //nolint:revive // Info is what this pod is; this one is of any
 	Pod       ident.Pod
 	Name      string
 	Self      bool

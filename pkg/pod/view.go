@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -32,24 +33,56 @@ func (v *view) changedNode(id vfs.NodeID) { v.changed(vfs.Change{Node: id}) }
 
 // Lookup is vfs.FS's.
 func (v *view) Lookup(_ context.Context, parent vfs.NodeID, name string) (vfs.Attr, error) {
-	row, err := v.p.db.Lookup(parent, name)
-	if err != nil {
+	if err := vfs.CheckName(name); err != nil {
 		return vfs.Attr{}, err
 	}
-	v.p.showNode(&row.Attr)
+	named := v.p.nodes.named.Load()
+	row, err := v.p.db.Lookup(parent, name)
+	if err != nil {
+		return vfs.Attr{}, v.p.notFolder(parent, err)
+	}
+	v.p.showNode(&row, named)
 	return row.Attr, nil
 }
 
-// showNode puts into a what is known of the file beyond the state.
-func (p *Pod) showNode(a *vfs.Attr) {
-	if a.Kind != vfs.KindFile {
+// notFolder makes an error about a folder that is gone one about a file: an open file without a name can't be a parent.
+func (p *Pod) notFolder(parent vfs.NodeID, err error) error {
+	if !errors.Is(err, vfs.ErrNotExist) {
+		return err
+	}
+	n := p.inUse(parent)
+	if n == nil {
+		return err
+	}
+	defer p.release(n)
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.orphan {
+		return fmt.Errorf("pod: node %d: %w", parent, vfs.ErrNotDir)
+	}
+	return err
+}
+
+// showNode puts into a row what is known of the file beyond the state. named is p.nodes.named as it was before the
+// row was read: contents that were named since are not in the row, and their node may be gone.
+func (p *Pod) showNode(row *state.Node, named uint64) {
+	if row.Kind != vfs.KindFile {
 		return
 	}
-	if n := p.inUse(a.ID); n != nil {
-		n.mu.RLock()
-		n.show(a)
-		n.mu.RUnlock()
-		p.release(n)
+	n := p.inUse(row.ID)
+	if n != nil {
+		defer p.release(n)
+		n.mu.RLock() // nothing is named meanwhile
+		defer n.mu.RUnlock()
+	}
+	if p.nodes.named.Load() != named {
+		if again, err := p.db.Get(row.ID); err == nil {
+			*row = again
+		}
+	}
+	showBlocks(row)
+	if n != nil {
+		n.show(&row.Attr)
 	}
 }
 
@@ -57,9 +90,10 @@ func (p *Pod) showNode(a *vfs.Attr) {
 func (v *view) GetAttr(_ context.Context, id vfs.NodeID) (vfs.Attr, error) { return v.p.attr(id) }
 
 func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
+	named := p.nodes.named.Load()
 	row, err := p.db.Get(id)
 	if err == nil {
-		p.showNode(&row.Attr)
+		p.showNode(&row, named)
 		return row.Attr, nil
 	}
 	if n := p.inUse(id); n != nil {
@@ -98,9 +132,12 @@ func (v *view) SetAttr(ctx context.Context, id vfs.NodeID, set vfs.SetAttr) (vfs
 	if n := p.inUse(id); n != nil {
 		done, err := n.setAttr(&rest)
 		p.release(n)
-		if err != nil || done {
-			a, _ := p.attr(id)
-			return a, err
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		p.bump(id)
+		if done {
+			return p.attr(id)
 		}
 	}
 	if rest != (vfs.SetAttr{}) {
@@ -163,28 +200,25 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 	if err != nil {
 		return err
 	}
-	if p.opens(n) == 1 {
-		return p.stage(ctx, n) // nobody else has it open, so no close will stage it
-	}
-	return nil
-}
-
-// opens is the number of uses of a node.
-func (p *Pod) opens(n *node) int {
 	p.nodes.mu.Lock()
-	defer p.nodes.mu.Unlock()
-	return n.refs
+	open := n.opens > 0
+	p.nodes.mu.Unlock()
+	if open {
+		return nil // its close stages it
+	}
+	return p.stage(ctx, n)
 }
 
 // ReadDir is vfs.FS's.
 func (v *view) ReadDir(_ context.Context, id vfs.NodeID, after string, limit int) ([]vfs.DirEntry, error) {
+	named := v.p.nodes.named.Load()
 	entries, err := v.p.db.List(id, after, limit)
 	if err != nil {
-		return nil, err
+		return nil, v.p.notFolder(id, err)
 	}
 	out := make([]vfs.DirEntry, len(entries))
 	for i, e := range entries {
-		v.p.showNode(&e.Node.Attr)
+		v.p.showNode(&e.Node, named)
 		out[i] = vfs.DirEntry{Name: e.Name, Attr: e.Node.Attr}
 	}
 	return out, nil
@@ -198,9 +232,9 @@ func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.N
 	if err := v.p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}
-	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{})
+	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{}) //nolint:contextcheck // operations take no context
 	if err != nil {
-		return vfs.Attr{}, err
+		return vfs.Attr{}, v.p.notFolder(parent, err)
 	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent})
 	return row.Attr, nil
@@ -211,12 +245,13 @@ func (v *view) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vf
 	if err := v.p.settleNode(ctx, id); err != nil {
 		return vfs.Attr{}, err
 	}
+	named := v.p.nodes.named.Load()
 	row, err := v.p.db.Link(id, parent, name)
 	if err != nil {
-		return vfs.Attr{}, err
+		return vfs.Attr{}, v.p.notFolder(parent, err)
 	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
-	v.p.showNode(&row.Attr)
+	v.p.showNode(&row, named)
 	return row.Attr, nil
 }
 
@@ -267,11 +302,14 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 	}
 	replaced, err := p.db.Rename(parent, name, newParent, newName, f)
 	if err != nil {
-		return err
+		return p.notFolder(parent, p.notFolder(newParent, err))
 	}
 	changes := []vfs.Change{
-		{Parent: parent, Name: name}, {Parent: newParent, Name: newName},
-		{Node: parent}, {Node: newParent}, {Node: moved},
+		{Parent: parent, Name: name},
+		{Parent: newParent, Name: newName},
+		{Node: parent},
+		{Node: newParent},
+		{Node: moved},
 	}
 	if replaced.ID != 0 {
 		changes = append(changes, vfs.Change{Node: replaced.ID})
@@ -290,7 +328,7 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 	}
 	row, err := v.p.db.Remove(parent, name, folder)
 	if err != nil {
-		return err
+		return v.p.notFolder(parent, err)
 	}
 	if row.NLink == 0 {
 		v.p.orphaned(row)
@@ -300,7 +338,7 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 }
 
 // ReadLink is vfs.FS's.
-func (v *view) ReadLink(_ context.Context, id vfs.NodeID) (string, error) {
+func (v *view) ReadLink(ctx context.Context, id vfs.NodeID) (string, error) {
 	row, err := v.p.db.Get(id)
 	if err != nil {
 		return "", err
@@ -309,7 +347,17 @@ func (v *view) ReadLink(_ context.Context, id vfs.NodeID) (string, error) {
 		return "", fmt.Errorf("pod: node %d is no symlink: %w", id, vfs.ErrInvalid)
 	}
 	body, err := decodeBody(row.Body)
-	return string(body.Inline), err
+	if err != nil {
+		return "", err
+	}
+	if body.Size > vfs.TargetMax {
+		return "", fmt.Errorf("pod: symlink %d with a target of %d bytes: %w", id, body.Size, block.ErrCorrupt)
+	}
+	target := make([]byte, body.Size)
+	if err := v.p.readBody(ctx, body, target, 0); err != nil {
+		return "", err
+	}
+	return string(target), nil
 }
 
 // GetXattr is vfs.FS's.
@@ -323,6 +371,7 @@ func (v *view) SetXattr(_ context.Context, id vfs.NodeID, name string, value []b
 		return err
 	}
 	defer v.changedNode(id)
+	defer v.p.bump(id)
 	_, err := v.p.db.SetXattr(id, name, value, f)
 	return err
 }
@@ -338,6 +387,7 @@ func (v *view) RemoveXattr(_ context.Context, id vfs.NodeID, name string) error 
 		return err
 	}
 	defer v.changedNode(id)
+	defer v.p.bump(id)
 	_, err := v.p.db.RemoveXattr(id, name)
 	return err
 }
@@ -350,6 +400,9 @@ func (v *view) Open(_ context.Context, id vfs.NodeID) (vfs.File, error) {
 	}
 	switch n.attr.Kind { // never changes
 	case vfs.KindFile:
+		v.p.nodes.mu.Lock()
+		n.opens++
+		v.p.nodes.mu.Unlock()
 		return &file{p: v.p, v: v, n: n}, nil
 	case vfs.KindFolder:
 		err = vfs.ErrIsDir

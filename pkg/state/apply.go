@@ -34,12 +34,15 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 		var encoded [][]byte
 		rows := 0
 		for len(commits) > 0 && rows < applyRows && err == nil {
+			next := commits[0]
+			if commits = commits[1:]; d.has(next) {
+				continue
+			}
 			var c *Commit
-			if c, err = d.open(commits[0]); err == nil {
-				batch, encoded = append(batch, c), append(encoded, commits[0])
+			if c, err = d.open(next); err == nil {
+				batch, encoded = append(batch, c), append(encoded, next)
 				rows += 1 + len(c.Rows)
 			}
-			commits = commits[1:]
 		}
 		n, applyErr := d.applyBatch(batch, encoded, news)
 		applied += n
@@ -56,6 +59,16 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 	}
 	d.publish(news)
 	return applied, err
+}
+
+// has says whether a commit is in the log, which then needs no second look.
+func (d *DB) has(encoded []byte) bool {
+	h, err := headerOf(encoded)
+	if err != nil {
+		return false
+	}
+	digest, _, err := view{d: d, r: d.db}.commitAt(h.Actor, h.Seq)
+	return err == nil && digest == h.Digest()
 }
 
 // open decodes a commit and checks all that needs no other commit: the network, the author's right, the signature.

@@ -138,7 +138,7 @@ func (c *checker) dirtyRows(context.Context) error {
 		w, err := decodeDirty(value)
 		if err != nil {
 			c.report("uncommitted row %x: %v", row, err)
-			return nil
+			return nil //nolint:nilerr // it is reported
 		}
 		for _, d := range w.observed {
 			if !c.vv.Covers(d) {
@@ -192,6 +192,11 @@ func (c *checker) derive(ctx context.Context) error {
 		return err
 	}
 	c.place(places)
+	for _, ino := range sortedKeys(c.folders) {
+		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 {
+			c.report("%d entries are in folder %d, which is not there", rec.entries, ino)
+		}
+	}
 	return nil
 }
 
@@ -278,7 +283,7 @@ func (c *checker) compareFolders() error {
 		got, err := decodeFolderRec(value)
 		if err != nil {
 			c.report("folder %d: %v", ino, err)
-			return nil
+			return nil //nolint:nilerr // it is reported
 		}
 		want := c.folders[ino]
 		if want == nil {

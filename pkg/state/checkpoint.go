@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -90,8 +91,8 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 // Checkpoint commits what is dirty and writes the state and the view as Merkle trees through Options.Blocks: of what changed since the
 // last one. It does nothing if nothing changed. Operations wait for a commit at its beginning, not for the trees.
 //
-// Sync: that of the commit; the checkpoint itself is made durable by the next sync: one that is lost is made again. The blocks are as durable as
-// Options.Blocks makes them.
+// Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there. The memory of the
+// checkpoint itself is made durable by the next sync: one that is lost is made again.
 func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -112,6 +113,13 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 		return d.LastCheckpoint(), err
 	}
 	next, err := c.write(ctx)
+	if errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt) {
+		// Blocks of the last checkpoint were lost: all of it is made again.
+		d.slog.WarnContext(ctx, "the last checkpoint can't be read", "error", err)
+		c.full, c.last = true, checkpointState{}
+		c.out.Reset()
+		next, err = c.write(ctx)
+	}
 	if err != nil {
 		return CheckpointInfo{}, fmt.Errorf("state: checkpoint: %w", err)
 	}
@@ -139,6 +147,7 @@ type checkpointer struct {
 	heads map[ident.Actor]actorState
 	last  checkpointState
 	out   *pebble.Batch
+	full  bool // nothing of the last checkpoint is used
 }
 
 // freeze commits what is dirty while no operation runs, and begins a new epoch of marks after that moment.
@@ -259,16 +268,17 @@ func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
 	if err != nil {
 		return next, err
 	}
+	if c.d.o.BeforeCommit != nil {
+		if err := c.d.o.BeforeCommit(ctx); err != nil {
+			return next, err
+		}
+	}
 	return next, c.out.Commit(pebble.NoSync)
 }
 
 // writeRows edits the tree of rows where they changed.
 func (c *checkpointer) writeRows(ctx context.Context) (block.ID, error) {
-	changed := map[string]bool{}
-	err := scan(c.r, []byte{keyRowMark}, seqKey(keyRowMark, c.epoch+1), func(key, _ []byte) error {
-		changed[string(key[9:])] = true
-		return nil
-	})
+	changed, err := c.changedRows()
 	if err != nil {
 		return block.ID{}, err
 	}
@@ -284,6 +294,27 @@ func (c *checkpointer) writeRows(ctx context.Context) (block.ID, error) {
 		edits = append(edits, dag.Edit{Key: []byte(key), Value: value})
 	}
 	return dag.EditTree(ctx, c.d.o.Blocks, c.last.rows, edits)
+}
+
+// changedRows are the keys of rows to look at.
+func (c *checkpointer) changedRows() (map[string]bool, error) {
+	changed := map[string]bool{}
+	if c.full {
+		for _, prefix := range []byte{KeyInode, KeyWish, KeySnap} {
+			err := scanPrefix(c.r, []byte{prefix}, func(key, _ []byte) error {
+				changed[string(key)] = true
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		return changed, nil
+	}
+	return changed, scan(c.r, []byte{keyRowMark}, seqKey(keyRowMark, c.epoch+1), func(key, _ []byte) error {
+		changed[string(key[9:])] = true
+		return nil
+	})
 }
 
 // treeValue is what stands for a row's versions in the tree of rows: themselves, or, of more than dag.ValueMax bytes, a link to

@@ -59,7 +59,11 @@ func (w *treeWriter) collect() error {
 	if err != nil {
 		return err
 	}
-	for _, prefix := range []byte{keyIrregular, keyComputed} {
+	prefixes := []byte{keyIrregular, keyComputed}
+	if w.full {
+		prefixes = append(prefixes, keyFolder) // every folder itself
+	}
+	for _, prefix := range prefixes {
 		err := scanPrefix(w.r, []byte{prefix}, func(key, _ []byte) error {
 			ino, name, err := splitNameKey(key)
 			if err != nil {
@@ -123,6 +127,14 @@ func (w *treeWriter) cidOf(ino Ino) (block.ID, error) {
 	if id, ok := w.cids[ino]; ok {
 		return id, nil
 	}
+	return w.lastCID(ino)
+}
+
+// lastCID is a folder's CID in the last checkpoint.
+func (w *treeWriter) lastCID(ino Ino) (block.ID, error) {
+	if w.full {
+		return block.ID{}, nil
+	}
 	return w.folderCID(ino)
 }
 
@@ -132,7 +144,7 @@ func (w *treeWriter) writeFolder(ctx context.Context, ino Ino) error {
 	if err != nil {
 		return err
 	}
-	old, err := w.folderCID(ino)
+	old, err := w.lastCID(ino)
 	if err != nil {
 		return err
 	}
@@ -251,9 +263,12 @@ func (w *treeWriter) dirent(ctx context.Context, s *shown) (dag.Dirent, error) {
 		Name: s.name, Kind: uint8(n.Kind), Mode: n.Mode.Value, UID: n.Owner.Value.UID, GID: n.Owner.Value.GID,
 		RDev: n.RDev, Ino: uint64(s.ino),
 	}
+	room := dag.XattrsMax // one inode can have more only by attributes that were set apart
 	for i := range n.Xattrs {
-		if x := &n.Xattrs[i]; !x.Gone {
+		x := &n.Xattrs[i]
+		if size := len(x.Name) + len(x.Value); !x.Gone && size <= room {
 			e.Xattrs = append(e.Xattrs, dag.Xattr{Name: x.Name, Value: x.Value})
+			room -= size
 		}
 	}
 	if n.Kind == vfs.KindFolder {

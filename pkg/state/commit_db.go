@@ -6,6 +6,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // Limits of one commit that is made here; Commit makes as many as it takes. Well below those of the format.
@@ -120,8 +123,11 @@ func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
 		}
 		v := view{d: d, r: d.db}
 		w, err := v.dirty([]byte(c.key))
-		if err != nil || w == nil {
-			return nil, false, fmt.Errorf("state: dirty row %x is not there: %w", c.key, err)
+		if err == nil && w == nil {
+			err = block.ErrCorrupt
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("state: uncommitted row %x: %w", c.key, err)
 		}
 		rows = append(rows, takenRow{key: []byte(c.key), gen: c.w.gen, w: w})
 		size += len(w.value) + len(c.key)
@@ -181,39 +187,45 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 	if err != nil {
 		return err
 	}
-	var before *Folded
+	// The view stays the same, but if there are several contents, they have names now, and so have copies.
+	several, before := false, (*curInode)(nil)
 	if kind == KeyInode {
-		cur, err := t.inode(ino)
-		if err != nil {
+		if several, err = t.severalContents(r); err != nil {
 			return err
 		}
-		before = cur.f
+	}
+	if several {
+		if before, err = t.inode(ino); err != nil {
+			return err
+		}
 	}
 	if err := t.applyRow(c.Dot(), Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}); err != nil {
 		return err
 	}
 	if changed {
-		if err := t.rebase(c.Dot(), r, kind); err != nil {
-			return err
-		}
+		err = t.rebase(c.Dot(), r, kind)
 	} else {
-		if err := t.del(textKey(keyDirty, r.key)); err != nil {
-			return err
-		}
+		err = t.del(textKey(keyDirty, r.key))
 		t.cleaned = append(t.cleaned, string(r.key))
 	}
-	if kind != KeyInode {
-		return nil
-	}
-	// The view is the same, but contents have names now, and so have copies.
-	cur, err := t.inode(ino)
-	if err != nil {
+	if err != nil || !several {
 		return err
 	}
-	if cur.f != nil && len(cur.f.Inode.Contents) > 1 {
-		return t.reindexFile(ino, before, cur.f)
+	after, err := t.inode(ino)
+	if err != nil || isFolder(after.f) {
+		return err
 	}
-	return nil
+	return t.reindexFile(ino, before.f, after.f)
+}
+
+// severalContents says whether an inode may have more than one content: it has other versions, or lists several.
+func (t *tx) severalContents(r *takenRow) (bool, error) {
+	old, err := get(t.r, r.key)
+	if err != nil || old != nil || len(r.w.value) == 0 {
+		return old != nil, err
+	}
+	n, err := DecodeInode(r.w.value)
+	return err == nil && len(n.Contents) > 1, err
 }
 
 // rebase makes a change that was made while the row was committed one of the committed version.
@@ -223,7 +235,9 @@ func (t *tx) rebase(dot Dot, r *takenRow, kind byte) error {
 		return err
 	}
 	if w == nil { // an uncommitted row was removed without a trace: now there is something to remove
-		w = &dirtyValue{order: r.w.order, hlc: t.at}
+		if w, err = t.removedMeanwhile(r, kind); err != nil {
+			return err
+		}
 	}
 	observed := []Dot{dot}
 	for _, o := range w.observed {
@@ -256,6 +270,26 @@ func (t *tx) rebase(dot Dot, r *takenRow, kind byte) error {
 		t.rows = append(t.rows, string(r.key))
 	}
 	return t.set(textKey(keyDirty, r.key), w.encode())
+}
+
+// removedMeanwhile is the change of a row that was removed while its first version was committed. A folder's row stays, dead: others may
+// put something into the folder before they hear of it.
+func (t *tx) removedMeanwhile(r *takenRow, kind byte) (*dirtyValue, error) {
+	w := &dirtyValue{order: r.w.order, hlc: t.at}
+	if kind != KeyInode || len(r.w.value) == 0 {
+		return w, nil
+	}
+	n, err := DecodeInode(r.w.value)
+	if err != nil || n.Kind != vfs.KindFolder || len(n.Links) != 1 {
+		return w, err
+	}
+	n.Links[0].Dead, n.Links[0].DeadTS = true, TS{HLC: t.at, Actor: t.d.o.Actor}
+	w.value = AppendInode(nil, n)
+	_, ino, _, err := ParseKey(r.key)
+	if err != nil {
+		return nil, err
+	}
+	return w, t.reindex(ino, nil, t.d.fold(VerSet[*Inode]{{Value: n}}))
 }
 
 // rebaseContents gives the contents of n that were committed with taken the dot that they got.

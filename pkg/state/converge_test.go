@@ -1,6 +1,8 @@
 package state
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -10,7 +12,7 @@ import (
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -24,6 +26,18 @@ type user struct {
 	t   *testing.T
 	rng *rand.Rand
 	d   *DB
+
+	busy int // how much is to be done while the next commit runs
+}
+
+// beforeCommit does things while a commit runs. Within one commit once: the last one of a checkpoint holds operations up.
+func (u *user) beforeCommit(context.Context) error {
+	n := u.busy
+	u.busy = 0
+	for i := range n {
+		u.step(1000 + i)
+	}
+	return nil
 }
 
 // pick is a random node of the view: its folder, name and the node; it may be the root itself (name "").
@@ -56,8 +70,15 @@ func (u *user) folder() Ino {
 
 func (u *user) name() string { return string('a' + rune(u.rng.IntN(5))) }
 
-// step does one thing; what the file system refuses is fine.
+// step does one thing; what the file system refuses is fine, what it finds corrupt is not.
 func (u *user) step(i int) {
+	u.t.Helper()
+	if err := u.try(i); errors.Is(err, block.ErrCorrupt) {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *user) try(i int) (err error) {
 	text := fmt.Sprintf("%d %d", u.d.o.Actor.Member, i)
 	if u.rng.IntN(8) == 0 {
 		text = "same"
@@ -66,11 +87,11 @@ func (u *user) step(i int) {
 	c := inline(text)
 	switch u.rng.IntN(14) {
 	case 0, 1:
-		_, _ = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, CreateOptions{Content: &c})
+		_, err = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, CreateOptions{Content: &c})
 	case 2, 3:
-		_, _ = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}, CreateOptions{})
+		_, err = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}, CreateOptions{})
 	case 4, 5:
-		_, _ = u.d.SetContent(n.ID, c)
+		_, err = u.d.SetContent(n.ID, c)
 	case 6, 7, 8:
 		f := vfs.RenameFlag(0)
 		if u.rng.IntN(5) == 0 {
@@ -80,19 +101,20 @@ func (u *user) step(i int) {
 		if u.rng.IntN(2) == 0 {
 			to, toName, _ = u.pick()
 		}
-		_, _ = u.d.Rename(parent, name, to, toName, f)
+		_, err = u.d.Rename(parent, name, to, toName, f)
 	case 9, 10:
-		_, _ = u.d.Remove(parent, name, n.Kind == vfs.KindFolder)
+		_, err = u.d.Remove(parent, name, n.Kind == vfs.KindFolder)
 	case 11:
-		_, _ = u.d.Link(n.ID, u.folder(), u.name())
+		_, err = u.d.Link(n.ID, u.folder(), u.name())
 	case 12:
 		mode, mtime := uint32(u.rng.IntN(0o777)), int64(u.rng.IntN(1<<30))
-		_, _ = u.d.SetAttr(n.ID, vfs.SetAttr{Mode: &mode, Mtime: &mtime})
+		_, err = u.d.SetAttr(n.ID, vfs.SetAttr{Mode: &mode, Mtime: &mtime})
 	case 13:
-		_, _ = u.d.SetXattr(n.ID, "user."+u.name(), []byte(text), 0)
+		_, err = u.d.SetXattr(n.ID, "user."+u.name(), []byte(text), 0)
 		policy := text
-		_ = u.d.SetWish(n.ID, WishEdit{Policy: &policy})
+		err = errors.Join(err, u.d.SetWish(n.ID, WishEdit{Policy: &policy}))
 	}
+	return err
 }
 
 // TestPodsConverge: pods that do random things apart, and hear of each other now and then, have in the end the same rows, the same
@@ -122,12 +144,16 @@ func converge(t *testing.T, seed uint64) {
 	users := make([]*user, 3)
 	dbs := make([]*DB, len(users))
 	for i := range users {
-		dbs[i] = n.open(t, uint32(i+1))
-		users[i] = &user{t: t, rng: rng, d: dbs[i]}
+		u := &user{t: t, rng: rng}
+		o := n.options(uint32(i+1), pebblevfs.NewMem())
+		o.BeforeCommit = u.beforeCommit
+		u.d = openWith(t, o)
+		users[i], dbs[i] = u, u.d
 	}
 	for i := range 20 + rng.IntN(150) {
 		u := users[rng.IntN(len(users))]
 		u.step(i)
+		u.busy = rng.IntN(3)
 		n.clock.turn(time.Duration(rng.IntN(3)) * time.Millisecond)
 		switch rng.IntN(12) {
 		case 0, 1, 2:
@@ -142,6 +168,9 @@ func converge(t *testing.T, seed uint64) {
 		if rng.IntN(40) == 0 {
 			check(t, u.d)
 		}
+	}
+	for _, u := range users {
+		u.busy = 0
 	}
 	exchange(t, dbs...)
 	fresh := n.open(t, 50)
@@ -174,8 +203,3 @@ func wantSame(t *testing.T, dbs []*DB) {
 		}
 	}
 }
-
-var (
-	_ = pebblevfs.NewMem
-	_ = ident.Actor{}
-)

@@ -14,6 +14,8 @@ import (
 type view struct {
 	d *DB
 	r pebble.Reader
+	// recs are folder records that were read or written; nil: none are kept.
+	recs map[Ino]folderRec
 }
 
 // dirtyValue is the uncommitted change of a row, as 'w' holds it.

@@ -79,6 +79,9 @@ func newPods() *podsNet {
 	return &podsNet{id: ident.Network{7}, clock: &turned{now: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)}}
 }
 
+// isNow says whether a time is of this millisecond: the clock of stamps counts within it.
+func (n *podsNet) isNow(ns int64) bool { return ns/1e6 == n.clock.Now().UnixMilli() }
+
 func podKey(member uint32) ed25519.PrivateKey {
 	var seed [32]byte
 	seed[0], seed[1] = byte(member), byte(member>>8)
@@ -108,7 +111,7 @@ func (n *podsNet) open(t testing.TB, member uint32) *DB {
 
 func openWith(t testing.TB, o Options) *DB {
 	t.Helper()
-	d, err := Open(context.Background(), o)
+	d, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +187,7 @@ func tree(t testing.TB, d *DB) map[string]string {
 func exchange(t testing.TB, dbs ...*DB) {
 	t.Helper()
 	for _, d := range dbs {
-		must[int](t)(d.Commit(context.Background()))
+		must[int](t)(d.Commit(t.Context()))
 	}
 	for _, to := range dbs {
 		for _, from := range dbs {
@@ -197,8 +200,8 @@ func exchange(t testing.TB, dbs ...*DB) {
 
 func pull(t testing.TB, to, from *DB) {
 	t.Helper()
-	commits := must[[][]byte](t)(from.Log(context.Background(), to.VV(), 1<<30))
-	must[int](t)(to.Apply(context.Background(), commits))
+	commits := must[[][]byte](t)(from.Log(t.Context(), to.VV(), 1<<30))
+	must[int](t)(to.Apply(t.Context(), commits))
 }
 
 func wantTree(t testing.TB, d *DB, want map[string]string) {
@@ -211,7 +214,7 @@ func wantTree(t testing.TB, d *DB, want map[string]string) {
 
 func check(t testing.TB, d *DB) {
 	t.Helper()
-	if err := d.Check(context.Background(), func(p string) { t.Errorf("check: %s", p) }); err != nil {
+	if err := d.Check(t.Context(), func(p string) { t.Errorf("check: %s", p) }); err != nil {
 		t.Error(err)
 	}
 }

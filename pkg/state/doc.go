@@ -2,7 +2,7 @@
 // view that users see, and checkpoints of it (DESIGN section 5).
 //
 // The pure part knows no disk: the codecs of rows, commits and heads, Fold (what the versions of a row say
-// together), ViewNames (which names a folder shows), EffectivePlaces (which folders a loop displaces).
+// together), ViewNames (which names a folder shows), EffectiveParents (which folders a loop displaces).
 // The DB is the rest: it holds the rows, keeps the view's index, runs operations, commits them, applies the
 // commits of others, and writes checkpoints.
 //
@@ -28,7 +28,7 @@
 //	't' name              committed versions of a snapshot
 //	'w' key               the uncommitted change of the row "key": observed dots and the version, or its removal
 //	'c' actor seq8        digest (32 bytes) and the encoded commit
-//	'v' actor             seq and HLC of the last commit of an actor that was applied
+//	'v' actor             seq, digest and HLC of the last commit of an actor that was applied
 //	's' hash              a statement
 //	'l' name              a local value, never replicated
 //	'n' name              the DB's own local values: network, numbers reserved, the newest checkpoint
@@ -42,4 +42,13 @@
 //	'r' epoch8 key        the row changed since then
 //	'h' ino               the CID of a folder as of the newest checkpoint
 //	'k' ino name          a computed name that the newest checkpoint shows
+//
+// A name in the view is regular, and costs one look into the index, as long as one link stands there and its inode has
+// one content. What else there is in a folder is computed by ViewNames from the irregular names alone.
+//
+// # Checkpoints
+//
+// Marks ('f', 'r') say what changed in which epoch; a checkpoint takes those of all epochs up to its own, edits the trees there, and removes them. The
+// tree of rows holds keys and encoded VerSets as 'i', 'p', 't' do; one of more than dag.ValueMax bytes is replaced by a link to a raw block
+// of it. The state root is the block [1, network, link to the tree or null, vv].
 package state

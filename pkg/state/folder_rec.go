@@ -80,11 +80,29 @@ func decodeFolderRec(b []byte) (*folderRec, error) {
 
 // folder is the record of a folder; a number that is none has a record without exists.
 func (v view) folder(ino Ino) (*folderRec, error) {
-	b, err := get(v.r, inoKey(keyFolder, ino))
-	if err != nil || b == nil {
-		return &folderRec{}, err
+	if rec, ok := v.recs[ino]; ok {
+		return &rec, nil
 	}
-	return decodeFolderRec(b)
+	b, err := get(v.r, inoKey(keyFolder, ino))
+	if err != nil {
+		return nil, err
+	}
+	rec := &folderRec{}
+	if b != nil {
+		if rec, err = decodeFolderRec(b); err != nil {
+			return nil, err
+		}
+	}
+	if v.recs != nil {
+		v.recs[ino] = *rec
+	}
+	return rec, nil
+}
+
+// putFolder writes a folder's record.
+func (t *tx) putFolder(ino Ino, rec *folderRec) error {
+	t.recs[ino] = *rec
+	return t.set(inoKey(keyFolder, ino), rec.encode())
 }
 
 // slot is a link that stands at a name of a folder.

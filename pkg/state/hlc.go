@@ -28,5 +28,7 @@ func NextHLC(prev HLC, now time.Time) HLC {
 	return prev + 1
 }
 
-// Time is the clock's time, in UTC, without the counter.
-func (h HLC) Time() time.Time { return time.UnixMilli(int64(h >> hlcCounterBits)).UTC() }
+// Time is the clock's time, in UTC, with the counter as nanoseconds: a later clock has a later time.
+func (h HLC) Time() time.Time {
+	return time.UnixMilli(int64(h >> hlcCounterBits)).Add(time.Duration(h & (1<<hlcCounterBits - 1))).UTC()
+}

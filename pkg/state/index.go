@@ -215,11 +215,11 @@ func (t *tx) noteIrregular(parent Ino) error {
 // settle writes a folder's record, and brings the folder into the index or out of it, as the record says.
 func (t *tx) settle(ino Ino, rec *folderRec) error {
 	show := ino != RootIno && rec.shown()
-	if show == rec.attached {
-		return t.set(inoKey(keyFolder, ino), rec.encode())
+	if show == rec.attached || (show && t.held[ino]) {
+		return t.putFolder(ino, rec)
 	}
 	rec.attached = show
-	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+	if err := t.putFolder(ino, rec); err != nil {
 		return err
 	}
 	if err := t.mark(ino, ""); err != nil {
@@ -239,7 +239,7 @@ func (t *tx) detach(ino Ino) error {
 		return err
 	}
 	rec.attached = false
-	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+	if err := t.putFolder(ino, rec); err != nil {
 		return err
 	}
 	return t.drop(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}})
@@ -267,7 +267,7 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 	rec.came = came
 	rec.exists = isDir || ino == RootIno
 	rec.dead = isDir && after.Dead
-	if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+	if err := t.putFolder(ino, rec); err != nil {
 		return err
 	}
 	if err := t.mark(ino, ""); err != nil {
@@ -351,25 +351,31 @@ func (t *tx) replace(moved Ino) error {
 
 // moveAll takes folders out of the index, those whose place is another, and then settles each at its new one: so the index never has a loop.
 func (t *tx) moveAll(folders []Ino, places []FolderPlace) error {
+	t.held = map[Ino]bool{}
 	for i, ino := range folders {
 		rec, err := t.folder(ino)
 		if err != nil {
 			return err
 		}
-		if rec.parent == places[i].Parent && rec.name == places[i].Name {
+		t.held[ino] = rec.parent != places[i].Parent || rec.name != places[i].Name
+	}
+	for i, ino := range folders {
+		if !t.held[ino] {
 			continue
 		}
 		if err := t.detach(ino); err != nil {
 			return err
 		}
-		if rec, err = t.folder(ino); err != nil {
+		rec, err := t.folder(ino)
+		if err != nil {
 			return err
 		}
 		rec.parent, rec.name = places[i].Parent, places[i].Name
-		if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+		if err := t.putFolder(ino, rec); err != nil {
 			return err
 		}
 	}
+	t.held = nil
 	for _, ino := range folders {
 		rec, err := t.folder(ino)
 		if err != nil {

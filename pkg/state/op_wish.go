@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,6 +104,57 @@ func (d *DB) EffectiveWish(id vfs.NodeID) (w Wish, from Ino, err error) {
 		}
 	})
 	return w, from, err
+}
+
+// Policies are the policies that hold at nodes, "" where none is set: those of EffectiveWish for many, with one look at each
+// folder. A node that is gone has none.
+func (d *DB) Policies(ids []vfs.NodeID) ([]string, error) {
+	out := make([]string, len(ids))
+	err := d.read(func(v view) error {
+		folders := make(map[Ino]string)
+		for i, id := range ids {
+			s, err := v.byNumber(id)
+			if err == nil {
+				out[i], err = v.policy(s, folders)
+			}
+			if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// policy is the policy that holds at a node; folders are those that were asked before.
+func (v view) policy(s shown, folders map[Ino]string) (string, error) {
+	var passed []Ino // on the way up
+	found := ""
+	for {
+		known, ok := folders[s.ino]
+		if ok {
+			found = known
+			break
+		}
+		_, own, _, err := v.wish(s.ino)
+		if err != nil {
+			return "", err
+		}
+		passed = append(passed, s.ino)
+		if own.Policy.Value != "" || s.ino == RootIno {
+			found = own.Policy.Value
+			break
+		}
+		parent, _, err := v.where(s)
+		if err != nil {
+			return "", err
+		}
+		s = shown{ino: parent, f: rootFolded()} // of a folder only the number counts
+	}
+	for _, ino := range passed {
+		folders[ino] = found
+	}
+	return found, nil
 }
 
 // inherit adds to pins those of a folder above that are not taken back, for pods of which pins says nothing.

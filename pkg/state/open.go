@@ -186,8 +186,11 @@ func decodeHeadRow(key, value []byte) (ident.Actor, actorState, error) {
 	r := cbor.NewReader(value)
 	r.Tuple(3)
 	s := actorState{seq: r.Uint(), digest: readDigest(r), hlc: HLC(r.Uint())}
-	if err := r.Done(); err != nil || len(key) != 5 {
-		return ident.Actor{}, s, fmt.Errorf("state: last commit of actor %x: %w: %w", key, err, block.ErrCorrupt)
+	if len(key) != 5 {
+		r.Fail("key of %d bytes", len(key))
+	}
+	if err := r.Done(); err != nil {
+		return ident.Actor{}, s, corrupt(fmt.Sprintf("last commit of actor %x", key), err)
 	}
 	a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
 	if err != nil {

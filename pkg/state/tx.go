@@ -21,6 +21,7 @@ type tx struct {
 	at        HLC // of what changes folders: ts, or that of the commit that is applied
 	changes   []vfs.Change
 	irregular map[Ino]bool // folders that changed and have, or had, irregular names
+	held      map[Ino]bool // folders that are being moved: settle doesn't put them into the index yet
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 }
@@ -28,7 +29,7 @@ type tx struct {
 // begin starts a change. opMu must be held.
 func (d *DB) begin() *tx {
 	b := d.db.NewIndexedBatch()
-	return &tx{view: view{d: d, r: b}, b: b, irregular: map[Ino]bool{}}
+	return &tx{view: view{d: d, r: b, recs: map[Ino]folderRec{}}, b: b, irregular: map[Ino]bool{}}
 }
 
 // set and del write one key.
@@ -97,6 +98,15 @@ func (t *tx) remember() {
 
 // close drops the change unless it was finished.
 func (t *tx) close() { _ = t.b.Close() } // a batch has nothing to lose
+
+// Tick is the time of a change that the state does not hold yet, in ns since 1970: later than all changes before it,
+// and before all after it.
+func (d *DB) Tick() int64 {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
+	return d.hlc.Time().UnixNano()
+}
 
 // op runs one operation of this pod.
 func (d *DB) op(f func(t *tx) error) error {
@@ -220,7 +230,7 @@ func (t *tx) allChanges() ([]vfs.Change, error) {
 		return nil, nil
 	}
 	for ino := range t.irregular {
-		before, err1 := view{t.d, t.d.db}.contested(ino)
+		before, err1 := view{d: t.d, r: t.d.db}.contested(ino)
 		after, err2 := t.contested(ino)
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -28,6 +29,9 @@ func (s *Store) append(r record, b []byte, useReserve bool, done func(at place))
 		return fmt.Errorf("%d bytes do not fit: %w", len(b), ErrNoSpace)
 	}
 	at, err := s.write(r, b)
+	if useReserve && errors.Is(err, ErrNoSpace) && s.ballast.release() {
+		at, err = s.write(r, b)
+	}
 	if err != nil {
 		return err
 	}

@@ -19,31 +19,26 @@ func (s *Store) Check(ctx context.Context, f func(Problem)) error {
 			return err
 		}
 	}
-	c := check{s: s, report: f, orphans: make(map[place]Problem)}
-	s.mu.RLock()
-	segs := s.sortedSegments()
-	ends := make([]int64, len(segs))
-	for i, g := range segs {
-		ends[i] = g.end
-	}
-	s.mu.RUnlock()
-	for i, g := range segs {
-		if !g.acquire() {
-			continue // removed since
-		}
-		err := c.segment(ctx, g, ends[i])
-		_ = g.release() // nothing was written
-		if err != nil {
-			return fmt.Errorf("store: check segment %d: %w", g.num, err)
-		}
+	c := check{s: s, report: f, ends: make(map[uint64]int64), orphans: make(map[place]Problem)}
+	if err := c.log(ctx, c.record); err != nil {
+		return err
 	}
 	for _, p := range c.gaps {
 		if !c.isCut(p) {
 			f(p)
 		}
 	}
+	if len(c.orphans) > 0 {
+		// What was deleted meanwhile has its mark behind the ends that were read first.
+		if err := c.log(ctx, c.mark); err != nil {
+			return err
+		}
+	}
 	for _, p := range c.orphans {
-		if _, ok, err := s.lookup(p.ID); err == nil && !ok {
+		s.mu.RLock()
+		_, there := s.segs[p.Segment]
+		s.mu.RUnlock()
+		if _, ok, err := s.lookup(p.ID); err == nil && !ok && there {
 			f(p)
 		}
 	}
@@ -56,12 +51,38 @@ type check struct {
 	report  func(Problem)
 	cuts    []cut
 	gaps    []Problem
+	ends    map[uint64]int64  // up to where the segments were read
 	orphans map[place]Problem // good records that no row and no mark speaks of, so far
 }
 
-// segment reads one segment and checks the blocks whose rows point there.
-func (c *check) segment(ctx context.Context, g *segment, end int64) error {
-	sc := scanner{r: g.file, nonce: g.nonce, end: end}
+// log calls f with the records that were written since the last call.
+func (c *check) log(ctx context.Context, f func(context.Context, *segment, record) error) error {
+	c.s.mu.RLock()
+	segs := c.s.sortedSegments()
+	ends := make([]int64, len(segs))
+	for i, g := range segs {
+		ends[i] = g.end
+	}
+	c.s.mu.RUnlock()
+	for i, g := range segs {
+		if !g.acquire() {
+			continue // removed since
+		}
+		sc := scanner{r: g.file, nonce: g.nonce, off: c.ends[g.num], end: ends[i]}
+		err := c.segment(ctx, g, &sc, f)
+		_ = g.release() // nothing was written
+		if err != nil {
+			return fmt.Errorf("store: check segment %d: %w", g.num, err)
+		}
+		c.ends[g.num] = ends[i]
+	}
+	return nil
+}
+
+// segment calls f with the records of a segment and notes the gaps between them.
+func (c *check) segment(ctx context.Context, g *segment, sc *scanner,
+	f func(context.Context, *segment, record) error,
+) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -73,23 +94,34 @@ func (c *check) segment(ctx context.Context, g *segment, end int64) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		switch {
-		case r.kind.isBlock():
-			err = c.block(ctx, g, r)
-		case r.kind == kindGone:
-			delete(c.orphans, r.target)
-		case r.kind == kindCut:
-			if cut, err := readCut(g, r); err == nil {
-				c.cuts = append(c.cuts, cut)
-			}
+		if err == nil {
+			err = f(ctx, g, r)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// record checks one record.
+func (c *check) record(ctx context.Context, g *segment, r record) error {
+	if r.kind.isBlock() {
+		return c.block(ctx, g, r)
+	}
+	if r.kind == kindCut {
+		if cut, err := readCut(g, r); err == nil {
+			c.cuts = append(c.cuts, cut)
+		}
+	}
+	return c.mark(ctx, g, r)
+}
+
+// mark takes note of a deletion.
+func (c *check) mark(_ context.Context, _ *segment, r record) error {
+	if r.kind == kindGone {
+		delete(c.orphans, r.target)
+	}
+	return nil
 }
 
 func (c *check) isCut(p Problem) bool {

@@ -150,7 +150,7 @@ func verifyCrash(t *testing.T, c crash, o Options) {
 // some or all of the unsynced bytes.
 func TestCrash(t *testing.T) {
 	rng := testRand(t)
-	runs := 6
+	runs := 4
 	if testing.Short() {
 		runs = 1
 	}

@@ -87,21 +87,22 @@ func (s *Store) readRow(id block.ID, r row, f func(r record, form []byte) error)
 		return fmt.Errorf("segment %d is missing: %w", r.seg, block.ErrCorrupt)
 	}
 	defer func() { _ = g.release() }() // nothing is lost when closing a removed file fails
-	buf := s.bufs.get(int(r.size()))
-	rec, err := readRecord(g, r.off, *buf)
-	if err == nil && (rec.id != id || !rec.kind.isBlock()) {
-		err = fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
+	var b []byte
+	if r.flags&flagRaw != 0 {
+		b = make([]byte, r.size()) // it is given away
+	} else {
+		buf := s.bufs.get(int(r.size()))
+		defer s.bufs.put(buf)
+		b = *buf
 	}
+	rec, err := readRecord(g, r.off, b)
 	if err != nil {
-		s.bufs.put(buf)
 		return err
 	}
-	form := (*buf)[recordHead:]
-	if rec.header.Form == block.FormRaw {
-		return f(rec, form[:len(form):len(form)]) // the buffer is given away
+	if rec.id != id || !rec.kind.isBlock() || (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
+		return fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
 	}
-	defer s.bufs.put(buf)
-	return f(rec, form)
+	return f(rec, b[recordHead:len(b):len(b)])
 }
 
 // readRecord reads the record at off, which is as long as b, and checks head and checksum.

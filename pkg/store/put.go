@@ -108,15 +108,11 @@ func (s *Store) putClaimed(ctx context.Context, id block.ID, plainLen int, cache
 	if err := s.makeRoom(ctx, int64(len(b)), cached); err != nil {
 		return err
 	}
-	r := row{length: uint32(len(b) - recordHead)}
-	head := record{kind: kindBlock, id: id, header: h}
+	head := record{kind: kindBlock, id: id, header: h, length: uint32(len(b) - recordHead)}
 	if cached {
-		head.kind, r.flags = kindCached, flagCached
+		head.kind = kindCached
 	}
-	return s.append(head, b, false, func(at place) {
-		r.place = at
-		s.setRow(id, old, had, r)
-	})
+	return s.append(head, b, false, func(at place) { s.setRow(id, old, had, newRow(at, head)) })
 }
 
 // boundUnsynced syncs when much is unsynced.

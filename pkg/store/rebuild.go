@@ -17,13 +17,14 @@ import (
 func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
-	if err := s.flush(); err != nil {
-		return err
-	}
 	s.claims.gate.Lock()
 	defer s.claims.gate.Unlock()
 	if s.claims.closing {
 		return ErrClosed
+	}
+	// From here on nothing is appended: the log is on disk to its end, and no change is pending.
+	if err := s.flush(); err != nil {
+		return err
 	}
 	if err := s.rebuild(ctx, f); err != nil {
 		// The counts in memory are neither the old nor the new ones.

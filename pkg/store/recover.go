@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
@@ -50,7 +51,9 @@ func (s *Store) recover(dir string) error {
 
 // openIndex opens the index. One that is corrupt is kept under another name and made anew.
 func (s *Store) openIndex(dir string) error {
-	x, err := openIndex(s.fs, dir, s.o.Log)
+	// What the index writes is retried once when the disk is full and the ballast gave way.
+	fs := vfs.OnDiskFull(s.fs, func() { s.ballast.release() })
+	x, err := openIndex(fs, dir, s.o.Log)
 	if err == nil {
 		if _, err = x.meta(); err == nil {
 			s.index = x
@@ -66,7 +69,7 @@ func (s *Store) openIndex(dir string) error {
 	if err := s.fs.Rename(dir, aside); err != nil {
 		return fmt.Errorf("set a corrupt index aside: %w", err)
 	}
-	s.index, err = openIndex(s.fs, dir, s.o.Log)
+	s.index, err = openIndex(fs, dir, s.o.Log)
 	return err
 }
 
@@ -137,7 +140,7 @@ func (s *Store) resume(upTo place, cuts []cut) error {
 			s.active = nil
 		}
 	}
-	s.disk.refresh()
+	s.ballast.take(s.disk.refresh())
 	if len(cuts) > 0 {
 		s.active = nil
 		if err := s.rotate(); err != nil {
@@ -355,11 +358,7 @@ func (rp *replay) fold(g *segment, r record) error {
 		if had && old.place == at {
 			return nil
 		}
-		now := row{place: at, length: r.length}
-		if r.kind == kindCached {
-			now.flags = flagCached
-		}
-		s.setRow(r.id, old, had, now)
+		s.setRow(r.id, old, had, newRow(at, r))
 	case !had || old.place != r.target:
 		// It is about a record that was replaced since, or is gone.
 	case r.kind == kindGone:

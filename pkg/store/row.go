@@ -29,6 +29,7 @@ const (
 const (
 	flagCached = 1 << iota // a cached copy
 	flagBad                // damage was found; the record is not served
+	flagRaw                // the form is raw: a hint for how its memory is taken
 )
 
 // row says where a block is.
@@ -40,6 +41,18 @@ type row struct {
 
 func (r row) cached() bool { return r.flags&flagCached != 0 }
 func (r row) bad() bool    { return r.flags&flagBad != 0 }
+
+// newRow is the row of a block whose record begins with head.
+func newRow(at place, head record) row {
+	r := row{place: at, length: head.length}
+	if head.kind == kindCached {
+		r.flags |= flagCached
+	}
+	if head.header.Form == block.FormRaw {
+		r.flags |= flagRaw
+	}
+	return r
+}
 
 // size is the length of the block's record in bytes.
 func (r row) size() int64 { return recordHead + int64(r.length) }
@@ -61,7 +74,7 @@ func decodeRow(b []byte) (row, error) {
 		length: binary.BigEndian.Uint32(b[16:]),
 		flags:  b[20],
 	}
-	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad {
+	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad|flagRaw {
 		return row{}, fmt.Errorf("index: row %x: %w", b, block.ErrCorrupt)
 	}
 	return r, nil

@@ -53,16 +53,17 @@ const (
 //
 // Lock order: compacting, a claim of an ID, syncing, claims.gate, appendMu, mu, cache.mu.
 type Store struct {
-	fs     vfs.FS
-	dir    string // of the segments
-	o      Options
-	lock   io.Closer
-	index  *index
-	codec  codec
-	bufs   buffers
-	claims claims
-	cache  cache
-	disk   disk
+	fs      vfs.FS
+	dir     string // of the segments
+	o       Options
+	lock    io.Closer
+	index   *index
+	codec   codec
+	bufs    buffers
+	claims  claims
+	cache   cache
+	disk    disk
+	ballast ballast
 
 	compacting sync.Mutex // held during Compact
 
@@ -149,6 +150,7 @@ func (s *Store) open(dir string) error {
 		return fmt.Errorf("%w: %w", ErrLocked, err)
 	}
 	s.lock = lock
+	s.ballast.init(s.fs, s.fs.PathJoin(dir, "ballast"), s.o.ReserveBytes, s.o.Log)
 	return s.recover(dir)
 }
 

@@ -96,7 +96,7 @@ func (s *Store) flush() error {
 	s.flushing = nil
 	s.mu.Unlock()
 	s.punch(snap.punches)
-	s.disk.refresh()
+	s.ballast.take(s.disk.refresh())
 	return nil
 }
 

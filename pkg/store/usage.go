@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -54,7 +55,8 @@ func (s *Store) room() int64 {
 	return s.free(used)
 }
 
-// evictAtOnce is how many bytes of cached copies go at least when room is made by evicting.
+// evictAtOnce is how many bytes of cached copies go when room is made by evicting, unless that is
+// more than an eighth of them: each time costs a sync.
 const evictAtOnce = 16 << 20
 
 // makeRoom evicts cached copies so that n more bytes fit: below the cache limit if they are a
@@ -74,7 +76,7 @@ func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
 	if have, _ = s.cache.sizes(); have == 0 || s.room() >= n {
 		return nil // append has the last word
 	}
-	if _, err := s.EvictTo(ctx, have-max(n, evictAtOnce)); err != nil {
+	if _, err := s.EvictTo(ctx, have-max(n, min(evictAtOnce, have/8))); err != nil {
 		return err
 	}
 	return s.Sync(ctx) // the space comes back when the deletions are durable
@@ -158,7 +160,7 @@ func (s *Store) page(ctx context.Context, from block.ID) (page []idRow, last blo
 	})
 	if err == nil {
 		last = block.ID{} // this is the last page: all the changes behind from belong to it
-	} else if err != errPageFull { //nolint:errorlint // our own sentinel, never wrapped
+	} else if !errors.Is(err, errPageFull) {
 		return nil, last, err
 	}
 	for id, c := range changes {
@@ -170,7 +172,7 @@ func (s *Store) page(ctx context.Context, from block.ID) (page []idRow, last blo
 	return page, last, nil
 }
 
-var errPageFull = fmt.Errorf("page is full")
+var errPageFull = errors.New("page is full")
 
 // disk is how much the file system has free, asked for at each flush and counted down between.
 type disk struct {
@@ -186,14 +188,14 @@ func (d *disk) init(fs vfs.FS, dir string) {
 
 func (d *disk) took(n int64) { d.free.Add(-n) }
 
-// refresh asks the file system; one that can't tell has no limit here.
-func (d *disk) refresh() {
-	u, err := d.fs.GetDiskUsage(d.dir)
-	if err != nil {
-		d.free.Store(math.MaxInt64)
-		return
+// refresh asks the file system and returns what it says; one that can't tell has no limit here.
+func (d *disk) refresh() int64 {
+	free := int64(math.MaxInt64)
+	if u, err := d.fs.GetDiskUsage(d.dir); err == nil {
+		free = int64(min(u.AvailBytes, math.MaxInt64))
 	}
-	d.free.Store(int64(min(u.AvailBytes, math.MaxInt64)))
+	d.free.Store(free)
+	return free
 }
 
 // sortedSegments lists the segments by number; mu is held.

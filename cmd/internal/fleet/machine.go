@@ -206,6 +206,15 @@ func AllUp(ctx context.Context, machines []*Machine) error {
 	return nil
 }
 
+// GoSource is the source tree of the Go distribution that is installed: a real tree of some 11,000 files.
+func GoSource(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "src"), nil
+}
+
 // CanMount says whether this machine and user can mount with FUSE.
 func CanMount() bool {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {

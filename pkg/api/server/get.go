@@ -77,7 +77,7 @@ func (s *Server) get(ctx context.Context, p Pod, c *api.Conn) error {
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(gctx, func() { _ = c.Close() }) // Something failed; nothing is sent after Wait then.
-	for range workers {
+	for range getWorkers {
 		group.Go(func() error { return g.work(gctx) })
 	}
 	group.Go(func() error { return g.stream(gctx) })

@@ -14,8 +14,12 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 )
 
-// workers is how many files of one transfer are read or written at once.
-const workers = 2
+const (
+	// workers is how many files of an import are read at once: one for each core of a small machine.
+	workers = 2
+	// getWorkers is how many files of an export are written at once: more, since they wait for other pods.
+	getWorkers = 8
+)
 
 // upgrade turns a request into a transfer, which f runs on a connection of its own. The transfer ends with the
 // connection, and with the daemon.

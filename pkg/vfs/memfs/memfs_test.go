@@ -97,9 +97,10 @@ func TestWatchOverflow(t *testing.T) {
 			if _, err := other.Create(ctx, vfs.RootID, fmt.Sprint(i), newFile); err != nil {
 				t.Fatal(err)
 			}
+			if i == 0 {
+				<-told // it waits from now on
+			}
 		}
-		synctest.Wait()
-		<-told
 		close(goOn)
 		if c := <-told; len(c) != 0 {
 			t.Errorf("after an overflow: %d changes, want none", len(c))

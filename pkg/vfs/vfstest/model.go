@@ -37,6 +37,7 @@ type model struct {
 	ref    *memfs.FS
 	got    vfs.FS
 	ids    map[vfs.NodeID]vfs.NodeID // the number in got of each node in ref, removed ones included
+	refs   map[vfs.NodeID]vfs.NodeID // the other way
 	all    []vfs.NodeID              // the keys of ids, in the order of making
 	mtimes map[vfs.NodeID]int64      // that were set, not clocked: equal on both sides
 	opened []openPair
@@ -76,7 +77,7 @@ func runModel(t *testing.T, fs vfs.FS, limit Limit) {
 	m := &model{
 		T: t, ctx: ctx, rng: rand.New(rand.NewPCG(seed, 0)), limit: limit, //nolint:gosec // a seed must replay
 		ref: memfs.New(memfs.Options{}), got: fs,
-		ids: map[vfs.NodeID]vfs.NodeID{root: root}, all: []vfs.NodeID{root}, mtimes: make(map[vfs.NodeID]int64),
+		ids: map[vfs.NodeID]vfs.NodeID{root: root}, refs: map[vfs.NodeID]vfs.NodeID{root: root}, all: []vfs.NodeID{root}, mtimes: make(map[vfs.NodeID]int64),
 	}
 	defer m.showTrace()
 	for i := range ops {
@@ -199,8 +200,7 @@ func (m *model) anyID() vfs.NodeID { return m.all[m.rng.IntN(len(m.all))] }
 func (m *model) sameAttr(what string, ref, got vfs.Attr) {
 	m.Helper()
 	if id, known := m.ids[ref.ID]; !known {
-		m.ids[ref.ID] = got.ID
-		m.all = append(m.all, ref.ID)
+		m.pair(ref.ID, got.ID)
 	} else if id != got.ID {
 		m.Fatalf("%s: number %d, want %d", what, got.ID, id)
 	}
@@ -218,6 +218,21 @@ func (m *model) sameAttr(what string, ref, got vfs.Attr) {
 	if got != want {
 		m.Fatalf("%s: attributes\ngot  %+v\nwant %+v", what, got, want)
 	}
+}
+
+// pair notes that two new nodes are the same. A number may be given again when its node is gone: a folder
+// that is made anew at its place may come back under its number.
+func (m *model) pair(ref, got vfs.NodeID) {
+	m.Helper()
+	if old, taken := m.refs[got]; taken {
+		if _, err := m.ref.GetAttr(m.ctx, old); err == nil {
+			m.Fatalf("number %d is given to a second node while the first lives", got)
+		}
+		delete(m.ids, old)
+		m.all = slices.DeleteFunc(m.all, func(id vfs.NodeID) bool { return id == old })
+	}
+	m.ids[ref], m.refs[got] = got, ref
+	m.all = append(m.all, ref)
 }
 
 // compareFolder compares everything below a folder.

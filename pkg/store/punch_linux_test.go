@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// diskBytes is what the segments of a store take on a real disk.
+func diskBytes(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "segments", "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += info.Sys().(*syscall.Stat_t).Blocks * 512
+	}
+	return n
+}
+
+// TestPunch: deleted blocks give their space back, and neither the ones beside them nor the index
+// made anew take harm.
+func TestPunch(t *testing.T) {
+	const n = 100_001
+	ctx := context.Background()
+	dir := t.TempDir()
+	s, err := Open(vfs.Default, dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(10) {
+		mustPut(t, s, 2*i+1, n)
+	}
+	mustSync(t, s)
+	before := diskBytes(t, dir)
+	for i := range uint64(10) {
+		if id, _ := testBlock(2*i+1, n); i%2 == 0 {
+			if err := s.Delete(ctx, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mustSync(t, s)
+	if s.Usage().DeadBytes > 5*(n+recordHead) {
+		t.Errorf("usage %+v", s.Usage())
+	}
+	if s.segs[1].punched == 0 {
+		t.Skip("this file system punches no holes")
+	}
+	if after := diskBytes(t, dir); after > before*6/10 {
+		t.Errorf("%d bytes on disk before, %d after", before, after)
+	}
+	wantCheck(t, s, nil)
+	if err := s.RebuildIndex(ctx, func(p Problem) { t.Errorf("rebuild: %v", p) }); err != nil {
+		t.Fatal(err)
+	}
+	wantCheck(t, s, nil)
+	for i := range uint64(10) {
+		if owned, _ := holds(s, 2*i+1, n); owned != (i%2 == 1) {
+			t.Errorf("block %d: owned %t", i, owned)
+		}
+	}
+	mustClose(t, s)
+}
