@@ -371,7 +371,7 @@ func (a *adder) stream(r io.Reader) error {
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		case err == io.EOF, err == io.ErrUnexpectedEOF: //nolint:errorlint // ReadFull's own; a wrapped one is no end
 			err = a.c.SendBytes(api.FrameDataEnd, nil)
 		case err != nil:
 			err = a.c.Send(api.FrameDataEnd, api.NewError(err), nil)

@@ -34,6 +34,7 @@ func transfer(t *testing.T, home api.Home, name string) (net.Conn, *api.Conn) {
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%v, %v", resp, err)
 	}
+	_ = resp.Body.Close() // It has none.
 	return c, api.NewConn(c, nil)
 }
 
@@ -108,8 +109,11 @@ func TestClientLies(t *testing.T) {
 	_, c := transfer(t, home, "add")
 	send(t, c, api.FrameRequest, api.AddRequest{To: "/", Count: 1})
 	send(t, c, api.FrameBatch, api.Batch{Items: []api.Item{
-		{Parent: -9, Name: "a", Kind: 1}, {Parent: 5, Name: "b", Kind: 1}, {Parent: -1, Name: "..", Kind: 1},
-		{Parent: -1, Name: "c", Kind: 99}, {Parent: -1, Name: "d", Kind: 1, Link: 77},
+		{Parent: -9, Name: "a", Kind: 1},
+		{Parent: 5, Name: "b", Kind: 1},
+		{Parent: -1, Name: "..", Kind: 1},
+		{Parent: -1, Name: "c", Kind: 99},
+		{Parent: -1, Name: "d", Kind: 1, Link: 77},
 	}})
 	kind, b, err := c.Receive()
 	if err != nil || kind != api.FrameDone {
