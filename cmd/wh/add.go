@@ -49,9 +49,10 @@ func runAdd(ctx context.Context, e *env, o addOptions) error {
 	}
 	p := newProblems(e)
 	show := newProgress(e)
+	mounts := ownMounts(ctx, e)
 	r, err := e.client().Add(ctx, client.AddOptions{
-		To: o.to, Policy: o.policy, Force: o.force, Move: o.move, Sources: sources, Skip: skipped(ctx, e, o), Problem: p.add,
-		Progress: show.update,
+		To: o.to, Policy: o.policy, Force: o.force, Move: o.move, Sources: sources, Devices: devices(mounts),
+		Skip: skipped(e, o, mounts), Problem: p.add, Progress: show.update,
 	})
 	show.end()
 	if err != nil {
@@ -121,18 +122,35 @@ func sourceName(p string) string {
 
 // skipped are the folders that an add leaves out: WH_HOME, whose files change while it runs, and the network's own
 // mounts.
-func skipped(ctx context.Context, e *env, o addOptions) map[string]bool {
+func skipped(e *env, o addOptions, mounts []api.Mount) map[string]bool {
 	out := map[string]bool{string(e.home): true}
-	all, err := call[[]api.Mount](ctx, e, "mounts", struct{}{})
-	if err != nil {
-		return out // The add itself will say why.
-	}
-	for _, m := range all {
+	for _, m := range mounts {
 		out[string(m.Dir)] = true
 	}
 	for _, p := range o.paths { // What is named itself is meant.
 		if abs, err := filepath.Abs(p); err == nil {
 			delete(out, abs)
+		}
+	}
+	return out
+}
+
+// ownMounts are the mounts of this machine's pods.
+func ownMounts(ctx context.Context, e *env) []api.Mount {
+	all, err := call[[]api.Mount](ctx, e, "mounts", struct{}{})
+	if err != nil {
+		return nil // What follows will say why.
+	}
+	return all
+}
+
+// devices are those of mounts. A daemon that reads or writes on its own mount, through a descriptor that it was handed,
+// can't be killed while it waits for itself: there this process reads and writes, and streams.
+func devices(mounts []api.Mount) map[uint64]bool {
+	out := map[uint64]bool{}
+	for _, m := range mounts {
+		if dev, ok := client.Device(string(m.Dir)); ok {
+			out[dev] = true
 		}
 	}
 	return out

@@ -10,5 +10,8 @@ import (
 // background does nothing here: a process survives its starter.
 func background(*exec.Cmd) {}
 
+// private does nothing here.
+func private() {}
+
 // terminate ends a process.
 func terminate(p *os.Process) error { return p.Kill() }

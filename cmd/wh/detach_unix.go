@@ -14,5 +14,8 @@ func background(c *exec.Cmd) {
 	c.Dir = "/"
 }
 
+// private makes all that this process writes readable for its user only: what lies in WH_HOME.
+func private() { syscall.Umask(0o077) }
+
 // terminate asks a process to stop.
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }

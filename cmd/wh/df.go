@@ -27,7 +27,11 @@ func runDf(ctx context.Context, e *env) error {
 		return e.document(u)
 	}
 	return e.table([][]string{
-		{"stored", size(u.StoredBytes)}, {"live", size(u.LiveBytes)}, {"pinned", size(u.PinnedBytes)},
-		{"cache", size(u.CacheBytes)}, {"trash", size(u.TrashBytes)}, {"free", size(u.FreeBytes)},
+		{"stored", size(u.StoredBytes)},
+		{"live", size(u.LiveBytes)},
+		{"pinned", size(u.PinnedBytes)},
+		{"cache", size(u.CacheBytes)},
+		{"trash", size(u.TrashBytes)},
+		{"free", size(u.FreeBytes)},
 	})
 }

@@ -95,7 +95,7 @@ func works(f func(ctx context.Context, args []string) error) func(*cobra.Command
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, e *env, args []string) int {
-	root := newRoot(e)
+	root := newRoot(e) //nolint:contextcheck // cobra hands it to the commands
 	root.SetArgs(args)
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)

@@ -93,6 +93,10 @@ func report(w io.Writer, err error) {
 		_, _ = fmt.Fprintln(w, printable(c.log))
 		return
 	}
+	if api.CodeOf(err) == "canceled" {
+		_, _ = fmt.Fprintln(w, "wh: error: interrupted")
+		return
+	}
 	_, _ = fmt.Fprintf(w, "wh: error: %s\n", printable(err.Error())) // Nothing is left to tell it to.
 	if hint := api.HintOf(err); hint != "" {
 		_, _ = fmt.Fprintf(w, "wh: hint: %s\n", printable(hint))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,13 @@ func runGet(ctx context.Context, e *env, o client.GetOptions) error {
 	p := newProblems(e)
 	show := newProgress(e)
 	o.Problem, o.Progress = p.add, show.update
+	own := devices(ownMounts(ctx, e))
+	for _, dir := range []string{o.Dest, filepath.Dir(filepath.Clean(o.Dest))} {
+		if dev, ok := client.Device(dir); ok {
+			o.Stream = own[dev]
+			break
+		}
+	}
 	err := e.client().Get(ctx, o)
 	show.end()
 	if err != nil {

@@ -91,6 +91,7 @@ func runInit(ctx context.Context, e *env, o initOptions) error {
 // makePod makes a pod in this process if no daemon holds WH_HOME, else through its API. A daemon that starts or
 // stops meanwhile is waited for.
 func makePod(ctx context.Context, e *env, name string, request any, here func() (api.Made, error)) (api.Made, error) {
+	private()
 	for range makeTries {
 		lock, err := daemon.TryLock(e.home)
 		if err == nil {

@@ -44,6 +44,7 @@ func newUp(e *env) *cobra.Command {
 }
 
 func runUp(ctx context.Context, e *env, o upOptions) error {
+	private()
 	m, err := config.LoadMachine(e.home.File(config.MachineFile))
 	if err != nil {
 		return err

@@ -70,8 +70,7 @@ func decode(path string, b []byte, kind string, v any) error {
 
 // located is an error about a key of a file, with the line where it stands, if one is found.
 func located(path string, b []byte, key string, err error) error {
-	var perr toml.ParseError
-	if errors.As(err, &perr) {
+	if perr, ok := errors.AsType[toml.ParseError](err); ok {
 		return fmt.Errorf("config: %s:%d: %w: %s", path, perr.Position.Line, ErrBad, perr.Message)
 	}
 	if n := lineOf(b, key); n > 0 {

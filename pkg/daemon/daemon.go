@@ -146,7 +146,7 @@ func (m *machine) Join(ctx context.Context, r api.JoinRequest) (api.Made, error)
 
 // begin starts a pod that was just made. It is there whatever becomes of that.
 func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
-	r, err := m.open(l)
+	r, err := m.open(ctx, l)
 	if err == nil {
 		err = m.mountSaved(ctx, r)
 	}
@@ -158,17 +158,19 @@ func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
 }
 
 // open opens a pod and has it run until the end.
-func (m *machine) open(l local) (*running, error) {
-	ctx := m.ctx()
+//
+//nolint:contextcheck // the pod lives longer than the request that opens it
+func (m *machine) open(ctx context.Context, l local) (*running, error) {
+	life := m.ctx()
 	log := m.o.Log.With("local", l.name)
-	p, err := m.o.Engine.Open(ctx, OpenOptions{
-		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
+	p, err := m.o.Engine.Open(life, OpenOptions{
+		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
 		CacheBytes: l.cfg.CacheBytes, CapacityBytes: l.cfg.CapacityBytes, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: %w", l.name, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	life, cancel := context.WithCancel(life)
 	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), mounts: map[string]*mounted{}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -179,8 +181,8 @@ func (m *machine) open(l local) (*running, error) {
 	m.pods[l.name] = r
 	go func() {
 		defer close(r.done)
-		err := p.Run(ctx)
-		if ctx.Err() == nil {
+		err := p.Run(life)
+		if life.Err() == nil {
 			m.stop(fmt.Errorf("pod %s ended: %w", l.name, errors.Join(err, errEnded)))
 		}
 	}()
@@ -191,17 +193,17 @@ func (m *machine) open(l local) (*running, error) {
 var errEnded = errors.New("it was not told to")
 
 // listen is where a pod is to listen: where its file says, or, where a port is taken, on another.
-func (m *machine) listen(l local) []string {
+func (m *machine) listen(ctx context.Context, l local) []string {
 	if m.o.Offline {
 		return nil
 	}
 	out := slices.Clone(l.cfg.Listen)
 	for i, addr := range out {
-		if _, err := freePort(addr); err == nil {
+		if _, err := freePort(ctx, addr); err == nil {
 			continue
 		}
 		host := addr[:strings.LastIndexByte(addr, ':')]
-		other, err := freePort(host + ":0")
+		other, err := freePort(ctx, host+":0")
 		if err != nil {
 			continue // The pod will say what is wrong.
 		}

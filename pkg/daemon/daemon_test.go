@@ -37,7 +37,7 @@ const limit = 30 * time.Second
 
 func newHome(t *testing.T) api.Home {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "whd-") // t.TempDir's paths can be too long for a socket.
+	dir, err := os.MkdirTemp("", "whd-") //nolint:usetesting // t.TempDir's paths can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

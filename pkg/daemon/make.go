@@ -98,7 +98,7 @@ func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (lo
 	if err != nil {
 		return local{}, pod.Info{}, err
 	}
-	return build(home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
+	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
 		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name})
 	})
 }
@@ -119,7 +119,7 @@ func join(ctx context.Context, home api.Home, e Engine, r api.JoinRequest) (loca
 	if err != nil {
 		return local{}, pod.Info{}, err
 	}
-	return build(home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
+	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
 		return e.Join(ctx, dir, JoinOptions{Token: r.Token, PodName: name, Discover: true})
 	})
 }
@@ -184,10 +184,10 @@ func freeName(taken map[string]bool, name string) string {
 
 // build has make make a pod's folder, adds its pod.toml, and gives it its name. It is complete or undone; the rename,
 // after which the folder of the pods is synced, is what completes it.
-func build(home api.Home, all []local, listen []string, m *api.Mount, do func(dir string) (pod.Info, error)) (local, pod.Info, error) {
+func build(ctx context.Context, home api.Home, all []local, listen []string, m *api.Mount, do func(dir string) (pod.Info, error)) (local, pod.Info, error) {
 	cfg := config.NewPod()
 	var err error
-	if cfg.Listen, err = listenOn(listen); err != nil {
+	if cfg.Listen, err = listenOn(ctx, listen); err != nil {
 		return local{}, pod.Info{}, err
 	}
 	if m != nil {
@@ -236,7 +236,7 @@ func build(home api.Home, all []local, listen []string, m *api.Mount, do func(di
 }
 
 // listenOn checks addresses; if there are none, it is all of the host's with a port that is free now.
-func listenOn(listen []string) ([]string, error) {
+func listenOn(ctx context.Context, listen []string) ([]string, error) {
 	for _, a := range listen {
 		if err := config.CheckListen(a); err != nil {
 			return nil, fmt.Errorf("listen: %w: %w", api.ErrUsage, err)
@@ -245,7 +245,7 @@ func listenOn(listen []string) ([]string, error) {
 	if len(listen) > 0 {
 		return listen, nil
 	}
-	port, err := freePort("0.0.0.0:0")
+	port, err := freePort(ctx, "0.0.0.0:0")
 	if err != nil {
 		return nil, fmt.Errorf("daemon: no free port: %w", err)
 	}
@@ -253,9 +253,9 @@ func listenOn(listen []string) ([]string, error) {
 }
 
 // freePort is the port of an address that can be listened on; if that is 0, one that is free.
-func freePort(addr string) (int, error) {
+func freePort(ctx context.Context, addr string) (int, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", addr)
+	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return 0, err
 	}

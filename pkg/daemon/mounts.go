@@ -84,13 +84,13 @@ func abortMounts(home api.Home, e Engine) {
 }
 
 // detachStale takes away what a killed daemon has left mounted.
-func (m *machine) detachStale(l local) {
+func (m *machine) detachStale(ctx context.Context, l local) {
 	for _, dir := range l.recorded() {
 		if dead, err := m.o.Engine.Stale(dir); err != nil || !dead {
 			continue
 		}
 		if err := m.o.Engine.Detach(dir); err != nil {
-			m.o.Log.Warn("a dead mount could not be detached", "dir", dir, "error", err)
+			m.o.Log.WarnContext(ctx, "a dead mount could not be detached", "dir", dir, "error", err)
 		}
 	}
 }
@@ -112,6 +112,9 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := makeMountPoint(dir); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
 	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
 		AllowOther: slices.Contains(options, "allow_other"), ReadOnly: slices.Contains(options, "ro"),
 		Dev: slices.Contains(options, "dev"), SUID: slices.Contains(options, "suid"),
@@ -130,18 +133,29 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	}
 	x := &mounted{m: mm, asked: dir, options: options, gone: make(chan struct{})}
 	r.mounts[mm.Dir()] = x
-	go func() {
+	go func() { //nolint:contextcheck // the mount lives longer than the request that makes it
 		defer close(x.gone)
 		err := mm.Wait()
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.mounts[mm.Dir()] == x { // Somebody else has unmounted it.
-			m.o.Log.Info("a mount has gone", "dir", mm.Dir(), "error", err)
+			m.o.Log.InfoContext(m.ctx(), "a mount has gone", "dir", mm.Dir(), "error", err)
 			delete(r.mounts, mm.Dir())
 			_ = r.record() // The next one that is written is right.
 		}
 	}()
 	return r.record()
+}
+
+// makeMountPoint makes a folder to mount on, if it is missing. Others may look at it, whatever the umask is.
+func makeMountPoint(dir string) error {
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return nil //nolint:nilerr // It is there, dead perhaps: mounting deals with that.
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as above
+		return err
+	}
+	return os.Chmod(dir, 0o755) //nolint:gosec // as above
 }
 
 func (m *machine) isDown() bool {

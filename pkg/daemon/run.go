@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,8 +46,8 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	for _, l := range all {
-		m.detachStale(l)
-		if _, err := m.open(l); err != nil {
+		m.detachStale(ctx, l)
+		if _, err := m.open(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -94,14 +95,15 @@ func (m *machine) serve(ctx context.Context) (err error) {
 // summary says what runs.
 func (m *machine) summary() string {
 	pods := m.all()
-	s := fmt.Sprintf("%d pods, %d mounts, pid %d", len(pods), len(m.Mounts()), os.Getpid())
+	var s strings.Builder
+	fmt.Fprintf(&s, "%d pods, %d mounts, pid %d", len(pods), len(m.Mounts()), os.Getpid())
 	for _, r := range pods {
-		s += fmt.Sprintf("; %s of %s", r.name, r.cfg.NetworkName)
+		fmt.Fprintf(&s, "; %s of %s", r.name, r.cfg.NetworkName)
 		if port := r.pod.ListenPort(); port != 0 {
-			s += fmt.Sprintf(" on port %d", port)
+			fmt.Fprintf(&s, " on port %d", port)
 		}
 	}
-	return s
+	return s.String()
 }
 
 // listenSocket opens the API's socket, for this user only.

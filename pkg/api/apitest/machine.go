@@ -3,7 +3,6 @@ package apitest
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -67,7 +66,7 @@ func (m Machine) Stop() {}
 // Serve serves a machine until the test ends, and returns its WH_HOME.
 func Serve(t testing.TB, m server.Machine) api.Home {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "whapi-") // t.TempDir's paths can be too long for a socket.
+	dir, err := os.MkdirTemp("", "whapi-") //nolint:usetesting // t.TempDir's paths can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +83,7 @@ func Serve(t testing.TB, m server.Machine) api.Home {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- server.New(m, "test", clock.Real{}, slog.New(slog.NewTextHandler(io.Discard, nil))).Serve(ctx, l)
+		done <- server.New(m, "test", clock.Real{}, slog.New(slog.DiscardHandler)).Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -34,6 +34,7 @@ type AddOptions struct {
 	Stream  bool // send bytes even where descriptors can be passed
 	Sources []Source
 
+	Devices  map[uint64]bool               // what lies on these is streamed: the daemon must not read from its own mounts
 	Skip     map[string]bool               // full paths of folders that are left out
 	Problem  func(path string, err error)  // is told what can't be added; the rest is
 	Progress func(files int, bytes uint64) // is told what was sent so far; may be nil
@@ -231,6 +232,7 @@ func (a *adder) node(ctx context.Context, n hostNode, path string) error {
 		a.moved = append(a.moved, hostFile{path, item, n.inode, n.it.Size, n.it.Mtime, vfs.Kind(n.it.Kind)})
 	}
 	if vfs.Kind(n.it.Kind) != vfs.KindFolder {
+		n.it.Stream = n.file != nil && (a.o.Stream || a.o.Devices[n.inode.dev])
 		return a.put(ctx, n.it, path, n.file, nil)
 	}
 	defer func() { _ = n.file.Close() }() // Only read.
@@ -297,7 +299,7 @@ func (a *adder) put(ctx context.Context, it api.Item, path string, file *os.File
 		a.batch.First = a.items
 	}
 	switch {
-	case file != nil && api.CanPassFiles && !a.o.Stream:
+	case file != nil && api.CanPassFiles && !it.Stream:
 		it.FD = true
 		a.files, a.opened = append(a.files, file), append(a.opened, file)
 	case file != nil:

@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,11 +29,16 @@ import (
 // dialTimeout is how long a daemon may take to accept a connection.
 const dialTimeout = 5 * time.Second
 
+// pingTimeout is how long a daemon may take to say that it is there; one that is stopped or stuck must not make
+// everybody wait for ever.
+const pingTimeout = 10 * time.Second
+
 // Client speaks with one machine's daemon about one pod.
 type Client struct {
-	home api.Home
-	pod  string
-	http *http.Client
+	home   api.Home
+	pod    string
+	http   *http.Client
+	pinged atomic.Bool
 }
 
 // New is a client of the daemon of a WH_HOME, for its pod of this name; "" is the only one.
@@ -77,8 +83,43 @@ func (c *Client) url(name string) string {
 	return u
 }
 
-// do sends a request and returns a good answer.
+// ping makes sure, once, that a daemon answers, and that it speaks our version.
+func (c *Client) ping(ctx context.Context) error {
+	if c.pinged.Load() {
+		return nil
+	}
+	limit, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	resp, err := c.post(limit, "health", struct{}{})
+	if limit.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: its daemon doesn't answer: %w", c.home, api.ErrNoDaemon)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // Only read.
+	var h api.Health
+	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil {
+		return cut(ctx, err)
+	}
+	if h.API != api.Version {
+		return api.WithHint(fmt.Errorf("the daemon has version %d of the API, this program %d: %w", h.API, api.Version, api.ErrProtocol),
+			"restart the daemon: wh down, wh up")
+	}
+	c.pinged.Store(true)
+	return nil
+}
+
+// do sends a request, after a ping, and returns a good answer.
 func (c *Client) do(ctx context.Context, name string, q any) (*http.Response, error) {
+	if err := c.ping(ctx); err != nil {
+		return nil, err
+	}
+	return c.post(ctx, name, q)
+}
+
+// post sends a request and returns a good answer.
+func (c *Client) post(ctx context.Context, name string, q any) (*http.Response, error) {
 	b, err := json.Marshal(q)
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
@@ -187,6 +228,9 @@ func (c *Client) Cat(ctx context.Context, source string, w io.Writer) error {
 
 // transfer opens a connection for a transfer and sends its request. It ends with ctx; call stop when done.
 func (c *Client) transfer(ctx context.Context, name string, q any) (conn *api.Conn, stop func(), err error) {
+	if err := c.ping(ctx); err != nil {
+		return nil, nil, err
+	}
 	raw, err := c.dial(ctx)
 	if err != nil {
 		return nil, nil, err

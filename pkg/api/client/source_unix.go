@@ -104,9 +104,9 @@ func special(dir int, name, path string, st *unix.Stat_t) (hostNode, error) {
 
 // fill takes over what stat told.
 func (n *hostNode) fill(st *unix.Stat_t) {
-	n.inode = inode{dev: uint64(st.Dev), ino: st.Ino} //nolint:unconvert // other systems have other types
-	n.nlink = uint64(st.Nlink)                        //nolint:unconvert // as above
-	n.it.Mode, n.it.UID, n.it.GID = uint32(st.Mode)&0o7777, st.Uid, st.Gid
+	n.inode = inode{dev: uint64(st.Dev), ino: st.Ino}                      //nolint:unconvert // other systems have other types
+	n.nlink = uint64(st.Nlink)                                             //nolint:unconvert // as above
+	n.it.Mode, n.it.UID, n.it.GID = uint32(st.Mode)&0o7777, st.Uid, st.Gid //nolint:unconvert // as above
 	n.it.Mtime = st.Mtim.Nano()
 	switch uint32(st.Mode) & unix.S_IFMT { //nolint:unconvert // as above
 	case unix.S_IFREG:
@@ -124,6 +124,15 @@ func (n *hostNode) fill(st *unix.Stat_t) {
 	case unix.S_IFBLK:
 		n.it.Kind, n.it.RDev = uint8(vfs.KindBlockDev), uint64(st.Rdev) //nolint:unconvert // as above
 	}
+}
+
+// Device is the device that a path lies on, as AddOptions.Devices has it; false where there is nothing.
+func Device(path string) (uint64, bool) {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Stat(path, &st) }); err != nil {
+		return 0, false
+	}
+	return uint64(st.Dev), true //nolint:unconvert // as above
 }
 
 // unchanged says whether a source is still as it was when it was read.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -30,7 +29,6 @@ type world struct {
 	t   *testing.T
 	pod *apitest.Pod
 	c   *client.Client
-	ctx context.Context
 
 	mu       sync.Mutex
 	problems []string
@@ -39,11 +37,9 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	t.Cleanup(cancel)
 	p := apitest.New(apitest.Info())
 	home := apitest.Serve(t, apitest.Machine{Pods: map[string]*apitest.Pod{"box": p}})
-	return &world{t: t, pod: p, c: client.New(home, ""), ctx: ctx}
+	return &world{t: t, pod: p, c: client.New(home, "")}
 }
 
 func (w *world) problem(path string, err error) {
@@ -62,7 +58,7 @@ func (w *world) add(o client.AddOptions, paths ...string) api.Result {
 	for _, p := range paths {
 		o.Sources = append(o.Sources, client.Source{Path: p, Name: filepath.Base(p)})
 	}
-	r, err := w.c.Add(w.ctx, o)
+	r, err := w.c.Add(w.t.Context(), o)
 	if err != nil {
 		w.t.Fatalf("add %q: %v", paths, err)
 	}
@@ -72,7 +68,7 @@ func (w *world) add(o client.AddOptions, paths ...string) api.Result {
 func (w *world) get(o client.GetOptions) {
 	w.t.Helper()
 	o.Problem = w.problem
-	if err := w.c.Get(w.ctx, o); err != nil {
+	if err := w.c.Get(w.t.Context(), o); err != nil {
 		w.t.Fatalf("get %s: %v", o.Source, err)
 	}
 }
@@ -230,7 +226,7 @@ func TestRoundTrip(t *testing.T) {
 
 func (w *world) node(path string) vfs.Attr {
 	w.t.Helper()
-	a, err := vfs.Resolve(w.ctx, w.pod.FS(), path)
+	a, err := vfs.Resolve(w.t.Context(), w.pod.FS(), path)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -284,21 +280,21 @@ func TestAddTarget(t *testing.T) {
 		t.Error("not a file")
 	}
 	o := client.AddOptions{To: "/no", Problem: w.problem, Sources: []client.Source{{Path: a, Name: "a"}, {Path: b, Name: "b"}}}
-	if _, err := w.c.Add(w.ctx, o); !errors.Is(err, vfs.ErrNotExist) {
+	if _, err := w.c.Add(w.t.Context(), o); !errors.Is(err, vfs.ErrNotExist) {
 		t.Errorf("two to nowhere: %v", err)
 	}
 	o.To = "/new"
-	if _, err := w.c.Add(w.ctx, o); !errors.Is(err, vfs.ErrNotDir) {
+	if _, err := w.c.Add(w.t.Context(), o); !errors.Is(err, vfs.ErrNotDir) {
 		t.Errorf("two to a file: %v", err)
 	}
 	o.To = "/no/where"
 	o.Sources = o.Sources[:1]
-	if _, err := w.c.Add(w.ctx, o); !errors.Is(err, vfs.ErrNotExist) {
+	if _, err := w.c.Add(w.t.Context(), o); !errors.Is(err, vfs.ErrNotExist) {
 		t.Errorf("no parent: %v", err)
 	}
 	// "." merges into the target.
 	o = client.AddOptions{To: "/", Problem: w.problem, Sources: []client.Source{{Path: dir}}}
-	r, err := w.c.Add(w.ctx, o)
+	r, err := w.c.Add(w.t.Context(), o)
 	if err != nil || len(r.Added) != 1 || r.Added[0].Path != "/" {
 		t.Errorf("merge: %+v, %v", r, err)
 	}
@@ -315,7 +311,7 @@ func TestAddReader(t *testing.T) {
 		{Path: "bad", Name: "bad", Reader: failingReader{}},
 		{Path: filepath.Join(t.TempDir(), "missing"), Name: "missing"},
 	}}
-	r, err := w.c.Add(w.ctx, o)
+	r, err := w.c.Add(w.t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +325,7 @@ func TestAddReader(t *testing.T) {
 		t.Errorf("added %+v", r.Added)
 	}
 	var got bytes.Buffer
-	if err := w.c.Cat(w.ctx, "/in", &got); err != nil || !bytes.Equal(got.Bytes(), data) {
+	if err := w.c.Cat(w.t.Context(), "/in", &got); err != nil || !bytes.Equal(got.Bytes(), data) {
 		t.Errorf("cat: %d bytes, %v", got.Len(), err)
 	}
 }
@@ -349,7 +345,7 @@ func TestMove(t *testing.T) {
 	write(t, filepath.Join(src, "sub", "f"), "1")
 	write(t, filepath.Join(src, "g"), "2")
 	// A folder is in the way of g.
-	if _, err := client.Call[struct{}](w.ctx, w.c, "mkdir", api.PathRequest{Path: "/src/g", Parents: true}); err != nil {
+	if _, err := client.Call[struct{}](w.t.Context(), w.c, "mkdir", api.PathRequest{Path: "/src/g", Parents: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.add(client.AddOptions{Move: true}, src)
@@ -373,7 +369,7 @@ func TestGetLost(t *testing.T) {
 		write(t, filepath.Join(src, "lost"), "gone")
 		write(t, filepath.Join(src, "ok"), "here")
 		w.add(client.AddOptions{}, src)
-		if err := w.pod.FS().SetXattr(w.ctx, w.node("/src/lost").ID, apitest.LostXattr, nil, 0); err != nil {
+		if err := w.pod.FS().SetXattr(w.t.Context(), w.node("/src/lost").ID, apitest.LostXattr, nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		dst := filepath.Join(dir, "dst")
@@ -420,7 +416,7 @@ func TestGetStaysInside(t *testing.T) {
 	write(t, filepath.Join(dir, "x"), "")
 	w.add(client.AddOptions{To: "/f"}, filepath.Join(src, "f"))
 	w.add(client.AddOptions{To: "/d"}, filepath.Join(src, "d"))
-	if err := w.c.Get(w.ctx, o); err != nil {
+	if err := w.c.Get(w.t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(out, "f")); err != nil || string(b) != "old" {

@@ -140,7 +140,7 @@ func (a *adder) batch(ctx context.Context, m api.Batch) error {
 
 // item handles one item. An error is of the connection; what goes wrong with the item stands in its batch.
 func (a *adder) item(ctx context.Context, b *batch, n int, it api.Item) error {
-	var content io.ReadCloser = io.NopCloser(eofReader{})
+	content := io.NopCloser(eofReader{})
 	var feed func() error
 	switch {
 	case it.FD:

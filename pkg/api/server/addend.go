@@ -120,7 +120,7 @@ func (a *adder) added(ctx context.Context, arg int, t top) (api.Added, error) {
 	}
 	out.CID, err = a.p.CID(ctx, id)
 	if err != nil && at.Kind != vfs.KindFile && at.Kind != vfs.KindFolder {
-		return out, nil //nolint:nilerr // Special files have none.
+		return out, nil // Special files have none.
 	}
 	return out, err
 }

@@ -245,7 +245,8 @@ func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	fs, n, err := openSource(r.Context(), p, string(q.Path))
+	ctx := r.Context()
+	fs, n, err := openSource(ctx, p, string(q.Path))
 	if err == nil && n.attr.Kind == vfs.KindFolder {
 		err = fmt.Errorf("%s: %w", n.path, vfs.ErrIsDir)
 	}
@@ -253,16 +254,16 @@ func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	f, err := fs.Open(r.Context(), n.attr.ID)
+	f, err := fs.Open(ctx, n.attr.ID)
 	if err != nil {
 		s.fail(w, r, pathError(n.path, err))
 		return
 	}
-	defer func() { _ = f.Close(context.WithoutCancel(r.Context())) }() // Only read.
+	defer func() { _ = f.Close(context.WithoutCancel(ctx)) }() // Only read.
 	w.Header().Set("Trailer", api.ErrorTrailer)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	end := "ok"
-	err = eachPart(r.Context(), f, make([]byte, copySize), func(b []byte, _ int64) error {
+	err = eachPart(ctx, f, make([]byte, copySize), func(b []byte, _ int64) error {
 		_, err := w.Write(b)
 		return err
 	})

@@ -119,8 +119,9 @@ type peerKey struct{}
 
 // ServeHTTP refuses strangers and answers everybody else.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err, ok := r.Context().Value(peerKey{}).(error); ok && err != nil {
-		s.log.WarnContext(r.Context(), "refused a stranger on the local socket", "error", err)
+	ctx := r.Context()
+	if err, ok := ctx.Value(peerKey{}).(error); ok && err != nil {
+		s.log.WarnContext(ctx, "refused a stranger on the local socket", "error", err)
 		s.fail(w, r, err)
 		return
 	}
@@ -129,7 +130,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel for panics, never wrapped
 				panic(p)
 			}
-			s.log.ErrorContext(r.Context(), "a request panicked", "path", r.URL.Path, "panic", p)
+			s.log.ErrorContext(ctx, "a request panicked", "path", r.URL.Path, "panic", p)
 			s.fail(w, r, fmt.Errorf("api: internal error: %v", p))
 		}
 	}()

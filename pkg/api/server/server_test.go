@@ -90,7 +90,7 @@ func TestStranger(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: needs curl")
 	}
-	dir, err := os.MkdirTemp("", "stranger-")
+	dir, err := os.MkdirTemp("", "stranger-") //nolint:usetesting // t.TempDir's folders are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
