@@ -31,7 +31,7 @@ func (p *problems) add(path string, err error) {
 		text = path + ": " + text
 	}
 	_, _ = fmt.Fprintf(p.e.stderr, "wh: error: %s\n", escape(text, "")) // Talk only.
-	if hint := api.HintOf(err); hint != "" && p.count == 0 {
+	if hint := hintOf(err); hint != "" && p.count == 0 {
 		_, _ = fmt.Fprintf(p.e.stderr, "wh: hint: %s\n", escape(hint, ""))
 	}
 	if p.first == nil {

@@ -9,6 +9,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/store"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // fetchTimeout bounds the wait for one block from one pod: 4 MiB at 1 Mbit/s.
@@ -23,7 +25,16 @@ func (b blocks) Get(ctx context.Context, id block.ID) ([]byte, error) { return b
 
 // Put is block.Putter.
 func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
-	return b.p.store.Put(ctx, id, plain)
+	return b.p.put(ctx, id, plain)
+}
+
+// put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
+func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
+	err := p.store.Put(ctx, id, plain)
+	if errors.Is(err, store.ErrNoSpace) {
+		return fmt.Errorf("%w: %w", vfs.ErrNoSpace, err)
+	}
+	return err
 }
 
 // getBlock returns a block's plain bytes, which are shared and must not be changed.
@@ -94,7 +105,7 @@ func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, er
 
 func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) error {
 	if own {
-		return p.store.Put(ctx, id, plain)
+		return p.put(ctx, id, plain)
 	}
 	return p.store.PutCached(ctx, id, plain)
 }

@@ -300,7 +300,7 @@ func (p *Pod) stage(ctx context.Context, n *node) error {
 		return err
 	}
 	if enc := n.body.Encode(); n.attr.Size > 0 {
-		if err := p.store.Put(ctx, n.body.ID(), enc); err != nil {
+		if err := p.put(ctx, n.body.ID(), enc); err != nil {
 			return fmt.Errorf("pod: file %d: put its body: %w", n.id, err)
 		}
 	}
