@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
