@@ -150,7 +150,7 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 // makeMountPoint makes a folder to mount on, if it is missing. Others may look at it, whatever the umask is.
 func makeMountPoint(dir string) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return nil //nolint:nilerr // It is there, dead perhaps: mounting deals with that.
+		return nil // It is there, dead perhaps: mounting deals with that.
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as above
 		return err
