@@ -20,8 +20,7 @@ const (
 	pushBytes    = 256 << 10 // of commits that are sent along with a head
 	pullTimeout  = 30 * time.Second
 	pullAgain    = time.Second // after a pull that failed
-	relayAfter   = 200 * time.Millisecond
-	commitsMax   = 1 << 16 // in one message
+	commitsMax   = 1 << 16     // in one message
 	commitMaxLen = 16 << 20
 )
 
@@ -82,25 +81,44 @@ func (u *puller) run(ctx context.Context) error {
 		case <-u.kick:
 		}
 		fresh, heads := u.take()
+		failed := false
 		for _, pod := range fresh {
-			if err := u.meet(ctx, pod); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
-				u.p.log.WarnContext(ctx, "a pod could not be met; trying again", "pod", u.p.reg.name(pod), "err", err)
-				u.again(ctx, func() { u.connected(pod) })
-			}
+			failed = u.try(ctx, pod, u.meet(ctx, pod)) || failed
 		}
 		for pod, vv := range heads {
-			if err := u.pull(ctx, pod, vv); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
-				u.p.log.WarnContext(ctx, "changes of a pod could not be taken over; trying again", "pod", u.p.reg.name(pod), "err", err)
-				u.again(ctx, func() { u.behind(pod, vv) })
+			if u.try(ctx, pod, u.pull(ctx, pod, vv)) {
+				failed = true
+				u.keep(pod, vv)
 			}
+		}
+		if failed {
+			// Not at once, since what failed is no reason to hurry; what is told meanwhile is taken in as it comes.
+			if err := clock.Sleep(ctx, u.p.clock, pullAgain); err != nil {
+				return err
+			}
+			u.wake()
 		}
 	}
 }
 
-// again does f after a pause; it waits itself, since a pod that fails is no reason to hurry.
-func (u *puller) again(ctx context.Context, f func()) {
-	if clock.Sleep(ctx, u.p.clock, pullAgain) == nil {
-		f()
+// try tells of a failure, and has the pod met again: it may know of members that are not known here.
+func (u *puller) try(ctx context.Context, pod ident.Pod, err error) (failed bool) {
+	if err == nil || ctx.Err() != nil || !u.p.net.Connected(pod) {
+		return false
+	}
+	u.p.log.WarnContext(ctx, "a pod could not be caught up with; trying again", "pod", u.p.reg.name(pod), "err", err)
+	u.mu.Lock()
+	u.fresh[pod] = true
+	u.mu.Unlock()
+	return true
+}
+
+// keep remembers a head whose commits could not be had, unless a newer one came.
+func (u *puller) keep(pod ident.Pod, vv state.VV) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, newer := u.heads[pod]; !newer {
+		u.heads[pod] = vv
 	}
 }
 
