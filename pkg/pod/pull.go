@@ -30,6 +30,7 @@ type puller struct {
 	kick chan struct{} // capacity 1
 
 	mu    sync.Mutex             // guards the fields below
+	busy  bool                   // a round is under way
 	fresh map[ident.Pod]bool     // connected since the last round: statements and peers are to be exchanged
 	heads map[ident.Pod]state.VV // what a pod has, as its newest head says, where that is more than is here
 }
@@ -70,7 +71,21 @@ func (u *puller) take() (fresh []ident.Pod, heads map[ident.Pod]state.VV) {
 	}
 	heads, u.heads = u.heads, make(map[ident.Pod]state.VV)
 	clear(u.fresh)
+	u.busy = true
 	return fresh, heads
+}
+
+func (u *puller) rest() {
+	u.mu.Lock()
+	u.busy = false
+	u.mu.Unlock()
+}
+
+// idle says whether there is nothing to catch up with, as far as is known here.
+func (u *puller) idle() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.busy && len(u.fresh) == 0 && len(u.heads) == 0
 }
 
 func (u *puller) run(ctx context.Context) error {
@@ -91,6 +106,7 @@ func (u *puller) run(ctx context.Context) error {
 				u.keep(pod, vv)
 			}
 		}
+		u.rest()
 		if failed {
 			// Not at once, since what failed is no reason to hurry; what is told meanwhile is taken in as it comes.
 			if err := clock.Sleep(ctx, u.p.clock, pullAgain); err != nil {
@@ -199,7 +215,8 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 		p.log.WarnContext(ctx, "a pod's head is not believed", "pod", p.reg.name(from), "err", err)
 		return
 	}
-	p.peers.update(from, func(f *peerFacts) { f.root = head.TreeRoot })
+	// The pod counts as met once what its head shows is here, or is being asked for.
+	defer p.peers.update(from, func(f *peerFacts) { f.root, f.met = head.TreeRoot, true })
 	if head.VV.LessEqual(p.db.VV()) {
 		return
 	}
