@@ -75,9 +75,9 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	return plain, nil
 }
 
-// replaceDamaged puts a good copy in the place of one that can't be read.
+// replaceDamaged puts a good copy in the place of one that can't be read. Whether that was the pod's own or cache can't
+// be said any more: it is the pod's own from now on.
 func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]byte, error) {
-	owned, _ := p.store.Has(id)
 	plain, err := p.askHolders(ctx, id)
 	if err != nil {
 		return nil, errors.Join(damage, err)
@@ -85,7 +85,7 @@ func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]
 	if err := p.store.Delete(ctx, id); err != nil {
 		return nil, fmt.Errorf("pod: replace damaged %s: %w", id, err)
 	}
-	return plain, p.keep(ctx, id, plain, owned)
+	return plain, p.keep(ctx, id, plain, true)
 }
 
 // fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.
