@@ -9,6 +9,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -147,22 +149,49 @@ func (g *getter) receive(ctx context.Context) error {
 	}
 }
 
+// makers is how many files are made at once.
+const makers = 2
+
+// wantFile is a file of a batch that is to be made.
+type wantFile struct {
+	dir  *destFolder
+	item int
+	name string
+	it   api.Item
+	path string
+
+	made *destFile // nil: it is there already, complete
+	err  error
+}
+
 // batch makes what a batch holds and answers with the files that are to be written.
 func (g *getter) batch(ctx context.Context, m api.Batch) error {
-	answer := api.Opened{First: m.First, Write: []int{}, Stream: g.o.Stream || !api.CanPassFiles}
-	var files []*os.File
+	var wanted []*wantFile
 	for i, it := range m.Items {
-		f, err := g.item(m.First+i, it)
+		w, err := g.item(m.First+i, it)
 		if err != nil {
 			delete(g.many, m.First+i)
 			g.o.Problem(g.pathOf(it), err)
 			continue
 		}
-		if f == nil {
+		if w != nil {
+			wanted = append(wanted, w)
+		}
+	}
+	makeFiles(wanted)
+	answer := api.Opened{First: m.First, Write: []int{}, Stream: g.o.Stream || !api.CanPassFiles}
+	var files []*os.File
+	for _, w := range wanted {
+		if w.err != nil {
+			delete(g.many, w.item)
+			g.o.Problem(w.path, w.err)
+		}
+		if w.err != nil || w.made == nil {
+			g.release(w.dir)
 			continue
 		}
-		g.batches[m.First] = append(g.batches[m.First], f)
-		answer.Write, files = append(answer.Write, f.item), append(files, f.file)
+		g.batches[m.First] = append(g.batches[m.First], w.made)
+		answer.Write, files = append(answer.Write, w.item), append(files, w.made.file)
 	}
 	if answer.Stream {
 		g.stream, files = append(g.stream, g.batches[m.First]...), nil
@@ -171,6 +200,25 @@ func (g *getter) batch(ctx context.Context, m api.Batch) error {
 		return cut(ctx, err)
 	}
 	return nil
+}
+
+// makeFiles makes files, some at once: most of the time goes into waiting for the file system.
+func makeFiles(wanted []*wantFile) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(makers, len(wanted)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(wanted) {
+					return
+				}
+				w := wanted[i]
+				w.made, w.err = w.dir.file(w.item, w.name, w.it)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // pathOf is an item's path on the host, for messages.
@@ -227,8 +275,8 @@ func (g *getter) release(d *destFolder) {
 	}
 }
 
-// item makes one item, or returns the file that is to be written.
-func (g *getter) item(n int, it api.Item) (*destFile, error) {
+// item makes one item, or returns the file that is to be made.
+func (g *getter) item(n int, it api.Item) (*wantFile, error) {
 	kind := vfs.Kind(it.Kind)
 	dir, err := g.enter(it.Parent)
 	name := string(it.Name)
@@ -270,11 +318,8 @@ func (g *getter) item(n int, it api.Item) (*destFile, error) {
 		g.stack = append(g.stack, d)
 		return nil, nil
 	case vfs.KindFile:
-		f, err := dir.file(n, name, it)
-		if err == nil && f != nil {
-			dir.refs++
-		}
-		return f, err
+		dir.refs++
+		return &wantFile{dir: dir, item: n, name: name, it: it, path: filepath.Join(dir.path, name)}, nil
 	case vfs.KindSymlink:
 		return nil, dir.symlink(name, it)
 	}

@@ -101,7 +101,7 @@ func makeTree(t *testing.T, root string) {
 	must(os.Mkdir(filepath.Join(root, "empty"), 0o700))
 	write(t, filepath.Join(root, "a"), "hello")
 	write(t, filepath.Join(root, "none"), "")
-	write(t, filepath.Join(root, "sub", "big"), strings.Repeat("0123456789abcdef", 200_000))
+	write(t, filepath.Join(root, "sub", "big"), strings.Repeat("0123456789abcdef", 400_000))
 	write(t, filepath.Join(root, "sub", "bad\xff\xed\xb2\x80name\n"), "x")
 	for i := range 700 {
 		write(t, filepath.Join(root, "sub", "deep", fmt.Sprint("f", i)), strings.Repeat(fmt.Sprint(i), i))

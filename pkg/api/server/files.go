@@ -280,19 +280,75 @@ func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
 // eachPart reads a file from the start to the end.
 func eachPart(ctx context.Context, f vfs.File, buf []byte, do func(b []byte, off int64) error) error {
 	for off := int64(0); ; {
-		n, err := f.ReadAt(ctx, buf, off)
-		end := errors.Is(err, io.EOF)
-		if err != nil && !end {
+		b, end, err := readPart(ctx, f, buf, off)
+		if err == nil && len(b) > 0 {
+			err = do(b, off)
+		}
+		if err != nil || end {
 			return err
 		}
-		if n > 0 {
-			if err := do(buf[:n], off); err != nil {
+		off += int64(len(b))
+	}
+}
+
+// readPart reads at an offset, and tells whether that was the end.
+func readPart(ctx context.Context, f vfs.File, buf []byte, off int64) (b []byte, end bool, err error) {
+	n, err := f.ReadAt(ctx, buf, off)
+	if end = errors.Is(err, io.EOF); end {
+		err = nil
+	}
+	return buf[:n], end || n == 0, err
+}
+
+// part is what was read ahead.
+type part struct {
+	b   []byte
+	off int64
+	err error
+}
+
+// eachPartAhead is eachPart with a goroutine that reads into one buffer while do works on the other.
+func eachPartAhead(ctx context.Context, f vfs.File, bufs [2][]byte, do func(b []byte, off int64) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	parts := make(chan part)
+	free := make(chan []byte, len(bufs))
+	for _, b := range bufs {
+		free <- b
+	}
+	defer func() {
+		cancel()
+		for range parts { // Until the reader has ended: the buffers and the file are not ours alone before.
+		}
+	}()
+	go func() {
+		defer close(parts)
+		for off, end := int64(0), false; !end; {
+			select {
+			case buf := <-free:
+				p := part{off: off}
+				p.b, end, p.err = readPart(ctx, f, buf, off)
+				end = end || p.err != nil
+				off += int64(len(p.b))
+				select {
+				case parts <- p:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for p := range parts {
+		if p.err != nil {
+			return p.err
+		}
+		if len(p.b) > 0 {
+			if err := do(p.b, p.off); err != nil {
 				return err
 			}
 		}
-		off += int64(n)
-		if end || n == 0 {
-			return nil
-		}
+		free <- p.b[:cap(p.b)]
 	}
+	return ctx.Err()
 }

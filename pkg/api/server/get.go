@@ -307,14 +307,14 @@ func (g *getter) done(b *batch) error {
 
 // work writes files until there are no more.
 func (g *getter) work(ctx context.Context) error {
-	buf := make([]byte, copySize)
+	bufs := [2][]byte{make([]byte, copySize), make([]byte, copySize)}
 	defer func() {
 		for j := range g.jobs {
 			_ = j.to.Close() // Given up.
 		}
 	}()
 	for j := range g.jobs {
-		err := g.write(ctx, j.node.attr, j.to, buf)
+		err := g.write(ctx, j.node.attr, j.to, bufs)
 		if cerr := j.to.Close(); err == nil {
 			err = cerr
 		}
@@ -331,32 +331,41 @@ func (g *getter) work(ctx context.Context) error {
 // sparseSize is the size of the parts of a file with holes that stay holes where they are zero, in bytes.
 const sparseSize = 64 << 10
 
+// aheadFrom is the size from which a file is read by a goroutine of its own.
+const aheadFrom = 4 * copySize
+
 // write copies a file to an empty one.
-func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, buf []byte) error {
+func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]byte) error {
 	f, err := g.fs.Open(ctx, a.ID)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close(context.WithoutCancel(ctx)) }() // Only read.
-	sparse := a.Blocks*512 < a.Size
-	if sparse {
-		buf = buf[:sparseSize]
-	} else if a.Size < uint64(len(buf)) {
-		buf = buf[:a.Size+1] // One more finds the end.
-	}
 	size := int64(0)
-	err = eachPart(ctx, f, buf, func(b []byte, off int64) error {
+	write := func(b []byte, off int64) error {
 		size = off + int64(len(b))
-		if sparse && isZero(b) {
-			return nil
-		}
 		_, err := to.WriteAt(b, off)
 		return err
-	})
-	if err == nil && sparse {
-		err = to.Truncate(size)
 	}
-	return err
+	switch {
+	case a.Blocks*512 < a.Size: // There are holes.
+		err = eachPart(ctx, f, bufs[0][:sparseSize], func(b []byte, off int64) error {
+			if isZero(b) {
+				size = off + int64(len(b))
+				return nil
+			}
+			return write(b, off)
+		})
+		if err == nil {
+			err = to.Truncate(size)
+		}
+		return err
+	case a.Size >= aheadFrom:
+		return eachPartAhead(ctx, f, bufs, write)
+	case a.Size < copySize:
+		return eachPart(ctx, f, bufs[0][:a.Size+1], write) // One more finds the end.
+	}
+	return eachPart(ctx, f, bufs[0], write)
 }
 
 func isZero(b []byte) bool {
