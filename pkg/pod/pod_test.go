@@ -273,7 +273,7 @@ func TestEditBeatsDeletion(t *testing.T) {
 	}
 	eventually(t, "removal", func() error {
 		if _, err := a.db.Lookup(vfs.RootID, "f"); !errors.Is(err, vfs.ErrNotExist) {
-			return fmt.Errorf("lookup: %v", err)
+			return fmt.Errorf("lookup: %w", err)
 		}
 		return nil
 	})
