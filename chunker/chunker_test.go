@@ -263,9 +263,8 @@ func TestSplit(t *testing.T) {
 
 // lazyReader brings nothing at every second read.
 type lazyReader struct {
-	r    io.Reader
-	odd  bool
-	read int
+	r   io.Reader
+	odd bool
 }
 
 func (l *lazyReader) Read(p []byte) (int, error) {

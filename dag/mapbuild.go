@@ -12,16 +12,16 @@ import (
 // BuildTree puts a map of items, whose keys must ascend, and returns its root: zero for no items. It holds one node
 // in memory and the IDs of all. Errors: ErrOrder, ErrTooLarge, the sequence's, the Putter's.
 func BuildTree(ctx context.Context, put block.Putter, items iter.Seq2[KV, error]) (block.ID, error) {
-	b := &mapBuilder{ctx: ctx, put: put}
+	b := &mapBuilder{put: put}
 	for kv, err := range items {
 		if err != nil {
 			return block.ID{}, err
 		}
-		if err := b.add(kv); err != nil {
+		if err := b.add(ctx, kv); err != nil {
 			return block.ID{}, err
 		}
 	}
-	if err := b.flush(); err != nil {
+	if err := b.flush(ctx); err != nil {
 		return block.ID{}, err
 	}
 	return buildUp(ctx, put, 1, b.nodes)
@@ -33,13 +33,13 @@ func buildUp(ctx context.Context, put block.Putter, level int, nodes []KV) (bloc
 		if level > levelMax {
 			return block.ID{}, fmt.Errorf("dag: map of over %d levels: %w", levelMax, ErrTooLarge)
 		}
-		b := &mapBuilder{ctx: ctx, put: put, level: level}
+		b := &mapBuilder{put: put, level: level}
 		for _, kv := range nodes {
-			if err := b.add(kv); err != nil {
+			if err := b.add(ctx, kv); err != nil {
 				return block.ID{}, err
 			}
 		}
-		if err := b.flush(); err != nil {
+		if err := b.flush(ctx); err != nil {
 			return block.ID{}, err
 		}
 		nodes = b.nodes
@@ -52,7 +52,6 @@ func buildUp(ctx context.Context, put block.Putter, level int, nodes []KV) (bloc
 
 // mapBuilder cuts the items of one level into nodes and puts them.
 type mapBuilder struct {
-	ctx   context.Context
 	put   block.Putter
 	known func(id block.ID) bool // nil, or: this node is stored already
 	level int
@@ -64,7 +63,7 @@ type mapBuilder struct {
 }
 
 // add adds the next item. It is kept until its node is done, its key as long as the builder.
-func (b *mapBuilder) add(kv KV) error {
+func (b *mapBuilder) add(ctx context.Context, kv KV) error {
 	switch {
 	case len(kv.Key) == 0 || len(kv.Key) > KeyMax:
 		return fmt.Errorf("dag: key of %d bytes: %w", len(kv.Key), ErrTooLarge)
@@ -73,7 +72,7 @@ func (b *mapBuilder) add(kv KV) error {
 	case b.last != nil && bytes.Compare(b.last, kv.Key) >= 0:
 		return fmt.Errorf("dag: key %x after %x: %w", kv.Key, b.last, ErrOrder)
 	}
-	if err := b.flushBefore(kv); err != nil {
+	if err := b.flushBefore(ctx, kv); err != nil {
 		return err
 	}
 	w := width(b.level, kv)
@@ -81,21 +80,21 @@ func (b *mapBuilder) add(kv KV) error {
 	b.size += w
 	b.last = kv.Key
 	if boundary(b.level, kv.Key, len(b.items), b.size, w) {
-		return b.flush()
+		return b.flush(ctx)
 	}
 	return nil
 }
 
 // flushBefore ends the node if it has no room for the next item.
-func (b *mapBuilder) flushBefore(kv KV) error {
+func (b *mapBuilder) flushBefore(ctx context.Context, kv KV) error {
 	if full(b.level, len(b.items), b.size, width(b.level, kv)) {
-		return b.flush()
+		return b.flush(ctx)
 	}
 	return nil
 }
 
 // flush ends the node, if it has items.
-func (b *mapBuilder) flush() error {
+func (b *mapBuilder) flush(ctx context.Context) error {
 	if len(b.items) == 0 {
 		return nil
 	}
@@ -103,7 +102,7 @@ func (b *mapBuilder) flush() error {
 	data := n.encode()
 	id := block.Sum(block.DagCBOR, data)
 	if b.known == nil || !b.known(id) {
-		if err := b.put.Put(b.ctx, id, data); err != nil {
+		if err := b.put.Put(ctx, id, data); err != nil {
 			return fmt.Errorf("dag: put node %s: %w", id, err)
 		}
 	}

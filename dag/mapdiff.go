@@ -23,8 +23,8 @@ func DiffTree(ctx context.Context, get block.Getter, a, b block.ID, f func(key, 
 	if err != nil {
 		return err
 	}
-	for err == nil && !(ca.done() && cb.done()) {
-		err = diffStep(ca, cb, f)
+	for err == nil && (!ca.done() || !cb.done()) {
+		err = diffStep(ctx, ca, cb, f)
 	}
 	if errors.Is(err, ErrStop) {
 		return nil
@@ -33,31 +33,31 @@ func DiffTree(ctx context.Context, get block.Getter, a, b block.ID, f func(key, 
 }
 
 // diffStep compares what two cursors stand at and moves one or both.
-func diffStep(a, b *mapCursor, f func(key, va, vb []byte) error) error {
+func diffStep(ctx context.Context, a, b *mapCursor, f func(key, va, vb []byte) error) error {
 	switch {
 	case b.done():
-		return onlyStep(a, func(kv KV) error { return f(kv.Key, kv.Value, nil) })
+		return onlyStep(ctx, a, func(kv KV) error { return f(kv.Key, kv.Value, nil) })
 	case a.done():
-		return onlyStep(b, func(kv KV) error { return f(kv.Key, nil, kv.Value) })
+		return onlyStep(ctx, b, func(kv KV) error { return f(kv.Key, nil, kv.Value) })
 	}
 	ka, na, _ := a.at()
 	kb, nb, _ := b.at()
 	switch c := bytes.Compare(ka.Key, kb.Key); {
 	case c < 0:
-		return onlyStep(a, func(kv KV) error { return f(kv.Key, kv.Value, nil) })
+		return onlyStep(ctx, a, func(kv KV) error { return f(kv.Key, kv.Value, nil) })
 	case c > 0:
-		return onlyStep(b, func(kv KV) error { return f(kv.Key, nil, kv.Value) })
+		return onlyStep(ctx, b, func(kv KV) error { return f(kv.Key, nil, kv.Value) })
 	case na.level != nb.level:
 		if na.level > nb.level {
-			return a.descend()
+			return a.descend(ctx)
 		}
-		return b.descend()
+		return b.descend(ctx)
 	case !bytes.Equal(ka.Value, kb.Value):
 		if na.level > 0 {
-			if err := a.descend(); err != nil {
+			if err := a.descend(ctx); err != nil {
 				return err
 			}
-			return b.descend()
+			return b.descend(ctx)
 		}
 		if err := f(ka.Key, ka.Value, kb.Value); err != nil {
 			return err
@@ -70,10 +70,10 @@ func diffStep(a, b *mapCursor, f func(key, va, vb []byte) error) error {
 }
 
 // onlyStep takes an item that the other map has not, or goes down towards it.
-func onlyStep(c *mapCursor, f func(KV) error) error {
+func onlyStep(ctx context.Context, c *mapCursor, f func(KV) error) error {
 	kv, n, _ := c.at()
 	if n.level > 0 {
-		return c.descend()
+		return c.descend(ctx)
 	}
 	if err := f(kv); err != nil {
 		return err

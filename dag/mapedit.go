@@ -22,11 +22,11 @@ func EditTree(ctx context.Context, st block.Store, root block.ID, edits []Edit) 
 		}
 	}
 	if root.IsZero() {
-		b := &mapBuilder{ctx: ctx, put: st}
-		if err := b.merge(nil, edits); err != nil {
+		b := &mapBuilder{put: st}
+		if err := b.merge(ctx, nil, edits); err != nil {
 			return block.ID{}, err
 		}
-		if err := b.flush(); err != nil {
+		if err := b.flush(ctx); err != nil {
 			return block.ID{}, err
 		}
 		return buildUp(ctx, st, 1, b.nodes)
@@ -34,29 +34,28 @@ func EditTree(ctx context.Context, st block.Store, root block.ID, edits []Edit) 
 	if len(edits) == 0 {
 		return root, nil
 	}
-	ed := &mapEditor{ctx: ctx, st: st, root: root, nodes: make(map[block.ID]*mapNode)}
-	return ed.edit(edits)
+	ed := &mapEditor{st: st, root: root, nodes: make(map[block.ID]*mapNode)}
+	return ed.edit(ctx, edits)
 }
 
 // mapEditor applies edits level by level: what changes on one is a list of edits for the level above it.
 type mapEditor struct {
-	ctx   context.Context
 	st    block.Store
 	root  block.ID
 	top   *mapNode              // root's node
 	nodes map[block.ID]*mapNode // all that was read
 }
 
-func (ed *mapEditor) edit(edits []Edit) (block.ID, error) {
+func (ed *mapEditor) edit(ctx context.Context, edits []Edit) (block.ID, error) {
 	var err error
-	if ed.top, err = loadMapNode(ed.ctx, ed.st, ed.root); err != nil {
+	if ed.top, err = loadMapNode(ctx, ed.st, ed.root); err != nil {
 		return block.ID{}, err
 	}
 	ed.nodes[ed.root] = ed.top
 	var made []KV
 	for level := 0; level <= ed.top.level; level++ {
 		var gone []KV
-		if gone, made, err = ed.editLevel(level, edits); err != nil {
+		if gone, made, err = ed.editLevel(ctx, level, edits); err != nil {
 			return block.ID{}, err
 		}
 		if edits = changes(gone, made); len(edits) == 0 {
@@ -64,11 +63,11 @@ func (ed *mapEditor) edit(edits []Edit) (block.ID, error) {
 		}
 	}
 	// All nodes of the old root's level are new.
-	root, err := buildUp(ed.ctx, ed.st, ed.top.level+1, made)
+	root, err := buildUp(ctx, ed.st, ed.top.level+1, made)
 	if err != nil || root.IsZero() {
 		return block.ID{}, err
 	}
-	return lowest(ed.ctx, ed.st, root)
+	return lowest(ctx, ed.st, root)
 }
 
 // lowest goes down from a root while it has one child only, which a map's root has not.
@@ -91,7 +90,7 @@ func lowest(ctx context.Context, get block.Getter, root block.ID) (block.ID, err
 func changes(gone, made []KV) []Edit {
 	var edits []Edit
 	for len(gone) > 0 || len(made) > 0 {
-		c := 0
+		var c int
 		switch {
 		case len(gone) == 0:
 			c = 1
@@ -122,19 +121,19 @@ func changes(gone, made []KV) []Edit {
 // Where a node ends depends on its own items and, if it is full, on the item after it. So each run
 // of changes begins at the node with the last item before an edit, and ends where the builder ends a node at
 // the place where an old one ended.
-func (ed *mapEditor) editLevel(level int, edits []Edit) (gone, made []KV, err error) {
-	b := &mapBuilder{ctx: ed.ctx, put: ed.st, level: level, known: ed.known}
+func (ed *mapEditor) editLevel(ctx context.Context, level int, edits []Edit) (gone, made []KV, err error) {
+	b := &mapBuilder{put: ed.st, level: level, known: ed.known}
 	c := &levelCursor{ed: ed, level: level}
-	if err := c.seek(edits[0].Key); err != nil {
+	if err := c.seek(ctx, edits[0].Key); err != nil {
 		return nil, nil, err
 	}
 	for {
-		node, id, err := c.node()
+		node, id, err := c.node(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		gone = append(gone, KV{Key: node.first(), Value: id.Bytes()})
-		more, err := c.next()
+		more, err := c.next(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -145,13 +144,13 @@ func (ed *mapEditor) editLevel(level int, edits []Edit) (gone, made []KV, err er
 			}
 			here = editsBefore(edits, c.first())
 		}
-		if err := b.merge(node.items, here); err != nil {
+		if err := b.merge(ctx, node.items, here); err != nil {
 			return nil, nil, err
 		}
 		if edits = edits[len(here):]; !more {
 			break
 		}
-		resume, err := c.resume(b, edits)
+		resume, err := c.resume(ctx, b, edits)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -159,7 +158,7 @@ func (ed *mapEditor) editLevel(level int, edits []Edit) (gone, made []KV, err er
 			break
 		}
 	}
-	if err := b.flush(); err != nil {
+	if err := b.flush(ctx); err != nil {
 		return nil, nil, err
 	}
 	return gone, b.nodes, nil
@@ -167,14 +166,14 @@ func (ed *mapEditor) editLevel(level int, edits []Edit) (gone, made []KV, err er
 
 // resume goes to the node that is to be read next, the current one or a later one, and says whether
 // there is any: not if the builder ended a node before the current one and no edits are left.
-func (c *levelCursor) resume(b *mapBuilder, edits []Edit) (bool, error) {
+func (c *levelCursor) resume(ctx context.Context, b *mapBuilder, edits []Edit) (bool, error) {
 	firstStays := len(edits) == 0 || !bytes.Equal(edits[0].Key, c.first())
 	if firstStays && len(b.items) > 0 {
-		node, _, err := c.node()
+		node, _, err := c.node(ctx)
 		if err != nil {
 			return false, err
 		}
-		if err := b.flushBefore(node.items[0]); err != nil {
+		if err := b.flushBefore(ctx, node.items[0]); err != nil {
 			return false, err
 		}
 	}
@@ -184,7 +183,7 @@ func (c *levelCursor) resume(b *mapBuilder, edits []Edit) (bool, error) {
 	case len(edits) == 0:
 		return false, nil
 	case firstStays:
-		return true, c.seek(edits[0].Key)
+		return true, c.seek(ctx, edits[0].Key)
 	}
 	return true, nil
 }
@@ -199,9 +198,9 @@ func editsBefore(edits []Edit, key []byte) []Edit {
 }
 
 // merge adds items with edits applied.
-func (b *mapBuilder) merge(items []KV, edits []Edit) error {
+func (b *mapBuilder) merge(ctx context.Context, items []KV, edits []Edit) error {
 	for len(items) > 0 || len(edits) > 0 {
-		c := 0
+		var c int
 		switch {
 		case len(items) == 0:
 			c = 1
@@ -223,7 +222,7 @@ func (b *mapBuilder) merge(items []KV, edits []Edit) error {
 		if kv.Value == nil {
 			continue
 		}
-		if err := b.add(kv); err != nil {
+		if err := b.add(ctx, kv); err != nil {
 			return err
 		}
 	}
@@ -242,7 +241,7 @@ type levelCursor struct {
 }
 
 // seek goes to the node with the last item before key, or to the first node.
-func (c *levelCursor) seek(key []byte) error {
+func (c *levelCursor) seek(ctx context.Context, key []byte) error {
 	c.stack = c.stack[:0]
 	for n := c.ed.top; n.level > c.level; {
 		i := max(n.find(key, false), 0)
@@ -251,7 +250,7 @@ func (c *levelCursor) seek(key []byte) error {
 			break
 		}
 		var err error
-		if n, _, err = c.ed.loadChild(n, i); err != nil {
+		if n, _, err = c.ed.loadChild(ctx, n, i); err != nil {
 			return err
 		}
 	}
@@ -268,16 +267,16 @@ func (c *levelCursor) first() []byte {
 }
 
 // node reads the node.
-func (c *levelCursor) node() (*mapNode, block.ID, error) {
+func (c *levelCursor) node(ctx context.Context) (*mapNode, block.ID, error) {
 	if len(c.stack) == 0 {
 		return c.ed.top, c.ed.root, nil
 	}
 	f := c.stack[len(c.stack)-1]
-	return c.ed.loadChild(f.n, f.i)
+	return c.ed.loadChild(ctx, f.n, f.i)
 }
 
 // next goes to the next node of the level; false: there is none.
-func (c *levelCursor) next() (bool, error) {
+func (c *levelCursor) next(ctx context.Context) (bool, error) {
 	up := len(c.stack) - 1
 	for up >= 0 && c.stack[up].i+1 == len(c.stack[up].n.items) {
 		up--
@@ -287,7 +286,7 @@ func (c *levelCursor) next() (bool, error) {
 	}
 	c.stack[up].i++
 	for j := up; j+1 < len(c.stack); j++ {
-		kid, _, err := c.ed.loadChild(c.stack[j].n, c.stack[j].i)
+		kid, _, err := c.ed.loadChild(ctx, c.stack[j].n, c.stack[j].i)
 		if err != nil {
 			return false, err
 		}
@@ -297,7 +296,7 @@ func (c *levelCursor) next() (bool, error) {
 }
 
 // loadChild reads a child once.
-func (ed *mapEditor) loadChild(n *mapNode, i int) (*mapNode, block.ID, error) {
+func (ed *mapEditor) loadChild(ctx context.Context, n *mapNode, i int) (*mapNode, block.ID, error) {
 	id, err := n.child(i)
 	if err != nil {
 		return nil, id, corrupt("map node", err)
@@ -305,7 +304,7 @@ func (ed *mapEditor) loadChild(n *mapNode, i int) (*mapNode, block.ID, error) {
 	if kid := ed.nodes[id]; kid != nil && kid.level == n.level-1 && bytes.Equal(kid.first(), n.items[i].Key) {
 		return kid, id, nil
 	}
-	kid, err := n.loadChild(ed.ctx, ed.st, i)
+	kid, err := n.loadChild(ctx, ed.st, i)
 	if err != nil {
 		return nil, id, err
 	}

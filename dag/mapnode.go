@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
-	"github.com/zeebo/blake3"
 )
 
 // Limits of maps.

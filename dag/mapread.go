@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
-// ErrStop, returned by the function that WalkTree or DiffTree calls, ends the walk without an error.
+// ErrStop ends a walk without an error, when the function that WalkTree or DiffTree calls returns it.
 var ErrStop = errors.New("stop")
 
 // GetTree returns the value of a key in the map with this root, and whether it is there.
@@ -47,7 +48,7 @@ func WalkTree(ctx context.Context, get block.Getter, root block.ID, from []byte,
 			n.level == 0 && bytes.Compare(kv.Key, from) < 0:
 			c.skip() // All of it is before from.
 		case n.level > 0:
-			err = c.descend()
+			err = c.descend(ctx)
 		default:
 			if err = f(kv); err == nil {
 				c.skip()
@@ -65,7 +66,6 @@ func WalkTree(ctx context.Context, get block.Getter, root block.ID, from []byte,
 
 // mapCursor stands at an item of any level: a key with its value, or a subtree.
 type mapCursor struct {
-	ctx   context.Context
 	get   block.Getter
 	stack []mapFrame
 }
@@ -77,7 +77,7 @@ type mapFrame struct {
 
 // newMapCursor stands at the first item of the root node.
 func newMapCursor(ctx context.Context, get block.Getter, root block.ID) (*mapCursor, error) {
-	c := &mapCursor{ctx: ctx, get: get}
+	c := &mapCursor{get: get}
 	if root.IsZero() {
 		return c, nil
 	}
@@ -110,9 +110,9 @@ func (c *mapCursor) skip() {
 
 // descend goes to the first item of the subtree that it stands at. It refuses one that reaches beyond the
 // subtree after it.
-func (c *mapCursor) descend() error {
+func (c *mapCursor) descend(ctx context.Context) error {
 	f := c.stack[len(c.stack)-1]
-	kid, err := f.n.loadChild(c.ctx, c.get, f.i)
+	kid, err := f.n.loadChild(ctx, c.get, f.i)
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,8 @@ func (c *mapCursor) descend() error {
 
 // next is the key of what comes after the item and all below it, or nil.
 func (c *mapCursor) next() []byte {
-	for j := len(c.stack) - 1; j >= 0; j-- {
-		if f := c.stack[j]; f.i+1 < len(f.n.items) {
+	for _, f := range slices.Backward(c.stack) {
+		if f.i+1 < len(f.n.items) {
 			return f.n.items[f.i+1].Key
 		}
 	}

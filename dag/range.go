@@ -66,20 +66,19 @@ func Blocks(ctx context.Context, get block.Getter, b Body, f func(id block.ID, n
 	if err != nil {
 		return err
 	}
-	w := &blockWalk{ctx: ctx, get: get, f: f, seen: make(map[block.ID]bool)}
-	return w.walk(root)
+	w := &blockWalk{get: get, f: f, seen: make(map[block.ID]bool)}
+	return w.walk(ctx, root)
 }
 
 // blockWalk is the state of Blocks.
 type blockWalk struct {
-	ctx  context.Context
 	get  block.Getter
 	f    func(id block.ID, node bool, size uint64) error
 	seen map[block.ID]bool // nodes that were told
 }
 
 // walk tells a loaded node, if it is one, and what is below it.
-func (w *blockWalk) walk(n *bodyNode) error {
+func (w *blockWalk) walk(ctx context.Context, n *bodyNode) error {
 	if !n.id.IsZero() {
 		w.seen[n.id] = true
 		if err := w.f(n.id, true, uint64(len(n.encode()))); err != nil {
@@ -96,10 +95,10 @@ func (w *blockWalk) walk(n *bodyNode) error {
 	}
 	for i, k := range n.kids {
 		if !w.seen[k.id] {
-			if err := k.load(w.ctx, w.get, false); err != nil {
+			if err := k.load(ctx, w.get, false); err != nil {
 				return err
 			}
-			if err := w.walk(k); err != nil {
+			if err := w.walk(ctx, k); err != nil {
 				return err
 			}
 		}

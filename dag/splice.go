@@ -39,7 +39,7 @@ func Splice(ctx context.Context, st block.Store, b Body, off, n uint64, entries 
 			return Body{}, err
 		}
 	}
-	t := &bodyTree{ctx: ctx, st: st}
+	t := &bodyTree{st: st}
 	if b.Size > 0 {
 		root, err := b.root(ctx, st)
 		if err != nil {
@@ -47,7 +47,7 @@ func Splice(ctx context.Context, st block.Store, b Body, off, n uint64, entries 
 		}
 		t.nodes = []*bodyNode{root}
 	}
-	if err := t.splice(off, n, entries, size); err != nil {
+	if err := t.splice(ctx, off, n, entries, size); err != nil {
 		return Body{}, err
 	}
 	return Body{Size: size, Params: b.Params}.withNodes(ctx, st, t.nodes)
@@ -75,7 +75,6 @@ func (b Body) outline(ctx context.Context, put block.Putter) (Body, error) {
 
 // bodyTree is a tree of entries that is being changed.
 type bodyTree struct {
-	ctx   context.Context
 	st    block.Store
 	nodes []*bodyNode // none (no bytes) or one: the root, loaded
 }
@@ -88,7 +87,7 @@ func (t *bodyTree) size() uint64 {
 }
 
 // splice is Splice on the tree: at most three replacements, in the common cases one.
-func (t *bodyTree) splice(off, n uint64, entries []Entry, size uint64) error {
+func (t *bodyTree) splice(ctx context.Context, off, n uint64, entries []Entry, size uint64) error {
 	if off < size && n > 0 {
 		if off+n > size {
 			entries = cutEntries(entries, size-off)
@@ -100,15 +99,15 @@ func (t *bodyTree) splice(off, n uint64, entries []Entry, size uint64) error {
 			lo, hi = old, old
 			entries = append([]Entry{{Len: off - old}}, entries...)
 		}
-		if err := t.replace(lo, max(lo, hi), entries); err != nil {
+		if err := t.replace(ctx, lo, max(lo, hi), entries); err != nil {
 			return err
 		}
 	}
 	switch old := t.size(); {
 	case size < old:
-		return t.replace(size, old, nil)
+		return t.replace(ctx, size, old, nil)
 	case size > old:
-		return t.replace(old, old, []Entry{{Len: size - old}})
+		return t.replace(ctx, old, old, []Entry{{Len: size - old}})
 	}
 	return nil
 }
@@ -126,20 +125,20 @@ func cutEntries(entries []Entry, n uint64) []Entry {
 
 // replace replaces the bytes [lo, hi) by entries, of any length in all. Entries that lo or hi cuts, and
 // neighbours that the new ones can be joined with, are replaced whole.
-func (t *bodyTree) replace(lo, hi uint64, entries []Entry) error {
+func (t *bodyTree) replace(ctx context.Context, lo, hi uint64, entries []Entry) error {
 	var left, right Placed
 	var err error
 	hasLeft, hasRight := lo > 0, hi < t.size()
 	around := make([]Entry, 0, len(entries)+2)
 	if hasLeft {
-		if left, err = t.at(lo - 1); err != nil {
+		if left, err = t.at(ctx, lo-1); err != nil {
 			return err
 		}
 		around = append(around, left.cut(0, lo-left.Off))
 	}
 	around = append(around, entries...)
 	if hasRight {
-		if right, err = t.at(hi); err != nil {
+		if right, err = t.at(ctx, hi); err != nil {
 			return err
 		}
 		around = append(around, right.cut(hi-right.Off, right.Len))
@@ -162,12 +161,12 @@ func (t *bodyTree) replace(lo, hi uint64, entries []Entry) error {
 	default:
 		hi = right.Off + right.Len
 	}
-	return t.replaceWhole(lo, hi, around)
+	return t.replaceWhole(ctx, lo, hi, around)
 }
 
 // at is the entry with the byte off, which is within the body.
-func (t *bodyTree) at(off uint64) (Placed, error) {
-	found, err := t.nodes[0].appendRange(t.ctx, t.st, nil, 0, off, off+1)
+func (t *bodyTree) at(ctx context.Context, off uint64) (Placed, error) {
+	found, err := t.nodes[0].appendRange(ctx, t.st, nil, 0, off, off+1)
 	if err == nil && len(found) != 1 {
 		err = corruptf("body", "%d entries at byte %d", len(found), off)
 	}
@@ -178,22 +177,22 @@ func (t *bodyTree) at(off uint64) (Placed, error) {
 }
 
 // replaceWhole replaces whole entries, those of the bytes [lo, hi), by others.
-func (t *bodyTree) replaceWhole(lo, hi uint64, entries []Entry) error {
+func (t *bodyTree) replaceWhole(ctx context.Context, lo, hi uint64, entries []Entry) error {
 	var err error
 	nodes := packEntries(entries)
 	if len(t.nodes) > 0 {
-		if nodes, err = t.replaceIn(t.nodes[0], lo, hi, entries); err != nil {
+		if nodes, err = t.replaceIn(ctx, t.nodes[0], lo, hi, entries); err != nil {
 			return err
 		}
 	}
 	for len(nodes) > 1 {
-		if nodes, err = packNodes(t.ctx, t.st, nodes); err != nil {
+		if nodes, err = packNodes(ctx, t.st, nodes); err != nil {
 			return err
 		}
 	}
 	for len(nodes) == 1 && len(nodes[0].kids) == 1 {
 		nodes = nodes[0].kids
-		if err := nodes[0].load(t.ctx, t.st, true); err != nil {
+		if err := nodes[0].load(ctx, t.st, true); err != nil {
 			return err
 		}
 	}
@@ -203,8 +202,8 @@ func (t *bodyTree) replaceWhole(lo, hi uint64, entries []Entry) error {
 
 // replaceIn is replaceWhole in the node n, whose first byte is byte 0, and returns the nodes that take its
 // place: none, one of any number of items, or several with fanMin items at least.
-func (t *bodyTree) replaceIn(n *bodyNode, lo, hi uint64, entries []Entry) ([]*bodyNode, error) {
-	if err := n.load(t.ctx, t.st, n == t.nodes[0]); err != nil {
+func (t *bodyTree) replaceIn(ctx context.Context, n *bodyNode, lo, hi uint64, entries []Entry) ([]*bodyNode, error) {
+	if err := n.load(ctx, t.st, n == t.nodes[0]); err != nil {
 		return nil, err
 	}
 	if n.depth == 1 {
@@ -218,20 +217,20 @@ func (t *bodyTree) replaceIn(n *bodyNode, lo, hi uint64, entries []Entry) ([]*bo
 	var middle []*bodyNode
 	var err error
 	if first == last {
-		middle, err = t.replaceIn(n.kids[first], lo-at, hi-at, entries)
-	} else if middle, err = t.replaceIn(n.kids[first], lo-at, n.kids[first].length, entries); err == nil {
+		middle, err = t.replaceIn(ctx, n.kids[first], lo-at, hi-at, entries)
+	} else if middle, err = t.replaceIn(ctx, n.kids[first], lo-at, n.kids[first].length, entries); err == nil {
 		var end []*bodyNode
-		end, err = t.replaceIn(n.kids[last], 0, hi-atLast, nil)
+		end, err = t.replaceIn(ctx, n.kids[last], 0, hi-atLast, nil)
 		middle = append(middle, end...)
 	}
 	if err != nil {
 		return nil, err
 	}
 	kids := slices.Concat(n.kids[:first], middle, n.kids[last+1:])
-	if kids, err = t.fill(kids); err != nil {
+	if kids, err = t.fill(ctx, kids); err != nil {
 		return nil, err
 	}
-	return packNodes(t.ctx, t.st, kids)
+	return packNodes(ctx, t.st, kids)
 }
 
 // kidAt finds the child with the byte at, the last one for the end of the node, and the child's first byte.
@@ -263,13 +262,13 @@ func replaceEntries(old []Entry, lo, hi uint64, entries []Entry) []Entry {
 
 // fill merges each child that has fewer than fanMin items with a neighbour, so that only an only child
 // can have so few. Children that are not loaded have enough.
-func (t *bodyTree) fill(kids []*bodyNode) ([]*bodyNode, error) {
+func (t *bodyTree) fill(ctx context.Context, kids []*bodyNode) ([]*bodyNode, error) {
 	for i := 0; i < len(kids) && len(kids) > 1; i++ {
 		if !kids[i].loaded() || kids[i].items() >= fanMin {
 			continue
 		}
 		a := min(i, len(kids)-2)
-		merged, err := t.merge(kids[a], kids[a+1])
+		merged, err := t.merge(ctx, kids[a], kids[a+1])
 		if err != nil {
 			return nil, err
 		}
@@ -280,14 +279,14 @@ func (t *bodyTree) fill(kids []*bodyNode) ([]*bodyNode, error) {
 }
 
 // merge packs the items of two neighbours anew.
-func (t *bodyTree) merge(a, b *bodyNode) ([]*bodyNode, error) {
+func (t *bodyTree) merge(ctx context.Context, a, b *bodyNode) ([]*bodyNode, error) {
 	for _, n := range []*bodyNode{a, b} {
-		if err := n.load(t.ctx, t.st, false); err != nil {
+		if err := n.load(ctx, t.st, false); err != nil {
 			return nil, err
 		}
 	}
 	if a.depth == 1 {
 		return packEntries(slices.Concat(a.entries, b.entries)), nil
 	}
-	return packNodes(t.ctx, t.st, slices.Concat(a.kids, b.kids))
+	return packNodes(ctx, t.st, slices.Concat(a.kids, b.kids))
 }

@@ -3,8 +3,9 @@ package dag
 import (
 	"encoding/binary"
 
-	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/zeebo/blake3"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 // SumHasher computes a body's Sum while it is written in order: keyed BLAKE3 over, for each chunk, its

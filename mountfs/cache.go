@@ -106,7 +106,7 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 		}
 	})
 	if ctx.Err() == nil {
-		s.log.Warn("mount hears of no changes any more", "error", err)
+		s.log.WarnContext(ctx, "mount hears of no changes any more", "error", err)
 		s.deaf.Store(true)
 		s.invalidateAll(ctx)
 	}

@@ -29,7 +29,7 @@ var errnos = []struct {
 	{vfs.ErrBadName, syscall.EINVAL},
 	{vfs.ErrInvalid, syscall.EINVAL},
 	{vfs.ErrNotPermitted, syscall.EPERM},
-	{vfs.ErrNoXattr, errnoNoXattr},
+	{vfs.ErrNoXattr, errNoXattr},
 	{vfs.ErrReadOnly, syscall.EROFS},
 	{vfs.ErrNoSpace, syscall.ENOSPC},
 	{vfs.ErrTooLarge, syscall.EFBIG},

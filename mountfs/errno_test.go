@@ -52,7 +52,7 @@ func TestErrno(t *testing.T) {
 		{fmt.Errorf("read: %w", context.Canceled), syscall.EINTR},
 		{errors.New("not known"), syscall.EIO},
 		{fmt.Errorf("disk: %w", syscall.EDQUOT), syscall.EDQUOT},
-		{vfs.ErrNoXattr, errnoNoXattr},
+		{vfs.ErrNoXattr, errNoXattr},
 	} {
 		if got := errnoOf(c.err); got != c.want {
 			t.Errorf("%v: got %v, want %v", c.err, got, c.want)

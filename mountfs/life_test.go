@@ -180,7 +180,7 @@ func (f stuckFile) ReadAt(ctx context.Context, _ []byte, _ int64) (int, error) {
 // startCat starts a process that reads f, and waits until its read has come to the FS.
 func startCat(t *testing.T, s *stuckFS, dir string) (cmd *exec.Cmd, exit func() error) {
 	t.Helper()
-	cmd = exec.Command("/bin/cat", cleanPath(dir, "f")) //nolint:noctx // ended by the test
+	cmd = exec.Command("/bin/cat", cleanPath(dir, "f"))
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestInterrupt(t *testing.T) {
 func TestCaughtSignal(t *testing.T) {
 	s := newStuckFS(t, false)
 	m := mount(t, s, mountfs.Options{})
-	cmd := exec.Command("/bin/sh", "-c", `trap "exit 7" TERM; read x < "$1"; exit 1`, "sh", cleanPath(m.Dir(), "f")) //nolint:noctx // ended by the test
+	cmd := exec.Command("/bin/sh", "-c", `trap "exit 7" TERM; read x < "$1"; exit 1`, "sh", cleanPath(m.Dir(), "f"))
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -43,11 +43,11 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 		return nil, fmt.Errorf("mountfs: mount %s: %w", dir, err)
 	}
 	s := newServer(ctx, fsys, o)
-	mfs, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o))
+	mfs, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o)) //nolint:contextcheck // operations go on after ctx, which is for the making
 	if err != nil {
 		s.end()
-		if dead, _ := Stale(dir); dead {
-			err = errors.Join(err, Detach(dir)) // the library got as far as mount(2)
+		if dead, _ := stale(ctx, dir); dead {
+			err = errors.Join(err, detach(ctx, dir)) // the library got as far as mount(2)
 		}
 		return nil, fmt.Errorf("mountfs: %s: %w", dir, err)
 	}
@@ -109,14 +109,14 @@ func prepare(ctx context.Context, dir string) (string, error) {
 		return dir, err
 	}
 	if isMounted(dir) {
-		dead, err := Stale(dir)
+		dead, err := stale(ctx, dir)
 		switch {
 		case err != nil:
 			return dir, err
 		case !dead:
 			return dir, ErrMounted
 		}
-		if err := Detach(dir); err != nil {
+		if err := detach(ctx, dir); err != nil {
 			return dir, err
 		}
 		return prepare(ctx, dir) // there may be another one below it
@@ -186,9 +186,9 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 	defer cancel()
 	err := m.politely(grace)
 	if err != nil || findPlace(m.dir) == m.place { // in use, or aborted, which leaves a dead mount
-		err = m.place.cutOff()
+		err = m.place.cutOff(ctx)
 	} else {
-		m.cutCopies()
+		m.cutCopies(ctx)
 	}
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancelEnd()
@@ -200,13 +200,13 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 
 // cutCopies aborts the connection if it lives on after the mount is gone: in a copy of the mount, which every
 // new mount namespace, of a container or a service, has of all mounts.
-func (m *Mounted) cutCopies() {
+func (m *Mounted) cutCopies(ctx context.Context) {
 	timer := m.clock.NewTimer(copyTime)
 	defer timer.Stop()
 	select {
 	case <-m.cut:
 	case <-timer.C:
-		_ = m.place.abort() // that it failed is told by what waits for the end
+		_ = m.place.abort(ctx) // that it failed is told by what waits for the end
 	}
 }
 
@@ -214,7 +214,7 @@ func (m *Mounted) cutCopies() {
 func (m *Mounted) politely(ctx context.Context) error {
 	for {
 		done := make(chan error, 1)
-		go func() { done <- m.place.unmount() }() // may wait for operations in flight
+		go func() { done <- m.place.unmount(ctx) }() // may wait for operations in flight
 		select {
 		case err := <-done:
 			if err == nil {

@@ -92,8 +92,10 @@ func stat(fd int) (vfs.Attr, error) {
 	if err := retry(func() error { return unix.Fstatat(fd, "", &st, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
 		return vfs.Attr{}, err
 	}
-	kinds := map[uint32]vfs.Kind{unix.S_IFREG: vfs.KindFile, unix.S_IFDIR: vfs.KindFolder, unix.S_IFLNK: vfs.KindSymlink, unix.S_IFIFO: vfs.KindFIFO,
-		unix.S_IFSOCK: vfs.KindSocket, unix.S_IFCHR: vfs.KindCharDev, unix.S_IFBLK: vfs.KindBlockDev}
+	kinds := map[uint32]vfs.Kind{
+		unix.S_IFREG: vfs.KindFile, unix.S_IFDIR: vfs.KindFolder, unix.S_IFLNK: vfs.KindSymlink, unix.S_IFIFO: vfs.KindFIFO,
+		unix.S_IFSOCK: vfs.KindSocket, unix.S_IFCHR: vfs.KindCharDev, unix.S_IFBLK: vfs.KindBlockDev,
+	}
 	return vfs.Attr{
 		ID: vfs.NodeID(st.Ino), Kind: kinds[st.Mode&unix.S_IFMT], Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, RDev: st.Rdev,
 		NLink: uint32(st.Nlink), Size: uint64(st.Size), Blocks: uint64(st.Blocks), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),

@@ -12,8 +12,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
-// errnoNoXattr says that there is no such extended attribute.
-const errnoNoXattr = syscall.ENOATTR
+// errNoXattr says that there is no such extended attribute.
+const errNoXattr = syscall.ENOATTR
 
 // connect makes the mount and serves it.
 func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, error) {
@@ -52,7 +52,10 @@ func findPlace(dir string) place {
 func isMounted(dir string) bool { return findPlace(dir).source != "" }
 
 // Stale tells whether dir is a mount whose daemon is gone. Error: ErrNoAnswer if it is there and stuck.
-func Stale(dir string) (bool, error) {
+func Stale(dir string) (bool, error) { return stale(context.Background(), dir) }
+
+// stale is Stale; it is not cut short when ctx ends.
+func stale(ctx context.Context, dir string) (bool, error) {
 	dir, err := fullPath(dir)
 	if err != nil {
 		return false, fmt.Errorf("mountfs: %w", err)
@@ -60,7 +63,7 @@ func Stale(dir string) (bool, error) {
 	if !isMounted(dir) {
 		return false, nil
 	}
-	switch err := answers(context.Background(), clock.Real{}, dir); {
+	switch err := answers(context.WithoutCancel(ctx), clock.Real{}, dir); {
 	case isDead(err):
 		return true, nil
 	case errors.Is(err, ErrNoAnswer):
@@ -70,7 +73,10 @@ func Stale(dir string) (bool, error) {
 }
 
 // Detach takes a mount away from dir by force, dead or alive.
-func Detach(dir string) error {
+func Detach(dir string) error { return detach(context.Background(), dir) }
+
+// detach is Detach; its context is for other systems.
+func detach(ctx context.Context, dir string) error {
 	dir, err := fullPath(dir)
 	if err != nil {
 		return fmt.Errorf("mountfs: %w", err)
@@ -78,20 +84,20 @@ func Detach(dir string) error {
 	if !isMounted(dir) {
 		return fmt.Errorf("mountfs: detach %s: %w", dir, ErrNoConnection)
 	}
-	return findPlace(dir).cutOff()
+	return findPlace(dir).cutOff(ctx)
 }
 
 // Abort is Detach on this system.
 func Abort(dir string) error { return Detach(dir) }
 
 // unmount takes the mount away if nobody uses it.
-func (p place) unmount() error { return p.umount(0) }
+func (p place) unmount(context.Context) error { return p.umount(0) }
 
 // abort is nothing on this system: there are no copies of mounts.
-func (p place) abort() error { return nil }
+func (p place) abort(context.Context) error { return nil }
 
 // cutOff takes the mount away, used or not.
-func (p place) cutOff() error { return p.umount(unix.MNT_FORCE) }
+func (p place) cutOff(context.Context) error { return p.umount(unix.MNT_FORCE) }
 
 func (p place) umount(flags int) error {
 	if err := unix.Unmount(p.dir, flags); err != nil {

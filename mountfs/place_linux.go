@@ -17,8 +17,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
-// errnoNoXattr says that there is no such extended attribute.
-const errnoNoXattr = syscall.ENODATA
+// errNoXattr says that there is no such extended attribute.
+const errNoXattr = syscall.ENODATA
 
 const (
 	mountTable  = "/proc/self/mountinfo"
@@ -78,7 +78,10 @@ func unescape(s string) string {
 func isMounted(dir string) bool { return findPlace(dir).fstype != "" }
 
 // Stale tells whether dir is a mount of ours whose daemon is gone. Error: ErrNoAnswer if it is there and stuck.
-func Stale(dir string) (bool, error) {
+func Stale(dir string) (bool, error) { return stale(context.Background(), dir) }
+
+// stale is Stale; it is not cut short when ctx ends.
+func stale(ctx context.Context, dir string) (bool, error) {
 	dir, err := fullPath(dir)
 	if err != nil {
 		return false, fmt.Errorf("mountfs: %w", err)
@@ -86,7 +89,7 @@ func Stale(dir string) (bool, error) {
 	if !findPlace(dir).ours() {
 		return false, nil
 	}
-	switch err := answers(context.Background(), clock.Real{}, dir); {
+	switch err := answers(context.WithoutCancel(ctx), clock.Real{}, dir); {
 	case isDead(err):
 		return true, nil
 	case errors.Is(err, ErrNoAnswer):
@@ -97,7 +100,10 @@ func Stale(dir string) (bool, error) {
 
 // Detach takes a mount of ours away from dir at once, dead or alive; what is open on it stays until it is
 // closed. Error: ErrNoConnection if there is no mount of ours.
-func Detach(dir string) error {
+func Detach(dir string) error { return detach(context.Background(), dir) }
+
+// detach is Detach; it is not cut short when ctx ends.
+func detach(ctx context.Context, dir string) error {
 	dir, err := fullPath(dir)
 	if err != nil {
 		return fmt.Errorf("mountfs: %w", err)
@@ -106,7 +112,7 @@ func Detach(dir string) error {
 	if !p.ours() {
 		return fmt.Errorf("mountfs: detach %s: %w", dir, ErrNoConnection)
 	}
-	return p.umount(unix.MNT_DETACH)
+	return p.umount(ctx, unix.MNT_DETACH)
 }
 
 // Abort cuts the connection of a mount of ours: whoever waits for an answer gets an error, and the mount is
@@ -121,17 +127,17 @@ func Abort(dir string) error {
 	if !p.ours() {
 		return fmt.Errorf("mountfs: abort %s: %w", dir, ErrNoConnection)
 	}
-	return p.abort()
+	return p.abort(context.Background())
 }
 
 // abort writes to the control file system, mounted or not, or has umount2(2) do the same: forced, it aborts
 // the connection even if the mount then is too busy to go.
-func (p place) abort() error {
+func (p place) abort(ctx context.Context) error {
 	err := os.WriteFile(fmt.Sprintf("%s/%d/abort", connections, p.minor), []byte("1"), 0)
 	if err == nil || p.abortDirectly() == nil {
 		return nil
 	}
-	if err := p.umount(unix.MNT_FORCE); err != nil && !errors.Is(err, unix.EBUSY) {
+	if err := p.umount(ctx, unix.MNT_FORCE); err != nil && !errors.Is(err, unix.EBUSY) {
 		return err
 	}
 	return nil
@@ -161,25 +167,25 @@ func (p place) abortDirectly() error {
 }
 
 // unmount takes the mount away if nobody uses it.
-func (p place) unmount() error { return p.umount(0) }
+func (p place) unmount(ctx context.Context) error { return p.umount(ctx, 0) }
 
 // cutOff aborts the connection and takes the mount away, used or not.
-func (p place) cutOff() error {
-	err := p.abort()
-	if detachErr := p.umount(unix.MNT_DETACH); detachErr != nil && findPlace(p.dir) == p {
+func (p place) cutOff(ctx context.Context) error {
+	err := p.abort(ctx)
+	if detachErr := p.umount(ctx, unix.MNT_DETACH); detachErr != nil && findPlace(p.dir) == p {
 		return errors.Join(err, detachErr)
 	}
 	return err
 }
 
 // umount is umount2(2), or, for who may not, fusermount. A mount that somebody made there since is let be.
-func (p place) umount(flags int) error {
+func (p place) umount(ctx context.Context, flags int) error {
 	if now := findPlace(p.dir); now != p {
 		return fmt.Errorf("mountfs: unmount %s: %w", p.dir, ErrNoConnection)
 	}
 	err := unix.Unmount(p.dir, flags|unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EPERM) {
-		err = fusermount(p.dir, flags&unix.MNT_DETACH != 0)
+		err = fusermount(ctx, p.dir, flags&unix.MNT_DETACH != 0)
 	}
 	if err != nil {
 		return fmt.Errorf("mountfs: unmount %s: %w", p.dir, err)
@@ -187,7 +193,7 @@ func (p place) umount(flags int) error {
 	return nil
 }
 
-func fusermount(dir string, lazy bool) error {
+func fusermount(ctx context.Context, dir string, lazy bool) error {
 	path, err := exec.LookPath("fusermount3")
 	if err != nil {
 		if path, err = exec.LookPath("fusermount"); err != nil {
@@ -198,7 +204,7 @@ func fusermount(dir string, lazy bool) error {
 	if lazy {
 		args = []string{"-u", "-z", "--", dir}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, path, args...).CombinedOutput(); err != nil { //nolint:gosec // a path that the user gave
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))

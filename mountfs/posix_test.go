@@ -38,7 +38,7 @@ func TestOpenFlags(t *testing.T) {
 	}
 	a, b := open(os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND), open(os.O_WRONLY|os.O_APPEND|os.O_CREATE)
 	for i := range 10 { // each append is at the end, whoever wrote before
-		if _, err := []*os.File{a, b}[i%2].WriteString(fmt.Sprint(i)); err != nil {
+		if _, err := fmt.Fprint([]*os.File{a, b}[i%2], i); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -106,10 +106,10 @@ func (s *server) answer(ctx context.Context, c *fuse.Connection, op any, err err
 		errno = errnoOf(err)
 	}
 	if errors.Is(errno, syscall.EIO) {
-		s.log.Warn("operation failed", "op", fmt.Sprintf("%T", op), "error", err)
+		s.log.WarnContext(ctx, "operation failed", "op", fmt.Sprintf("%T", op), "error", err)
 	}
 	if err := c.Reply(ctx, errno); err != nil {
-		s.log.Debug("nobody waits for the answer", "op", fmt.Sprintf("%T", op), "error", err)
+		s.log.DebugContext(ctx, "nobody waits for the answer", "op", fmt.Sprintf("%T", op), "error", err)
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *server) answer(ctx context.Context, c *fuse.Connection, op any, err err
 func (s *server) safely(ctx context.Context, op any) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("operation panicked", "op", fmt.Sprintf("%T", op), "panic", r, "stack", string(debug.Stack()))
+			s.log.ErrorContext(ctx, "operation panicked", "op", fmt.Sprintf("%T", op), "panic", r, "stack", string(debug.Stack()))
 			err = syscall.EIO
 		}
 	}()

@@ -75,7 +75,7 @@ func (l *link) acquire(ctx context.Context, from func(context.Context, int64) er
 	}
 	both, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
+	defer context.AfterFunc(l.ctx, cancel)() //nolint:contextcheck // both contexts count: the link may end before the caller's
 	if err := from(both, n); err != nil {
 		if ctx.Err() == nil {
 			return l.unreachable()

@@ -62,7 +62,7 @@ func (p *pool) use(ctx context.Context, f func(*blockStream) error) error {
 		return p.explain(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = b.s.Reset() })
-	stopLink := context.AfterFunc(p.l.ctx, func() { _ = b.s.Reset() })
+	stopLink := context.AfterFunc(p.l.ctx, func() { _ = b.s.Reset() }) //nolint:contextcheck // both contexts count: the link may end before the caller's
 	err = f(b)
 	live := stop()
 	if err == nil && live && stopLink() {

@@ -165,7 +165,7 @@ func (h *Host) due() ([]ident.Pod, time.Duration) {
 func (h *Host) redial(ctx context.Context, pod ident.Pod) {
 	ctx, cancel := context.WithTimeout(ctx, connectMax)
 	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
+	defer context.AfterFunc(h.ctx, cancel)() //nolint:contextcheck // both contexts count: Close ends dials too
 	err := h.Connect(ctx, pod, nil)
 	h.mu.Lock()
 	if k := h.known[pod]; k != nil {
@@ -181,7 +181,7 @@ func (h *Host) redial(ctx context.Context, pod ident.Pod) {
 	}
 	h.mu.Unlock()
 	if err != nil {
-		h.log.Debug("dial failed", "pod", pod.String(), "err", err)
+		h.log.DebugContext(ctx, "dial failed", "pod", pod.String(), "err", err)
 	}
 	kick(h.dialKick)
 }

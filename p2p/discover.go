@@ -27,7 +27,7 @@ func (h *Host) discover(ctx context.Context) error {
 	for {
 		s := mdns.NewMdnsService(fresh{h.net, h}, mdnsService(h.cfg.Network), notifee{h, ctx})
 		if err := s.Start(); err != nil {
-			h.log.Debug("mdns did not start", "err", err) // no interface that can: tried again
+			h.log.DebugContext(ctx, "mdns did not start", "err", err) // no interface that can: tried again
 		}
 		err := h.untilSearch(ctx)
 		_ = s.Close() // always nil
@@ -74,7 +74,7 @@ func (h *Host) missing() bool {
 // notifee takes what mDNS finds.
 type notifee struct {
 	h   *Host
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // of discover: libp2p calls HandlePeerFound without one
 }
 
 // HandlePeerFound is called for each announcement heard.

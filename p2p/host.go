@@ -52,7 +52,7 @@ type Host struct {
 	instance uint64 // random: where the numbers of sessions begin
 	net      libp2phost.Host
 
-	ctx    context.Context // ends when the host closes
+	ctx    context.Context //nolint:containedctx // ends when the host closes: its goroutines and the callbacks of libp2p have no other
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // goroutines of start and stream handlers; none is added once closed is set
 
@@ -147,8 +147,8 @@ func newLibp2p(key []byte) (libp2phost.Host, ident.Pod, error) {
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Muxer("/yamux/1.0.0", newMuxer()),
 		libp2p.ResourceManager(rm),
-		libp2p.ConnectionManager(connmgr.NullConnMgr{}), // no trimming: a pod keeps all its peers
-		libp2p.DialRanker(swarm.NoDelayDialRanker),      // all addresses of a pod at once
+		libp2p.ConnectionManager(connmgr.NullConnMgr{}),                 // no trimming: a pod keeps all its peers
+		libp2p.SwarmOpts(swarm.WithDialRanker(swarm.NoDelayDialRanker)), // all addresses of a pod at once
 		libp2p.WithDialTimeout(dialTimeout),
 		libp2p.DisableRelay(),
 		libp2p.Ping(false),
@@ -205,7 +205,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(h.ctx, stop)()
+	defer context.AfterFunc(h.ctx, stop)() //nolint:contextcheck // both contexts count: Close ends Run too
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.keepConnected(gctx) })
 	g.Go(func() error { return h.watchAddrs(gctx) })
@@ -275,7 +275,7 @@ func (h *Host) watchAddrs(ctx context.Context) error {
 		}
 		now, err := localAddrs()
 		if err != nil {
-			h.log.Debug("addresses of interfaces are not known", "err", err)
+			h.log.DebugContext(ctx, "addresses of interfaces are not known", "err", err)
 			continue
 		}
 		h.mu.Lock()
@@ -285,7 +285,7 @@ func (h *Host) watchAddrs(ctx context.Context) error {
 		if same {
 			continue
 		}
-		h.log.Info("addresses of this machine changed", "addrs", h.Addrs())
+		h.log.InfoContext(ctx, "addresses of this machine changed", "addrs", h.Addrs())
 		body := encodeAddrs(h.listening())
 		for _, l := range h.links() {
 			if ip, err := manet.ToIP(l.conn.net.LocalMultiaddr()); err == nil && !hasAddr(now, ip) {

@@ -36,7 +36,7 @@ type link struct {
 	r        *bufio.Reader // read by the reader alone
 	since    time.Time
 
-	ctx    context.Context // ends when the link does, with the reason as its cause
+	ctx    context.Context //nolint:containedctx // ends when the link does, with the reason as its cause: all who wait on the link look at it
 	cancel context.CancelCauseFunc
 	ended  sync.Once
 

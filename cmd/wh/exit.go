@@ -98,7 +98,7 @@ func report(w io.Writer, err error) {
 		return
 	}
 	_, _ = fmt.Fprintf(w, "wh: error: %s\n", printable(err.Error())) // Nothing is left to tell it to.
-	if hint := api.HintOf(err); hint != "" {
+	if hint := hintOf(err); hint != "" {
 		_, _ = fmt.Fprintf(w, "wh: hint: %s\n", printable(hint))
 	}
 }

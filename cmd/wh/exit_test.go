@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,15 @@ func TestSize(t *testing.T) {
 	for in, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1536: "1.5 KiB", 1 << 40: "1.0 TiB", 1 << 62: "4096.0 PiB"} {
 		if got := size(in); got != want {
 			t.Errorf("%d: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestHints breaks if a hint is for a code that no error has.
+func TestHints(t *testing.T) {
+	for code, hint := range hints {
+		if !slices.Contains(api.Codes(), code) || hint == "" {
+			t.Errorf("hint %q for the code %q", hint, code)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
@@ -31,7 +30,7 @@ func (p *problems) add(path string, err error) {
 		text = path + ": " + text
 	}
 	_, _ = fmt.Fprintf(p.e.stderr, "wh: error: %s\n", escape(text, "")) // Talk only.
-	if hint := api.HintOf(err); hint != "" && p.count == 0 {
+	if hint := hintOf(err); hint != "" && p.count == 0 {
 		_, _ = fmt.Fprintf(p.e.stderr, "wh: hint: %s\n", escape(hint, ""))
 	}
 	if p.first == nil {

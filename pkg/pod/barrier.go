@@ -146,7 +146,7 @@ func (p *Pod) makePass(ctx context.Context, staged []*node) error {
 	}
 	var errs []error
 	for _, s := range steps {
-		if err := p.name(s.n, s.c); err != nil {
+		if err := p.name(s.n, s.c); err != nil { //nolint:contextcheck // operations of the state take no context
 			errs = append(errs, err)
 			p.barrier.again(s.n)
 		}

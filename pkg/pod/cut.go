@@ -64,7 +64,7 @@ func (p *Pod) cutExtent(ctx context.Context, n *node, e extent, all bool) (rest 
 	for len(data) > 0 && (all || len(data) >= chunker.MaxSize) {
 		k := p.table.Cut(data)
 		id := block.Sum(block.Raw, data[:k])
-		if err := p.store.Put(ctx, id, data[:k]); err != nil {
+		if err := p.put(ctx, id, data[:k]); err != nil {
 			return e, fmt.Errorf("pod: file %d: put %d bytes written at %d: %w", n.id, k, e.end()-int64(len(data)), err)
 		}
 		entries = append(entries, dag.Entry{Len: uint64(k), ID: id})
@@ -162,7 +162,7 @@ func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, er
 			return dag.Body{}, err
 		}
 		id := block.Sum(block.Raw, data)
-		if err := p.store.Put(ctx, id, data); err != nil {
+		if err := p.put(ctx, id, data); err != nil {
 			return dag.Body{}, err
 		}
 		if b, err = p.splice(ctx, b, at, length, []dag.Entry{{Len: length, ID: id}}); err != nil {

@@ -9,6 +9,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/store"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // fetchTimeout bounds the wait for one block from one pod: 4 MiB at 1 Mbit/s.
@@ -23,7 +25,16 @@ func (b blocks) Get(ctx context.Context, id block.ID) ([]byte, error) { return b
 
 // Put is block.Putter.
 func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
-	return b.p.store.Put(ctx, id, plain)
+	return b.p.put(ctx, id, plain)
+}
+
+// put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
+func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
+	err := p.store.Put(ctx, id, plain)
+	if errors.Is(err, store.ErrNoSpace) {
+		return fmt.Errorf("%w: %w", vfs.ErrNoSpace, err)
+	}
+	return err
 }
 
 // getBlock returns a block's plain bytes, which are shared and must not be changed.
@@ -64,9 +75,9 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	return plain, nil
 }
 
-// replaceDamaged puts a good copy in the place of one that can't be read.
+// replaceDamaged puts a good copy in the place of one that can't be read. Whether that was the pod's own or cache can't
+// be said any more: it is the pod's own from now on.
 func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]byte, error) {
-	owned, _ := p.store.Has(id)
 	plain, err := p.askHolders(ctx, id)
 	if err != nil {
 		return nil, errors.Join(damage, err)
@@ -74,7 +85,7 @@ func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]
 	if err := p.store.Delete(ctx, id); err != nil {
 		return nil, fmt.Errorf("pod: replace damaged %s: %w", id, err)
 	}
-	return plain, p.keep(ctx, id, plain, owned)
+	return plain, p.keep(ctx, id, plain, true)
 }
 
 // fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.
@@ -94,7 +105,7 @@ func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, er
 
 func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) error {
 	if own {
-		return p.store.Put(ctx, id, plain)
+		return p.put(ctx, id, plain)
 	}
 	return p.store.PutCached(ctx, id, plain)
 }

@@ -44,7 +44,7 @@ func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 func (h handler) Connected(pod ident.Pod) {
 	p := h.p
 	p.log.Info("pod connected", "pod", p.reg.name(pod))
-	p.peers.update(pod, func(f *peerFacts) { f.lastSeen = p.clock.Now() })
+	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met = p.clock.Now(), false })
 	p.pulls.connected(pod)
 	p.spread.poke()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"sync"
 	"sync/atomic"
 
@@ -36,6 +37,7 @@ type node struct {
 	mu     sync.RWMutex // guards the fields below
 	loaded bool
 	row    vfs.NodeID        // its number in the state
+	path   string            // where it was when it was loaded
 	attr   vfs.Attr          // as users see it but for what the state tells better
 	body   dag.Body          // what was cut
 	base   state.ContentName // what the contents are an edit of; zero: this pod's own last
@@ -94,6 +96,9 @@ func (p *Pod) loadLocked(n *node) error {
 		return fmt.Errorf("pod: file %d: %w", n.id, err)
 	}
 	n.attr, n.body, n.base, n.loaded = row.Attr, body, row.Content, true
+	if where, err := p.db.Path(n.row); err == nil {
+		n.path = where
+	}
 	return nil
 }
 
@@ -300,7 +305,7 @@ func (p *Pod) stage(ctx context.Context, n *node) error {
 		return err
 	}
 	if enc := n.body.Encode(); n.attr.Size > 0 {
-		if err := p.store.Put(ctx, n.body.ID(), enc); err != nil {
+		if err := p.put(ctx, n.body.ID(), enc); err != nil {
 			return fmt.Errorf("pod: file %d: put its body: %w", n.id, err)
 		}
 	}
@@ -320,6 +325,23 @@ func (p *Pod) stageLocked(n *node) {
 	p.barrier.add(n)
 }
 
+// makeAgain makes a file that another pod removed while it was written here: an edit wins over a deletion. Where its
+// folder is gone too it is made in the root, and where another file has its name, beside that.
+func (p *Pod) makeAgain(n *node, c state.NewContent) (state.Node, error) {
+	parent, name, err := vfs.ResolveParent(context.Background(), p.self, n.path)
+	if err != nil {
+		parent, name = vfs.RootID, path.Base(n.path)
+	}
+	c.Over = nil
+	made := vfs.NewNode{Kind: vfs.KindFile, Mode: n.attr.Mode, UID: n.attr.UID, GID: n.attr.GID}
+	row, err := p.db.Create(parent, name, made, state.CreateOptions{Content: &c})
+	if errors.Is(err, vfs.ErrExist) {
+		beside := fmt.Sprintf("%.200s.recovered-%d", name, n.id)
+		row, err = p.db.Create(parent, beside, made, state.CreateOptions{Content: &c})
+	}
+	return row, err
+}
+
 // name gives the staged contents to the state. The caller has synced the store since they were staged.
 func (p *Pod) name(n *node, c *content) error {
 	n.mu.Lock()
@@ -331,16 +353,18 @@ func (p *Pod) name(n *node, c *content) error {
 	if c.size > 0 {
 		enc = c.body.Encode()
 	}
-	row, err := p.db.SetContent(n.row, state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base})
-	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+	next := state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base}
+	row, err := p.db.SetContent(n.row, next)
+	if errors.Is(err, vfs.ErrNotExist) {
+		row, err = p.makeAgain(n, next)
+	}
+	if err != nil {
 		return fmt.Errorf("pod: file %d: name its contents: %w", n.id, err)
 	}
-	if err == nil {
-		n.row = row.ID // another, if it was a conflict copy: it is a file of its own now
-		n.base = state.ContentName{}
-		if !n.dirty {
-			n.attr = row.Attr
-		}
+	n.row = row.ID // another, if it was a conflict copy: it is a file of its own now
+	n.base = state.ContentName{}
+	if !n.dirty {
+		n.attr = row.Attr
 	}
 	p.nodes.named.Add(1)
 	n.staged = nil

@@ -30,6 +30,7 @@ type peerFacts struct {
 	lastSeen   time.Time
 	used, free int64
 	root       block.ID // its tree root
+	met        bool     // it has told its head since it connected
 }
 
 func newPeerBook() *peerBook { return &peerBook{known: make(map[ident.Pod]*peerFacts)} }

@@ -174,6 +174,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	if p.net, err = p.openNetwork(); err != nil { //nolint:contextcheck // the host lives until Run ends
 		return nil, err
 	}
+	p.published = p.db.VV()[p.actor]
 	p.db.OnDirty(p.barrier.wake)
 	p.db.Watch(func(changes []vfs.Change, local bool) {
 		if !local {

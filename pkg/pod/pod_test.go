@@ -249,3 +249,45 @@ func TestConflict(t *testing.T) {
 		t.Errorf("entries %v hold %v", entries, texts)
 	}
 }
+
+// TestEditBeatsDeletion breaks if what is written here is lost because another pod removes the file meanwhile.
+func TestEditBeatsDeletion(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	a.write("/f", "common")
+	b.reads("/f", "common")
+	ctx := quickly(t)
+	attr, err := vfs.Resolve(ctx, a.fs, "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := a.fs.Open(ctx, attr.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(ctx, []byte("edited"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.fs.Remove(ctx, vfs.RootID, "f", false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "removal", func() error {
+		if _, err := a.db.Lookup(vfs.RootID, "f"); !errors.Is(err, vfs.ErrNotExist) {
+			return fmt.Errorf("lookup: %w", err)
+		}
+		return nil
+	})
+	if err := f.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.ReadAt(ctx, make([]byte, 6), 0); got != 6 || err != nil {
+		t.Errorf("read: %d, %v", got, err)
+	}
+	if err := f.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	a.reads("/f", "edited")
+	b.reads("/f", "edited")
+	sameRoot(t, a, b)
+	a.clean()
+}

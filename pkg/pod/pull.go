@@ -20,8 +20,7 @@ const (
 	pushBytes    = 256 << 10 // of commits that are sent along with a head
 	pullTimeout  = 30 * time.Second
 	pullAgain    = time.Second // after a pull that failed
-	relayAfter   = 200 * time.Millisecond
-	commitsMax   = 1 << 16 // in one message
+	commitsMax   = 1 << 16     // in one message
 	commitMaxLen = 16 << 20
 )
 
@@ -31,6 +30,7 @@ type puller struct {
 	kick chan struct{} // capacity 1
 
 	mu    sync.Mutex             // guards the fields below
+	busy  bool                   // a round is under way
 	fresh map[ident.Pod]bool     // connected since the last round: statements and peers are to be exchanged
 	heads map[ident.Pod]state.VV // what a pod has, as its newest head says, where that is more than is here
 }
@@ -71,7 +71,21 @@ func (u *puller) take() (fresh []ident.Pod, heads map[ident.Pod]state.VV) {
 	}
 	heads, u.heads = u.heads, make(map[ident.Pod]state.VV)
 	clear(u.fresh)
+	u.busy = true
 	return fresh, heads
+}
+
+func (u *puller) rest() {
+	u.mu.Lock()
+	u.busy = false
+	u.mu.Unlock()
+}
+
+// idle says whether there is nothing to catch up with, as far as is known here.
+func (u *puller) idle() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.busy && len(u.fresh) == 0 && len(u.heads) == 0
 }
 
 func (u *puller) run(ctx context.Context) error {
@@ -82,25 +96,45 @@ func (u *puller) run(ctx context.Context) error {
 		case <-u.kick:
 		}
 		fresh, heads := u.take()
+		failed := false
 		for _, pod := range fresh {
-			if err := u.meet(ctx, pod); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
-				u.p.log.WarnContext(ctx, "a pod could not be met; trying again", "pod", u.p.reg.name(pod), "err", err)
-				u.again(ctx, func() { u.connected(pod) })
-			}
+			failed = u.try(ctx, pod, u.meet(ctx, pod)) || failed
 		}
 		for pod, vv := range heads {
-			if err := u.pull(ctx, pod, vv); err != nil && ctx.Err() == nil && u.p.net.Connected(pod) {
-				u.p.log.WarnContext(ctx, "changes of a pod could not be taken over; trying again", "pod", u.p.reg.name(pod), "err", err)
-				u.again(ctx, func() { u.behind(pod, vv) })
+			if u.try(ctx, pod, u.pull(ctx, pod, vv)) {
+				failed = true
+				u.keep(pod, vv)
 			}
+		}
+		u.rest()
+		if failed {
+			// Not at once, since what failed is no reason to hurry; what is told meanwhile is taken in as it comes.
+			if err := clock.Sleep(ctx, u.p.clock, pullAgain); err != nil {
+				return err
+			}
+			u.wake()
 		}
 	}
 }
 
-// again does f after a pause; it waits itself, since a pod that fails is no reason to hurry.
-func (u *puller) again(ctx context.Context, f func()) {
-	if clock.Sleep(ctx, u.p.clock, pullAgain) == nil {
-		f()
+// try tells of a failure, and has the pod met again: it may know of members that are not known here.
+func (u *puller) try(ctx context.Context, pod ident.Pod, err error) (failed bool) {
+	if err == nil || ctx.Err() != nil || !u.p.net.Connected(pod) {
+		return false
+	}
+	u.p.log.WarnContext(ctx, "a pod could not be caught up with; trying again", "pod", u.p.reg.name(pod), "err", err)
+	u.mu.Lock()
+	u.fresh[pod] = true
+	u.mu.Unlock()
+	return true
+}
+
+// keep remembers a head whose commits could not be had, unless a newer one came.
+func (u *puller) keep(pod ident.Pod, vv state.VV) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, newer := u.heads[pod]; !newer {
+		u.heads[pod] = vv
 	}
 }
 
@@ -181,7 +215,8 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 		p.log.WarnContext(ctx, "a pod's head is not believed", "pod", p.reg.name(from), "err", err)
 		return
 	}
-	p.peers.update(from, func(f *peerFacts) { f.root = head.TreeRoot })
+	// The pod counts as met once what its head shows is here, or is being asked for.
+	defer p.peers.update(from, func(f *peerFacts) { f.root, f.met = head.TreeRoot, true })
 	if head.VV.LessEqual(p.db.VV()) {
 		return
 	}

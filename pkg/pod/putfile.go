@@ -93,7 +93,7 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 			entries = append(entries, dag.Entry{Len: uint64(len(chunk))}) // a hole
 			continue
 		}
-		if err := p.store.Put(ctx, id, chunk); err != nil {
+		if err := p.put(ctx, id, chunk); err != nil {
 			return dag.Body{}, err
 		}
 		entries = append(entries, dag.Entry{Len: uint64(len(chunk)), ID: id})
@@ -119,7 +119,7 @@ var zeros [4096]byte
 // giveContents makes or finds the file and stages a body for it.
 func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body) (vfs.Attr, error) {
 	if body.Size > 0 {
-		if err := p.store.Put(ctx, body.ID(), body.Encode()); err != nil {
+		if err := p.put(ctx, body.ID(), body.Encode()); err != nil {
 			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
 		}
 	}

@@ -37,9 +37,9 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 		}
 		coming := p.onTheirWay()
 		switch {
-		case err == nil && got.missing == 0 && got.short == 0:
+		case err == nil && got.missing == 0 && got.short == 0 && coming == 0 && p.pulls.idle():
 			return nil
-		case err == nil && got.missing == 0 && coming == 0:
+		case err == nil && got.missing == 0 && got.short > 0 && coming == 0:
 			return fmt.Errorf("pod: %d blocks have fewer than %d copies, since %d pods that store data are up: add a pod, or start one that is down: %w",
 				got.short, got.copies, p.liveLayout().Len(), ErrNotSafe)
 		case err != nil:
@@ -51,11 +51,13 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 	}
 }
 
-// onTheirWay is the number of pods that are neither connected nor known to be down.
+// onTheirWay is the number of pods that are not known to be down and that have not told yet what they have.
 func (p *Pod) onTheirWay() int {
 	n := 0
-	for _, s := range p.states() {
-		if s == "suspect" {
+	for pod, s := range p.states() {
+		switch {
+		case pod == p.id:
+		case s == "suspect", s == "up" && !p.peers.of(pod).met:
 			n++
 		}
 	}

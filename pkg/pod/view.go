@@ -266,8 +266,11 @@ func (p *Pod) settleNode(ctx context.Context, id vfs.NodeID) error {
 		return nil
 	}
 	defer p.release(n)
+	if err := p.stage(ctx, n); err != nil {
+		return err
+	}
 	n.mu.RLock()
-	wait := n.staged != nil && !n.orphan
+	wait := n.staged != nil
 	n.mu.RUnlock()
 	if !wait {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -162,9 +163,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	d.mu.Unlock()
 	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, last: last, out: d.db.NewBatch()}
 	c.view = view{d: d, r: c.snap}
-	for a, s := range d.heads {
-		c.heads[a] = s
-	}
+	maps.Copy(c.heads, d.heads)
 	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
 		c.close()
 		return nil, fmt.Errorf("state: checkpoint: %w", err)

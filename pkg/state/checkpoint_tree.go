@@ -115,9 +115,9 @@ func (w *treeWriter) depthOf(ino Ino) (int, error) {
 		}
 		ino = rec.parent
 	}
-	for i := len(way) - 1; i >= 0; i-- {
+	for _, above := range slices.Backward(way) {
 		base++
-		w.depth[way[i]] = base
+		w.depth[above] = base
 	}
 	return base, nil
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -175,7 +176,7 @@ func converge(t *testing.T, seed uint64) {
 	exchange(t, dbs...)
 	fresh := n.open(t, 50)
 	pull(t, fresh, dbs[0])
-	wantSame(t, append(dbs, fresh))
+	wantSame(t, append(slices.Clone(dbs), fresh))
 }
 
 // wantSame says that all have the same state, view and roots, and an index that fits.

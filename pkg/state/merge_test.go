@@ -139,22 +139,38 @@ func TestMergeTable(t *testing.T) {
 		do   func(p *apart)
 		want map[string]string
 	}{
-		"both edit": {func(p *apart) { p.write(p.a, "f.txt", "A"); p.write(p.b, "f.txt", "B") },
-			map[string]string{"/f.txt": "B", "/f!pod1.txt": "A"}},
-		"same bytes": {func(p *apart) { p.write(p.a, "f.txt", "S"); p.write(p.b, "f.txt", "S") },
-			map[string]string{"/f.txt": "S"}},
-		"edit, delete": {func(p *apart) { p.write(p.a, "f.txt", "A"); p.remove(p.b, "f.txt") },
-			map[string]string{"/f.txt": "A"}},
-		"rename, delete": {func(p *apart) { p.rename(p.a, "f.txt", "g"); p.remove(p.b, "f.txt") },
-			map[string]string{"/f.txt": "", "/g": "old"}},
-		"rename, edit": {func(p *apart) { p.rename(p.a, "f.txt", "g"); p.write(p.b, "f.txt", "B") },
-			map[string]string{"/f.txt": "", "/g": "B"}},
-		"rename, rename": {func(p *apart) { p.rename(p.a, "f.txt", "g"); p.rename(p.b, "f.txt", "h") },
-			map[string]string{"/f.txt": "", "/h": "old"}},
-		"create, create": {func(p *apart) { p.make(p.a, "n", "A"); p.make(p.b, "n", "B") },
-			map[string]string{"/n": "A", "/n!pod2": "B"}},
-		"save by rename, edit": {func(p *apart) { p.make(p.a, "tmp", "A"); p.rename(p.a, "tmp", "f.txt"); p.write(p.b, "f.txt", "B") },
-			map[string]string{"/f.txt": "B", "/f!pod1.txt": "A"}},
+		"both edit": {
+			func(p *apart) { p.write(p.a, "f.txt", "A"); p.write(p.b, "f.txt", "B") },
+			map[string]string{"/f.txt": "B", "/f!pod1.txt": "A"},
+		},
+		"same bytes": {
+			func(p *apart) { p.write(p.a, "f.txt", "S"); p.write(p.b, "f.txt", "S") },
+			map[string]string{"/f.txt": "S"},
+		},
+		"edit, delete": {
+			func(p *apart) { p.write(p.a, "f.txt", "A"); p.remove(p.b, "f.txt") },
+			map[string]string{"/f.txt": "A"},
+		},
+		"rename, delete": {
+			func(p *apart) { p.rename(p.a, "f.txt", "g"); p.remove(p.b, "f.txt") },
+			map[string]string{"/f.txt": "", "/g": "old"},
+		},
+		"rename, edit": {
+			func(p *apart) { p.rename(p.a, "f.txt", "g"); p.write(p.b, "f.txt", "B") },
+			map[string]string{"/f.txt": "", "/g": "B"},
+		},
+		"rename, rename": {
+			func(p *apart) { p.rename(p.a, "f.txt", "g"); p.rename(p.b, "f.txt", "h") },
+			map[string]string{"/f.txt": "", "/h": "old"},
+		},
+		"create, create": {
+			func(p *apart) { p.make(p.a, "n", "A"); p.make(p.b, "n", "B") },
+			map[string]string{"/n": "A", "/n!pod2": "B"},
+		},
+		"save by rename, edit": {
+			func(p *apart) { p.make(p.a, "tmp", "A"); p.rename(p.a, "tmp", "f.txt"); p.write(p.b, "f.txt", "B") },
+			map[string]string{"/f.txt": "B", "/f!pod1.txt": "A"},
+		},
 		"two saves by rename": {func(p *apart) {
 			p.make(p.a, "tmp", "A")
 			p.make(p.b, "tmp", "B")
@@ -172,15 +188,23 @@ func TestMergeTable(t *testing.T) {
 			p.make(p.b, "n", "folder")
 			p.make(p.b, "n/2", "B")
 		}, map[string]string{"/n": "folder", "/n/1": "A", "/n/2": "B"}},
-		"file, folder": {func(p *apart) { p.make(p.a, "n", "A"); p.make(p.b, "n", "folder") },
-			map[string]string{"/n": "folder", "/n!pod1": "A"}},
-		"rm -r, create inside": {func(p *apart) { p.remove(p.a, "d/x"); p.remove(p.a, "d"); p.make(p.b, "d/new", "B") },
-			map[string]string{"/d": "folder", "/d/x": "", "/d/new": "B"}},
+		"file, folder": {
+			func(p *apart) { p.make(p.a, "n", "A"); p.make(p.b, "n", "folder") },
+			map[string]string{"/n": "folder", "/n!pod1": "A"},
+		},
+		"rm -r, create inside": {
+			func(p *apart) { p.remove(p.a, "d/x"); p.remove(p.a, "d"); p.make(p.b, "d/new", "B") },
+			map[string]string{"/d": "folder", "/d/x": "", "/d/new": "B"},
+		},
 		"rmdir, rmdir": {func(p *apart) { p.remove(p.a, "e"); p.remove(p.b, "e") }, map[string]string{"/e": ""}},
-		"rmdir, mkdir again": {func(p *apart) { p.remove(p.a, "e"); p.make(p.a, "e", "folder"); p.remove(p.b, "e") },
-			map[string]string{"/e": ""}},
-		"A into B, B into A": {func(p *apart) { p.rename(p.a, "d", "e/d"); p.rename(p.b, "e", "d/e") },
-			map[string]string{"/d": "", "/d/x": "", "/e/d": "folder", "/e/d/x": "x"}},
+		"rmdir, mkdir again": {
+			func(p *apart) { p.remove(p.a, "e"); p.make(p.a, "e", "folder"); p.remove(p.b, "e") },
+			map[string]string{"/e": ""},
+		},
+		"A into B, B into A": {
+			func(p *apart) { p.rename(p.a, "d", "e/d"); p.rename(p.b, "e", "d/e") },
+			map[string]string{"/d": "", "/d/x": "", "/e/d": "folder", "/e/d/x": "x"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newApart(t)

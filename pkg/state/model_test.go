@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -303,9 +304,7 @@ func (p *modelPod) pull(q *modelPod, limit int) {
 // state is a copy of the committed rows, under their version vector.
 func (p *modelPod) state() *modelPod {
 	c := newModelPod(p.actor.Member)
-	for ino, s := range p.rows {
-		c.rows[ino] = s
-	}
+	maps.Copy(c.rows, p.rows)
 	c.vv = p.vv.Clone()
 	return c
 }

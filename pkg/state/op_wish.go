@@ -129,7 +129,7 @@ func (d *DB) Policies(ids []vfs.NodeID) ([]string, error) {
 // policy is the policy that holds at a node; folders are those that were asked before.
 func (v view) policy(s shown, folders map[Ino]string) (string, error) {
 	var passed []Ino // on the way up
-	found := ""
+	var found string
 	for {
 		known, ok := folders[s.ino]
 		if ok {

@@ -54,7 +54,7 @@ func BenchmarkPutSync(b *testing.B) {
 			s := benchStore(b)
 			b.SetBytes(4 << 10)
 			b.SetParallelism(parallel)
-			var seeds = make(chan uint64, 1)
+			seeds := make(chan uint64, 1)
 			seeds <- 0
 			b.RunParallel(func(pb *testing.PB) {
 				plain := blocktest.Bytes(1, 4<<10)

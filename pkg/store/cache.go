@@ -30,6 +30,11 @@ type cachedCopy struct {
 	used  uint32 // unix seconds
 }
 
+// copyAt is the copy of an element of the order.
+func copyAt(e *list.Element) *cachedCopy {
+	return e.Value.(*cachedCopy) //nolint:errcheck // the order holds nothing else
+}
+
 func (c *cache) init() {
 	c.byID = make(map[block.ID]*list.Element)
 	c.limit = math.MaxInt64
@@ -48,7 +53,8 @@ func (c *cache) remove(id block.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.byID[id]; e != nil {
-		c.bytes -= c.order.Remove(e).(*cachedCopy).bytes
+		c.bytes -= copyAt(e).bytes
+		c.order.Remove(e)
 		delete(c.byID, id)
 	}
 }
@@ -58,7 +64,7 @@ func (c *cache) touch(id block.ID, now uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.byID[id]; e != nil {
-		e.Value.(*cachedCopy).used = now
+		copyAt(e).used = now
 		c.order.MoveToFront(e)
 	}
 }
@@ -67,7 +73,7 @@ func (c *cache) lastUse(id block.ID) uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.byID[id]; e != nil {
-		return e.Value.(*cachedCopy).used
+		return copyAt(e).used
 	}
 	return 0
 }
@@ -79,7 +85,7 @@ func (c *cache) oldest(limit int64) []block.ID {
 	var ids []block.ID
 	left := c.bytes
 	for e := c.order.Back(); e != nil && left > limit; e = e.Prev() {
-		v := e.Value.(*cachedCopy)
+		v := copyAt(e)
 		ids = append(ids, v.id)
 		left -= v.bytes
 	}
@@ -142,7 +148,7 @@ func (s *Store) saveLastUse() error {
 	b := s.index.db.NewBatch()
 	var errs []error
 	for id, e := range s.cache.byID {
-		errs = append(errs, b.Set(cachedKey(id), encodeLastUse(e.Value.(*cachedCopy).used), nil))
+		errs = append(errs, b.Set(cachedKey(id), encodeLastUse(copyAt(e).used), nil))
 	}
 	return errors.Join(append(errs, s.index.apply(b))...)
 }

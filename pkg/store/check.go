@@ -171,11 +171,11 @@ func (c *check) rows(ctx context.Context) error {
 		p := Problem{ID: id, Segment: r.seg, Offset: r.off, Bytes: r.size(), Cached: r.cached()}
 		if !r.bad() {
 			if err := c.head(id, r); err == nil || !errors.Is(err, block.ErrCorrupt) {
-				return nil //nolint:nilerr // unreadable ones were reported with their segment
+				return nil // unreadable ones were reported with their segment
 			}
 			_, err := c.s.Get(ctx, id)
 			if err == nil || !errors.Is(err, block.ErrCorrupt) {
-				return nil //nolint:nilerr // it moved meanwhile
+				return nil // it moved meanwhile
 			}
 		}
 		p.Kind = Damaged

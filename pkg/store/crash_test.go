@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -60,9 +61,7 @@ func (m *model) change(seed uint64, to state) {
 func (m *model) ack(last map[uint64]state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for seed, st := range last {
-		m.acked[seed] = st
-	}
+	maps.Copy(m.acked, last)
 	clear(m.maybe)
 }
 
@@ -70,9 +69,7 @@ func (m *model) clone() *model {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := newModel()
-	for k, v := range m.acked {
-		c.acked[k] = v
-	}
+	maps.Copy(c.acked, m.acked)
 	for k, v := range m.maybe {
 		c.maybe[k] = make(map[state]bool)
 		for st := range v {
@@ -167,7 +164,7 @@ func runCrash(t *testing.T, rng *rand.Rand) {
 	cloneRand := rand.New(rand.NewPCG(rng.Uint64(), 1))
 	on := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
 		isSync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpRemove
-		if !isSync && !(op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, ".seg")) {
+		if !isSync && (op.Kind != errorfs.OpFileWriteAt || !strings.HasSuffix(op.Path, ".seg")) {
 			return nil
 		}
 		mu.Lock()

@@ -98,7 +98,7 @@ func TestRot(t *testing.T) {
 			wantCheck(t, s, tt.want)
 			id, b := testBlock(hit, rotLen)
 			_, err := s.Get(ctx, id)
-			if !errors.Is(err, block.ErrCorrupt) && !(tt.want[Damaged] == 0 && errors.Is(err, block.ErrNotFound)) {
+			if !errors.Is(err, block.ErrCorrupt) && (tt.want[Damaged] != 0 || !errors.Is(err, block.ErrNotFound)) {
 				t.Errorf("get of the rotten block: %v", err)
 			}
 			if owned, cached := s.Has(id); owned || cached {

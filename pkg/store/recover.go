@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -205,8 +206,7 @@ func (rp *replay) run(ctx context.Context, from place) error {
 func (rp *replay) survey(ctx context.Context, segs []*segment, start func(*segment) int64) error {
 	rp.synced = make(map[uint64]int64)
 	later := false // a later segment was synced: then all of this one was
-	for i := len(segs) - 1; i >= 0; i-- {
-		g := segs[i]
+	for _, g := range slices.Backward(segs) {
 		synced := start(g)
 		sc := scanner{r: g.file, nonce: g.nonce, off: start(g), end: g.end}
 		for {

@@ -125,7 +125,7 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 	s.cache.init()
 	s.disk.init(on, s.dir)
 	if err := s.open(dir); err != nil {
-		s.closeFiles()
+		_ = s.closeFiles() // that it could not be opened is told; nothing was acknowledged
 		return nil, fmt.Errorf("store: open %s: %w", dir, err)
 	}
 	return s, nil

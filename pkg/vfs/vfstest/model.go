@@ -108,8 +108,18 @@ func (m *model) step() {
 		weight int
 		run    func()
 	}{
-		{10, m.create}, {4, m.link}, {10, m.rename}, {10, m.remove}, {12, m.openWrite}, {6, m.truncate}, {6, m.setAttr},
-		{4, m.xattr}, {6, m.lookup}, {4, m.list}, {5, m.getAttr}, {8, m.useOpen},
+		{10, m.create},
+		{4, m.link},
+		{10, m.rename},
+		{10, m.remove},
+		{12, m.openWrite},
+		{6, m.truncate},
+		{6, m.setAttr},
+		{4, m.xattr},
+		{6, m.lookup},
+		{4, m.list},
+		{5, m.getAttr},
+		{8, m.useOpen},
 	}
 	sum := 0
 	for _, s := range steps {
@@ -138,9 +148,11 @@ func (m *model) did(ref, got error, format string, args ...any) bool {
 // renameErrors are answers of which any may come first when several things are wrong with a rename.
 var renameErrors = []error{vfs.ErrNotEmpty, vfs.ErrIsDir, vfs.ErrNotDir, vfs.ErrInvalid}
 
-var sentinels = []error{vfs.ErrNotExist, vfs.ErrExist, vfs.ErrNotDir, vfs.ErrIsDir, vfs.ErrNotEmpty, vfs.ErrInvalid, vfs.ErrNameTooLong,
+var sentinels = []error{
+	vfs.ErrNotExist, vfs.ErrExist, vfs.ErrNotDir, vfs.ErrIsDir, vfs.ErrNotEmpty, vfs.ErrInvalid, vfs.ErrNameTooLong,
 	vfs.ErrBadName, vfs.ErrNotPermitted, vfs.ErrNoXattr, vfs.ErrReadOnly, vfs.ErrNoSpace, vfs.ErrTooLarge, vfs.ErrNotSupported,
-	vfs.ErrTooManyLinks, vfs.ErrClosed}
+	vfs.ErrTooManyLinks, vfs.ErrClosed,
+}
 
 func sameError(a, b error) bool {
 	if a == nil || b == nil {

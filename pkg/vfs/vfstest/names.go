@@ -53,8 +53,10 @@ var nameCases = []testCase{
 	}},
 	{name: "create/refused", run: func(t *tester) {
 		t.file(root, "file", "")
-		for name, want := range map[string]error{"": vfs.ErrBadName, ".": vfs.ErrBadName, "..": vfs.ErrBadName, "a/b": vfs.ErrBadName,
-			"a\x00b": vfs.ErrBadName, strings.Repeat("x", vfs.NameMax+1): vfs.ErrNameTooLong, "file": vfs.ErrExist} {
+		for name, want := range map[string]error{
+			"": vfs.ErrBadName, ".": vfs.ErrBadName, "..": vfs.ErrBadName, "a/b": vfs.ErrBadName,
+			"a\x00b": vfs.ErrBadName, strings.Repeat("x", vfs.NameMax+1): vfs.ErrNameTooLong, "file": vfs.ErrExist,
+		} {
 			_, err := t.fs.Create(t.ctx, root, name, newFile)
 			t.wantErr(fmt.Sprintf("create %.20q", name), err, want)
 		}
@@ -223,8 +225,10 @@ var nameCases = []testCase{
 			}
 			equal(t, path, a.ID, want)
 		}
-		for path, want := range map[string]error{"a": vfs.ErrInvalid, "": vfs.ErrInvalid, "/a/..": vfs.ErrBadName, "/x/y": vfs.ErrNotExist,
-			"/l/b": vfs.ErrNotDir, "/a/b/f/g": vfs.ErrNotDir} {
+		for path, want := range map[string]error{
+			"a": vfs.ErrInvalid, "": vfs.ErrInvalid, "/a/..": vfs.ErrBadName, "/x/y": vfs.ErrNotExist,
+			"/l/b": vfs.ErrNotDir, "/a/b/f/g": vfs.ErrNotDir,
+		} {
 			_, err := vfs.Resolve(t.ctx, t.fs, path)
 			t.wantErr(path, err, want)
 		}

@@ -132,7 +132,7 @@ func (m *model) read(o openPair) {
 	if n != gotN || string(want[:n]) != string(got[:gotN]) {
 		m.Fatalf("read node %d, %d bytes at %d: got %d, want %d bytes, or others", o.id, len(want), off, gotN, n)
 	}
-	if err == nil != (gotErr == nil) && !(n == len(want) && errors.Is(gotErr, io.EOF)) {
+	if err == nil != (gotErr == nil) && (n != len(want) || !errors.Is(gotErr, io.EOF)) {
 		m.Fatalf("read node %d, %d bytes at %d: got error %v, want %v", o.id, len(want), off, gotErr, err)
 	}
 	m.trace = append(m.trace, fmt.Sprintf("read node %d, %d bytes at %d", o.id, len(want), off))

@@ -1,0 +1,32 @@
+package main
+
+import "github.com/wormhole-fs/wormhole/pkg/api"
+
+// hints say what to do next about errors that don't say it themselves.
+var hints = map[api.Code]string{
+	"block_not_found": "wh where PATH says who holds a file; the machine that has it may be off: wh pods",
+	"corrupt":         "wh fsck --repair gets good copies from other pods",
+	"unavailable":     "start the machines that hold it: wh where PATH names them, wh pods says which are down",
+	"no_space":        "free space on this machine's disk, or give the pod another one, and try again",
+	"store_full":      "free space on this machine's disk, or give the pod another one, and try again",
+	"peer_full":       "another pod's disk is full: wh pods says whose",
+	"expired":         "ask for a new token: wh invite, on a pod of the network",
+	"used":            "a token is good for one machine: ask for a new one: wh invite, on a pod of the network",
+	"denied":          "ask an admin of the network for a new token: wh invite",
+	"bad_token":       "copy the whole last line that wh invite printed",
+	"unreachable":     "is wh up running there, and can this machine reach it? wh pods says who is up",
+	"bad_policy":      "none, raid0, raid1 or replica:N, such as replica:2",
+	"not_safe":        "wh pods says who is up; wh where PATH says which copies there are",
+	"pod_exists":      "choose another name with --name, or another WH_HOME",
+	"not_exist":       "wh ls /FOLDER lists what is there",
+	"store_poisoned":  "the disk failed to write: check it (dmesg), then restart with wh down and wh up",
+	"fork":            "two pods run with one identity, as after a restored backup: stop one, and join anew",
+}
+
+// hintOf is what to do next about an error: its own word, or that for its kind; "" if there is none.
+func hintOf(err error) string {
+	if hint := api.HintOf(err); hint != "" {
+		return hint
+	}
+	return hints[api.CodeOf(err)]
+}

@@ -1,0 +1,98 @@
+package pod
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// TestDamage breaks if damaged bytes are served, go unnoticed, or are not replaced by another pod's copy.
+func TestDamage(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	text := strings.Repeat("bytes that rot; ", 20_000)
+	a.write("/f", text)
+	ctx := quickly(t)
+	if err := a.SyncWait(ctx, vfs.RootID); err != nil {
+		t.Fatal(err)
+	}
+	where := chunkOf(t, a, "/f")
+	b.reads("/f", text)
+	a.stop()
+	rot(t, a.dir)
+
+	alone := openPodOffline(t, a.dir)
+	if _, err := alone.read("/f"); !errors.Is(err, block.ErrCorrupt) {
+		t.Errorf("alone: read: %v, want %v", err, block.ErrCorrupt)
+	}
+	found := 0
+	if err := alone.Fsck(ctx, false, func(Problem) { found++ }); err != nil || found == 0 {
+		t.Errorf("alone: fsck finds %d problems, %v", found, err)
+	}
+	alone.stop()
+
+	a = openPod(t, a.dir)
+	a.reads("/f", text) // from b
+	if owned, _ := a.store.Has(where); !owned {
+		t.Error("the good copy was not kept")
+	}
+	if err := a.Fsck(ctx, true, func(Problem) {}); err != nil {
+		t.Error(err)
+	}
+	b.stop()
+	a.reads("/f", text)
+}
+
+// chunkOf is a file's only chunk.
+func chunkOf(t *testing.T, p *testPod, path string) block.ID {
+	t.Helper()
+	ctx := quickly(t)
+	attr, err := vfs.Resolve(ctx, p.fs, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := p.Where(ctx, attr.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.Chunks {
+		if c.ID.Codec() == block.Raw {
+			return c.ID
+		}
+	}
+	t.Fatalf("%s has no chunk", path)
+	return block.ID{}
+}
+
+// rot flips bits in the middle of every zstd frame of a stopped pod's segments: each record but the smallest is hit.
+func rot(t *testing.T, dir string) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "segments", "*"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("segments: %v, %v", segments, err)
+	}
+	hit := 0
+	for _, path := range segments {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i+4 < len(data); i++ {
+			if string(data[i:i+4]) == "\x28\xb5\x2f\xfd" && i+40 < len(data) { // zstd's magic number
+				data[i+30] ^= 0x55
+				hit++
+			}
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if hit == 0 {
+		t.Fatal("nothing was damaged")
+	}
+}
