@@ -81,12 +81,12 @@ func WaitLock(ctx context.Context, home api.Home, c clock.Clock, freed func()) (
 		if !errors.Is(err, api.ErrInUse) {
 			return l, err
 		}
-		if Answers(ctx, home) {
-			return nil, api.WithHint(fmt.Errorf("%s: a daemon runs: %w", home, api.ErrInUse), "wh down stops it")
-		}
-		if !cut && dying(holder(home)) {
+		switch killed := dying(holder(home)); {
+		case killed && !cut:
 			freed()
 			cut = true
+		case !killed && Answers(ctx, home):
+			return nil, api.WithHint(fmt.Errorf("%s: a daemon runs: %w", home, api.ErrInUse), "wh down stops it")
 		}
 		if serr := clock.Sleep(ctx, c, lockRetry); serr != nil {
 			return nil, err
