@@ -45,7 +45,7 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 		return vfs.Attr{}, err
 	}
 	defer p.release(n)
-	if n.attr.Kind != vfs.KindFile {
+	if n.kind() != vfs.KindFile {
 		return vfs.Attr{}, fmt.Errorf("pod: copy node %d, which is no file: %w", src, vfs.ErrInvalid)
 	}
 	if err := p.stage(ctx, n); err != nil {
