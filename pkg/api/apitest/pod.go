@@ -200,9 +200,13 @@ func (p *Pod) SyncWait(ctx context.Context, _ vfs.NodeID) error {
 
 // PutFile writes a file.
 func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta, _ int64, r io.Reader) (vfs.Attr, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return vfs.Attr{}, err
+	var data []byte
+	for buf, end := make([]byte, 64<<10), false; !end; {
+		n, err := r.Read(buf)
+		data = append(data, buf[:n]...)
+		if end = errors.Is(err, io.EOF); err != nil && !end { // As the chunker does: a wrapped io.EOF is one.
+			return vfs.Attr{}, err
+		}
 	}
 	a, err := p.mem.Lookup(ctx, parent, name)
 	if errors.Is(err, vfs.ErrNotExist) {

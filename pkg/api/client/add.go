@@ -181,8 +181,11 @@ func (a *adder) send(ctx context.Context) error {
 
 // sendError lets the answers speak first where the connection failed.
 func (a *adder) sendError(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
-		return err
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if _, isConn := errors.AsType[*connError](err); isConn {
 		return nil
@@ -199,7 +202,7 @@ func (e *connError) Unwrap() error { return e.error }
 func (a *adder) reader(ctx context.Context, arg int, s Source) error {
 	it := api.Item{Parent: -1 - arg, Name: api.Text(s.Name), Kind: uint8(vfs.KindFile), Mode: 0o644, Mtime: s.Mtime, Stream: true}
 	it.UID, it.GID = ownIDs()
-	return a.put(ctx, it, s.Path, nil, s.Reader)
+	return a.put(ctx, it, s.Path, nil, &endingReader{r: s.Reader, done: ctx.Done()})
 }
 
 func (a *adder) path(ctx context.Context, arg int, s Source) error {
@@ -368,7 +371,7 @@ func (a *adder) stream(r io.Reader) error {
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		case err == io.EOF, err == io.ErrUnexpectedEOF: //nolint:errorlint // ReadFull's own; a wrapped one is no end
 			err = a.c.SendBytes(api.FrameDataEnd, nil)
 		case err != nil:
 			err = a.c.Send(api.FrameDataEnd, api.NewError(err), nil)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -333,6 +334,31 @@ func TestAddReader(t *testing.T) {
 type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("it broke") }
+
+// A stream that is cut off, by its sender's end or interruption, leaves no file: what came of it is not what was meant.
+func TestAddCutOff(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	waits, end := io.Pipe()
+	defer end.Close()
+	go func() {
+		_, _ = end.Write(bytes.Repeat([]byte("half of it"), 100_000))
+		cancel()
+	}()
+	o := client.AddOptions{To: "/", Problem: w.problem, Sources: []client.Source{{Path: "-", Name: "in", Reader: waits}}}
+	if _, err := w.c.Add(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	// The daemon notices the end on its own time: an add through the same pod comes after it.
+	f := filepath.Join(t.TempDir(), "f")
+	write(t, f, "x")
+	for range 50 {
+		w.add(client.AddOptions{}, f)
+		if a, err := w.pod.FS().Lookup(t.Context(), vfs.RootID, "in"); !errors.Is(err, vfs.ErrNotExist) {
+			t.Fatalf("%+v, %v", a, err)
+		}
+	}
+}
 
 // --move deletes what was added, and only that.
 func TestMove(t *testing.T) {

@@ -294,7 +294,7 @@ func eachPart(ctx context.Context, f vfs.File, buf []byte, do func(b []byte, off
 // readPart reads at an offset, and tells whether that was the end.
 func readPart(ctx context.Context, f vfs.File, buf []byte, off int64) (b []byte, end bool, err error) {
 	n, err := f.ReadAt(ctx, buf, off)
-	if end = errors.Is(err, io.EOF); end {
+	if end = err == io.EOF; end { //nolint:errorlint // a wrapped one is a connection's, and not the end of the file
 		err = nil
 	}
 	return buf[:n], end || n == 0, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"sync"
@@ -407,7 +406,7 @@ func (g *getter) streamFile(ctx context.Context, n getNode, buf []byte) error {
 	switch {
 	case gone != nil:
 		return gone
-	case err == nil || errors.Is(err, io.EOF):
+	case err == nil:
 		return g.c.SendBytes(api.FrameDataEnd, nil)
 	}
 	return g.c.Send(api.FrameDataEnd, itemError(0, n.path, err).Err, nil)

@@ -76,14 +76,15 @@ func (s *Server) transfer(ctx context.Context, conn net.Conn, buffered int, peek
 // errGone says that the client has closed the connection.
 var errGone = errors.New("the client has gone")
 
-// receive is the next frame's kind and payload. A client that failed or went is errGone.
+// receiveFrame is the next frame's kind and payload. A client that failed or went is errGone.
 func receiveFrame(c *api.Conn) (api.FrameKind, []byte, error) {
 	kind, b, err := c.Receive()
 	switch {
 	case errors.Is(err, api.ErrProtocol):
 		return 0, nil, err
 	case err != nil:
-		return 0, nil, fmt.Errorf("%w: %w", errGone, err)
+		// Its io.EOF must not be taken for the end of a file that was on its way.
+		return 0, nil, fmt.Errorf("%w: %s", errGone, err.Error())
 	case kind == api.FrameFail:
 		return 0, nil, errGone
 	}
