@@ -17,13 +17,14 @@ const (
 	retryAfter = time.Second
 )
 
-// barrier queues what waits for a sync. One goroutine makes passes: it syncs the store, names the contents
-// that were staged before (I2a: bytes are durable before the row that names them), and commits.
+// barrier queues what waits for a sync. One goroutine makes passes: it syncs the store, makes the files and names the contents
+// that were queued before (I2a: bytes are durable before the row that names them), and commits.
 type barrier struct {
 	kick chan struct{} // capacity 1
 
 	mu      sync.Mutex // guards the fields below
 	staged  []*node
+	puts    []*newFile
 	waiters []chan error // each of capacity 1; told the result of the next pass that begins
 	closed  bool
 }
@@ -71,12 +72,19 @@ func (b *barrier) waiting() bool {
 	return len(b.waiters) > 0
 }
 
-func (b *barrier) take() ([]*node, []chan error) {
+// queued is what a pass is about.
+type queued struct {
+	staged  []*node
+	puts    []*newFile
+	waiters []chan error
+}
+
+func (b *barrier) take() queued {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	staged, waiters := b.staged, b.waiters
-	b.staged, b.waiters = nil, nil
-	return staged, waiters
+	q := queued{b.staged, b.puts, b.waiters}
+	b.staged, b.puts, b.waiters = nil, nil, nil
+	return q
 }
 
 // close tells all that wait that no pass will come.
@@ -87,7 +95,10 @@ func (b *barrier) close() {
 	for _, w := range b.waiters {
 		w <- errClosed
 	}
-	b.waiters = nil
+	for _, f := range b.puts {
+		f.done <- made{err: errClosed}
+	}
+	b.waiters, b.puts = nil, nil
 }
 
 // runBarrier makes passes until ctx ends, and one last one then.
@@ -112,36 +123,40 @@ func (p *Pod) runBarrier(ctx context.Context) error {
 	}
 }
 
-// pass makes durable, names and publishes what was staged before it began.
+// pass makes durable, names and publishes what was queued before it began.
 func (p *Pod) pass(ctx context.Context) error {
-	staged, waiters := p.barrier.take()
-	err := p.makePass(ctx, staged)
-	for _, w := range waiters {
+	q := p.barrier.take()
+	err := p.makePass(ctx, q)
+	for _, w := range q.waiters {
 		w <- err
 	}
 	return err
 }
 
-func (p *Pod) makePass(ctx context.Context, staged []*node) error {
+func (p *Pod) makePass(ctx context.Context, q queued) error {
 	type step struct {
 		n *node
 		c *content
 	}
-	// What is staged of a node now was put before the sync that follows.
-	steps := make([]step, 0, len(staged))
-	for _, n := range staged {
+	// What is staged of a node now was put before the sync that follows, and so was what new files hold.
+	steps := make([]step, 0, len(q.staged))
+	for _, n := range q.staged {
 		n.mu.RLock()
 		if n.staged != nil {
 			steps = append(steps, step{n, n.staged})
 		}
 		n.mu.RUnlock()
 	}
-	if len(steps) > 0 {
+	if len(steps)+len(q.puts) > 0 {
 		if err := p.store.Sync(ctx); err != nil {
-			for _, n := range staged {
+			err = fmt.Errorf("pod: sync the store: %w", err)
+			for _, n := range q.staged {
 				p.barrier.again(n)
 			}
-			return fmt.Errorf("pod: sync the store: %w", err)
+			for _, f := range q.puts {
+				f.done <- made{err: err}
+			}
+			return err
 		}
 	}
 	var errs []error
@@ -151,6 +166,7 @@ func (p *Pod) makePass(ctx context.Context, staged []*node) error {
 			p.barrier.again(s.n)
 		}
 	}
+	p.makeFiles(q.puts) //nolint:contextcheck // operations of the state take no context
 	n, err := p.db.Commit(ctx)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("pod: commit: %w", err))

@@ -119,6 +119,13 @@ func (p *Pod) release(n *node) {
 	}
 }
 
+// kind is what the node is.
+func (n *node) kind() vfs.Kind {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.attr.Kind
+}
+
 // inUse returns the node of an id if it is in use, and counts a use; else nil.
 func (p *Pod) inUse(id vfs.NodeID) *node {
 	p.nodes.mu.Lock()

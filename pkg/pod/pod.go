@@ -81,6 +81,8 @@ type Pod struct {
 
 	nodes      nodes
 	dirtyBytes atomic.Int64
+	puts       atomic.Uint64 // files that were put
+	cutters    cutters
 	closed     atomic.Bool
 	inviting   sync.Mutex // one enrolment at a time, so that no number is given twice
 
@@ -139,6 +141,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),
+		cutters:     make(cutters, cuttersMax),
 	}
 	p.self = &view{p: p, watches: &p.watches}
 	p.pulls, p.spread = newPuller(p), newSpreader(p)

@@ -21,18 +21,28 @@ var cutBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// PutFile makes a file, or gives an existing one new contents, from all that r has. It is visible here at
-// once, and durable and published after Settle. size is what r is expected to have, a hint only.
-// Errors: vfs.ErrIsDir and vfs.ErrExist where the name is taken by something else than a file.
+// PutFile makes a file, or gives an existing one new contents, from all that r has. It is visible here when PutFile
+// returns, and durable and published after Settle. A new file waits for the sync of its bytes, which all that are put at a time
+// share: whoever has many puts many at a time. size is what r is expected to have, a hint only.
+// Errors: vfs.ErrIsDir and vfs.ErrExist where the name is taken by something else than a file; vfs.ErrClosed when Run ends meanwhile.
 func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, size int64, r io.Reader) (vfs.Attr, error) {
 	if err := p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}
+	p.puts.Add(1)
+	if err := p.cutters.acquire(ctx); err != nil {
+		return vfs.Attr{}, err
+	}
 	body, err := p.putStream(ctx, size, r)
+	p.cutters.release()
 	if err != nil {
 		return vfs.Attr{}, fmt.Errorf("pod: put %q: %w", name, err)
 	}
-	return p.giveContents(ctx, parent, name, m, body)
+	attr, err := p.makeFile(ctx, parent, name, m, &body)
+	if errors.Is(err, vfs.ErrExist) {
+		return p.giveContents(ctx, parent, name, m, body)
+	}
+	return attr, err
 }
 
 // CopyFile makes a file, or gives an existing one new contents, that are those of src. No data is copied.
@@ -45,7 +55,7 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 		return vfs.Attr{}, err
 	}
 	defer p.release(n)
-	if n.attr.Kind != vfs.KindFile {
+	if n.kind() != vfs.KindFile {
 		return vfs.Attr{}, fmt.Errorf("pod: copy node %d, which is no file: %w", src, vfs.ErrInvalid)
 	}
 	if err := p.stage(ctx, n); err != nil {

@@ -34,6 +34,10 @@ type spreader struct {
 	all    bool       // members or connections changed: look at everything
 	cursor uint64     // contents up to here were looked at when they were new
 	unsafe int64      // bytes below their policy, as the last round over everything found
+
+	// Of run's goroutine alone.
+	putsSeen  uint64    // Pod.puts when busy was asked last
+	busySince time.Time // when busy first said so; zero: it did not
 }
 
 func newSpreader(p *Pod) *spreader { return &spreader{p: p, kick: make(chan struct{}, 1), all: true} }
@@ -77,6 +81,10 @@ func (s *spreader) run(ctx context.Context) error {
 			}
 			s.mu.Unlock()
 		case <-timer.C:
+			if s.busy() {
+				next = s.p.clock.Now().Add(spreadSettle)
+				continue
+			}
 			next = s.p.clock.Now().Add(spreadEvery)
 			if err := s.everything(ctx); err != nil && ctx.Err() == nil {
 				s.p.log.WarnContext(ctx, "not all contents are where they should be", "err", err)
@@ -85,9 +93,27 @@ func (s *spreader) run(ctx context.Context) error {
 	}
 }
 
-// newContents sends what this pod wrote since the last call.
+// busy says whether files were put since the last call: a round over everything would take the processor from them, and miss the
+// last ones. It says so for spreadEvery at most, then a round is due.
+func (s *spreader) busy() bool {
+	now, puts := s.p.clock.Now(), s.p.puts.Load()
+	if puts == s.putsSeen || (!s.busySince.IsZero() && now.Sub(s.busySince) >= spreadEvery) {
+		s.putsSeen, s.busySince = puts, time.Time{}
+		return false
+	}
+	if s.putsSeen = puts; s.busySince.IsZero() {
+		s.busySince = now
+	}
+	return true
+}
+
+// newContents sends what this pod wrote since the last call. While no pod is connected there is nobody to send it to;
+// the next one that connects has everything looked at.
 func (s *spreader) newContents(ctx context.Context) error {
 	for {
+		if len(s.p.connected()) == 0 {
+			return nil
+		}
 		nodes, next, err := s.p.db.Contents(s.cursor, spreadBatch)
 		if err != nil || next == s.cursor {
 			return err

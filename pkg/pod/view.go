@@ -401,7 +401,7 @@ func (v *view) Open(_ context.Context, id vfs.NodeID) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch n.attr.Kind { // never changes
+	switch n.kind() {
 	case vfs.KindFile:
 		v.p.nodes.mu.Lock()
 		n.opens++

@@ -201,8 +201,12 @@ func (t *tx) applyCommit(c *Commit, encoded []byte) error {
 }
 
 func (t *tx) applyAndIndex(dot Dot, row Row) error {
+	old, err := get(t.r, row.Key)
+	if err != nil {
+		return err
+	}
 	if row.Key[0] != KeyInode {
-		return t.applyRow(dot, row)
+		return t.applyRow(old, dot, row)
 	}
 	_, ino, _, err := ParseKey(row.Key)
 	if err != nil {
@@ -212,7 +216,7 @@ func (t *tx) applyAndIndex(dot Dot, row Row) error {
 	if err != nil {
 		return err
 	}
-	if err := t.applyRow(dot, row); err != nil {
+	if err := t.applyRow(old, dot, row); err != nil {
 		return err
 	}
 	after, err := t.inode(ino)

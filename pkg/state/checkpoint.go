@@ -9,6 +9,7 @@ import (
 	"maps"
 
 	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -162,7 +163,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	last := d.checkpoint
 	d.mu.Unlock()
 	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, last: last, out: d.db.NewBatch()}
-	c.view = view{d: d, r: c.snap}
+	c.view = view{d: d, r: c.snap, clean: true}
 	maps.Copy(c.heads, d.heads)
 	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
 		c.close()
@@ -246,11 +247,17 @@ func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
 		next.VV[a] = s.seq
 	}
 	next.Seq = next.VV[c.d.o.Actor]
-	var err error
-	if next.rows, err = c.writeRows(ctx); err != nil {
-		return next, err
-	}
-	if next.Tree, err = c.writeTree(ctx); err != nil {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		next.rows, err = c.writeRows(gctx)
+		return err
+	})
+	g.Go(func() (err error) {
+		next.Tree, err = c.writeTree(gctx)
+		return err
+	})
+	err := g.Wait()
+	if err != nil {
 		return next, err
 	}
 	root := encodeState(c.d.o.Network, next.rows, next.VV)

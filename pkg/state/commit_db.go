@@ -187,19 +187,18 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 	if err != nil {
 		return err
 	}
-	// The view stays the same, but if there are several contents, they have names now, and so have copies.
-	several, before := false, (*curInode)(nil)
-	if kind == KeyInode {
-		if several, err = t.severalContents(r); err != nil {
-			return err
-		}
+	old, err := get(t.d.db, r.key) // the batch has nothing of it: a row is in a commit once
+	if err != nil {
+		return err
 	}
+	// The view stays the same, but if there are several contents, they have names now, and so have copies.
+	several, before := kind == KeyInode && severalContents(old, r), (*curInode)(nil)
 	if several {
 		if before, err = t.inode(ino); err != nil {
 			return err
 		}
 	}
-	if err := t.applyRow(c.Dot(), Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}); err != nil {
+	if err := t.applyRow(old, c.Dot(), Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}); err != nil {
 		return err
 	}
 	if changed {
@@ -218,14 +217,13 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 	return t.reindexFile(ino, before.f, after.f)
 }
 
-// severalContents says whether an inode may have more than one content: it has other versions, or lists several.
-func (t *tx) severalContents(r *takenRow) (bool, error) {
-	old, err := get(t.r, r.key)
-	if err != nil || old != nil || len(r.w.value) == 0 {
-		return old != nil, err
+// severalContents says whether an inode may have more than one content: it has other versions, old, or lists several.
+func severalContents(old []byte, r *takenRow) bool {
+	if old != nil || len(r.w.value) == 0 {
+		return old != nil
 	}
 	n, err := DecodeInode(r.w.value)
-	return err == nil && len(n.Contents) > 1, err
+	return err == nil && len(n.Contents) > 1
 }
 
 // rebase makes a change that was made while the row was committed one of the committed version.
@@ -310,12 +308,8 @@ func rebaseContents(n, taken *Inode, dot Dot) {
 	n.Seen = seen
 }
 
-// applyRow makes one row's change to the committed versions, and marks it for the checkpoint.
-func (t *tx) applyRow(dot Dot, row Row) error {
-	old, err := get(t.r, row.Key)
-	if err != nil {
-		return err
-	}
+// applyRow makes one row's change to its committed versions, which are old, and marks it for the checkpoint.
+func (t *tx) applyRow(old []byte, dot Dot, row Row) error {
 	value, err := changeVersions(old, dot, row)
 	if err != nil {
 		return err

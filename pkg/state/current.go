@@ -16,6 +16,8 @@ type view struct {
 	r pebble.Reader
 	// recs are folder records that were read or written; nil: none are kept.
 	recs map[Ino]folderRec
+	// clean says that there are no uncommitted rows.
+	clean bool
 }
 
 // dirtyValue is the uncommitted change of a row, as 'w' holds it.
@@ -52,6 +54,9 @@ func decodeDirty(b []byte) (*dirtyValue, error) {
 
 // dirty is the uncommitted change of a row, nil if there is none.
 func (v view) dirty(row []byte) (*dirtyValue, error) {
+	if v.clean {
+		return nil, nil
+	}
 	b, err := get(v.r, textKey(keyDirty, row))
 	if err != nil || b == nil {
 		return nil, err

@@ -16,13 +16,18 @@ type codec struct {
 	decoders sync.Pool // of *zstd.Decoder
 }
 
-// A block is kept compressed when that saves at least this part of it (DESIGN section 3).
-const savedMin = 16
+const (
+	// savedMin: a block is kept compressed when that saves at least this part of it (DESIGN section 3).
+	savedMin = 16
+	// compressMin is how many bytes a block has at least that it is tried with. In smaller ones, most of them bodies made of
+	// hashes, little is found, at 10 µs each: of the 4445 files of Go's source that have at most 1 KiB, 2.2 MB, zstd saves 0.6.
+	compressMin = 512
+)
 
 // encode appends the form in which plain is best stored to b, and says which that is.
 func (c *codec) encode(b, plain []byte) ([]byte, block.Header, error) {
 	h := block.Header{Form: block.FormRaw, PlainLen: uint32(len(plain))}
-	if len(plain) < savedMin {
+	if len(plain) < compressMin {
 		return append(b, plain...), h, nil
 	}
 	enc, _ := c.encoders.Get().(*zstd.Encoder)

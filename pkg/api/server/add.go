@@ -16,6 +16,9 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
+// putters is how many files are put at a time: most of them wait for the sync that they share.
+const putters = 256
+
 // adder takes an add in. The goroutine that receives owns all but what mu guards; it makes folders, symlinks and
 // special files itself, in order, and hands files to the workers.
 type adder struct {
@@ -84,7 +87,7 @@ func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for range workers {
+	for range putters {
 		g.Go(func() error { return a.work(gctx) })
 	}
 	g.Go(func() error {
