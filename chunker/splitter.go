@@ -1,7 +1,6 @@
 package chunker
 
 import (
-	"errors"
 	"fmt"
 	"io"
 )
@@ -62,7 +61,8 @@ func (s *Splitter) fill() error {
 			s.err = io.ErrNoProgress
 		}
 	}
-	if s.err != nil && !errors.Is(s.err, io.EOF) {
+	// An error that wraps io.EOF is no end: what broke off must not pass for whole.
+	if s.err != nil && s.err != io.EOF { //nolint:errorlint // see above
 		return fmt.Errorf("chunker: read: %w", s.err)
 	}
 	return nil

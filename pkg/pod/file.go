@@ -15,6 +15,7 @@ type file struct {
 	v      *view
 	n      *node
 	closed atomic.Bool
+	ahead  ahead
 }
 
 // ReadAt is vfs.File's.
@@ -34,6 +35,7 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 	over := n.ext.overlay(off, int64(len(data)))
 	n.mu.RUnlock()
 
+	f.p.readAhead(ctx, &f.ahead, body, off, int64(len(data)))
 	if err := f.p.readBody(ctx, body, data, uint64(off)); err != nil {
 		return 0, err
 	}

@@ -87,6 +87,7 @@ type Pod struct {
 	inviting   sync.Mutex // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
+	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
 }
 
 // network is what the pod needs of the p2p host; an offline pod has one that reaches nobody.
@@ -141,6 +142,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),
+		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
 	p.self = &view{p: p, watches: &p.watches}
@@ -243,6 +245,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCheckpoints(work) })
 	group.Go(func() error { return p.runUsage(work) })
 	group.Go(func() error { return p.runWatch(work) })
+	for range aheadWorkers {
+		group.Go(func() error { return p.runAhead(work) })
+	}
 	err := group.Wait()
 	if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
 		p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)

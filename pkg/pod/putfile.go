@@ -70,15 +70,14 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 // putStream puts what r has and returns the body of it.
 func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body, error) {
 	if size >= 0 && size <= dag.InlineMax {
-		head := make([]byte, dag.InlineMax+1)
-		n, err := io.ReadFull(r, head)
+		head, err := io.ReadAll(io.LimitReader(r, dag.InlineMax+1))
 		switch {
-		case errors.Is(err, io.EOF):
-			return dag.Body{}, nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return dag.InlineBody(head[:n]), nil
 		case err != nil:
 			return dag.Body{}, err
+		case len(head) == 0:
+			return dag.Body{}, nil
+		case len(head) <= dag.InlineMax:
+			return dag.InlineBody(head), nil
 		}
 		r = io.MultiReader(bytes.NewReader(head), r) // it has grown
 	}
@@ -88,7 +87,7 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	sums := dag.NewSum([32]byte(p.reg.network))
 	for cut := p.table.Split(r, *buf); ; {
 		chunk, err := cut.Next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole
 			break
 		}
 		if err != nil {

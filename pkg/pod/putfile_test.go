@@ -1,72 +1,65 @@
 package pod
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
+	"io"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// TestPutFiles breaks if files that are put at a time do not all become what they should be, or have each other's errors.
-func TestPutFiles(t *testing.T) {
+// TestPutFileBroken breaks if a stream that breaks off is taken for a whole file.
+func TestPutFileBroken(t *testing.T) {
 	p := firstPod(t)
 	ctx := quickly(t)
-	p.write("/taken", "old")
-	folder, err := p.fs.Create(ctx, vfs.RootID, "folder", vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755})
-	if err != nil {
+	m := FileMeta{Mode: 0o644}
+	if _, err := p.PutFile(ctx, vfs.RootID, "f", m, 3, bytes.NewReader([]byte("old"))); err != nil {
 		t.Fatal(err)
 	}
-	put := func(name, text string) (vfs.Attr, error) {
-		return p.PutFile(ctx, vfs.RootID, name, FileMeta{Mode: 0o600, Mtime: 42}, int64(len(text)), strings.NewReader(text))
-	}
-	const count = 300
-	text := func(i int) string { return strings.Repeat(fmt.Sprint(i, " "), 1+i*3) }
-	var wg sync.WaitGroup
-	for i := range count {
-		wg.Go(func() {
-			at, err := put(fmt.Sprint("f", i), text(i))
-			if err != nil || at.Size != uint64(len(text(i))) || at.Mtime != 42 || at.Mode != 0o600 {
-				t.Errorf("file %d: %+v, %v", i, at, err)
-				return
+	for _, broken := range []error{io.ErrUnexpectedEOF, fmt.Errorf("connection: %w", io.EOF), errors.New("disk")} {
+		for _, size := range []int64{500, 3 << 20} {
+			r := io.MultiReader(bytes.NewReader(make([]byte, size)), failing{broken})
+			if _, err := p.PutFile(ctx, vfs.RootID, "f", m, size+1, r); err == nil {
+				t.Errorf("after %d bytes and %v: no error", size, broken)
 			}
-			if got, err := p.read(fmt.Sprint("/f", i)); err != nil || got != text(i) {
-				t.Errorf("file %d holds %q, %v", i, shorten(got), err)
-			}
-		})
-		wg.Go(func() {
-			if _, err := put("same", text(i)); err != nil {
-				t.Errorf("the same name, time %d: %v", i, err)
-			}
-		})
-	}
-	wg.Go(func() {
-		if _, err := put("folder", "x"); !errors.Is(err, vfs.ErrIsDir) {
-			t.Errorf("a file where a folder is: %v", err)
 		}
-	})
-	wg.Go(func() {
-		if _, err := put("taken", "new"); err != nil {
-			t.Errorf("a file where a file is: %v", err)
-		}
-	})
-	wg.Wait()
-	p.reads("/taken", "new")
-	if at, err := vfs.Resolve(ctx, p.fs, "/folder"); err != nil || at.ID != folder.ID {
-		t.Errorf("the folder is %d, %v; want %d", at.ID, err, folder.ID)
 	}
 	if err := p.Settle(ctx); err != nil {
 		t.Fatal(err)
 	}
-	p.stop()
-	if _, err := put("late", "x"); !errors.Is(err, vfs.ErrClosed) {
-		t.Errorf("after the end: %v", err)
+	p.reads("/f", "old")
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestReadAhead breaks if blocks that are read ahead change what is read.
+func TestReadAhead(t *testing.T) {
+	p := firstPod(t)
+	ctx := quickly(t)
+	data := make([]byte, 24<<20)
+	for i := range data {
+		data[i] = byte(i>>3) ^ byte(i>>11) ^ byte(i>>19)
 	}
-	p = openPod(t, p.dir)
-	for _, i := range []int{0, 1, count - 1} {
-		p.reads(fmt.Sprint("/f", i), text(i))
+	a, err := p.PutFile(ctx, vfs.RootID, "f", FileMeta{Mode: 0o644}, int64(len(data)), bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.clean()
+	f, err := p.fs.Open(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 128<<10)
+	for off := 0; off < len(data); off += len(got) {
+		n, err := f.ReadAt(ctx, got, int64(off))
+		if err != nil || !bytes.Equal(got[:n], data[off:off+n]) {
+			t.Fatalf("at %d: %d bytes, %v", off, n, err)
+		}
+	}
+	if err := f.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
 }

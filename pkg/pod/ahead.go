@@ -1,0 +1,74 @@
+package pod
+
+import (
+	"context"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+const (
+	aheadWindow  = 8 << 20 // bytes that are read ahead of a sequential reader: two of the largest chunks
+	aheadWorkers = 2
+	aheadQueue   = 64 // blocks that wait to be read ahead; more are left to the reader
+)
+
+// ahead follows the reads of one open file, and has blocks read that a sequential reader will want next.
+type ahead struct {
+	mu   sync.Mutex
+	next int64 // where a sequential read would go on
+	to   int64 // read ahead up to here
+}
+
+// readAhead notes a read of n bytes at off.
+func (p *Pod) readAhead(ctx context.Context, a *ahead, body dag.Body, off, n int64) {
+	if body.Inline != nil || body.Size <= uint64(n) {
+		return
+	}
+	a.mu.Lock()
+	sequential := off == a.next && off > 0
+	a.next = off + n
+	if !sequential {
+		a.to = a.next
+		a.mu.Unlock()
+		return
+	}
+	from := max(a.to, a.next)
+	if from-a.next >= aheadWindow/2 || uint64(from) >= body.Size {
+		a.mu.Unlock()
+		return // enough is under way
+	}
+	a.to = from + aheadWindow/2
+	a.mu.Unlock()
+
+	placed, err := dag.Range(ctx, blocks{p}, body, uint64(from), uint64(min(aheadWindow/2, int64(body.Size)-from)))
+	if err != nil {
+		return // the reader will meet the error itself
+	}
+	for _, e := range placed {
+		if e.IsHole() {
+			continue
+		}
+		select {
+		case p.aheads <- e.ID:
+		default:
+			return
+		}
+	}
+}
+
+// runAhead reads blocks into memory before they are asked for.
+func (p *Pod) runAhead(ctx context.Context) error {
+	for {
+		var id block.ID
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case id = <-p.aheads:
+		}
+		if _, err := p.getBlock(ctx, id); err != nil {
+			p.log.DebugContext(ctx, "a block could not be read ahead", "block", id, "err", err)
+		}
+	}
+}
