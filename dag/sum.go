@@ -32,6 +32,9 @@ func (s *SumHasher) Add(length uint64, plain block.ID) {
 	_, _ = s.h.Write(b[:])
 }
 
+// Reset begins a new sum under the same key.
+func (s *SumHasher) Reset() { s.h.Reset() }
+
 // Sum is the sum of what was added so far.
 func (s *SumHasher) Sum() [32]byte {
 	var out [32]byte

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/wormhole-fs/wormhole/chunker"
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
@@ -83,6 +84,7 @@ type Pod struct {
 	dirtyBytes atomic.Int64
 	puts       atomic.Uint64 // files that were put
 	cutters    cutters
+	sums       sync.Pool // of *dag.SumHasher, under the network's key
 	closed     atomic.Bool
 	inviting   sync.Mutex // one enrolment at a time, so that no number is given twice
 
@@ -145,6 +147,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
+	p.sums.New = func() any { return dag.NewSum([32]byte(cert.Network)) }
 	p.self = &view{p: p, watches: &p.watches}
 	p.pulls, p.spread = newPuller(p), newSpreader(p)
 	var opened []func() error

@@ -84,7 +84,9 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	buf := cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer cutBuffers.Put(buf)
 	var entries []dag.Entry
-	sums := dag.NewSum([32]byte(p.reg.network))
+	sums := p.sums.Get().(*dag.SumHasher) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer p.sums.Put(sums)
+	sums.Reset()
 	for cut := p.table.Split(r, *buf); ; {
 		chunk, err := cut.Next()
 		if err == io.EOF { //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole

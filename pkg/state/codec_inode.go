@@ -16,6 +16,22 @@ func AppendInode(b []byte, n *Inode) []byte {
 	return e.b
 }
 
+// roughLen is about how many bytes AppendInode appends.
+func (n *Inode) roughLen() int {
+	const fields, perLink, perContent, perXattr = 96, 64, 96, 32
+	size := fields
+	for i := range n.Links {
+		size += perLink + len(n.Links[i].Name)
+	}
+	for i := range n.Contents {
+		size += perContent + len(n.Contents[i].Body)
+	}
+	for i := range n.Xattrs {
+		size += perXattr + len(n.Xattrs[i].Name) + len(n.Xattrs[i].Value)
+	}
+	return size
+}
+
 // DecodeInode reads what AppendInode writes, and nothing else: encoding the result gives b again. Attribute values and bodies alias b.
 // The error is block.ErrCorrupt.
 func DecodeInode(b []byte) (*Inode, error) {

@@ -99,10 +99,21 @@ func (v view) folder(ino Ino) (*folderRec, error) {
 	return rec, nil
 }
 
-// putFolder writes a folder's record.
-func (t *tx) putFolder(ino Ino, rec *folderRec) error {
+// putFolder keeps a folder's record, which putFolders writes: all that the change reads of folders it finds in recs.
+func (t *tx) putFolder(ino Ino, rec *folderRec) {
 	t.recs[ino] = *rec
-	return t.set(inoKey(keyFolder, ino), rec.encode())
+	t.recsPut[ino] = true
+}
+
+// putFolders writes the records of folders that the change has put.
+func (t *tx) putFolders() error {
+	for _, ino := range sortedKeys(t.recsPut) {
+		rec := t.recs[ino]
+		if err := t.set(inoKey(keyFolder, ino), rec.encode()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // slot is a link that stands at a name of a folder.

@@ -212,16 +212,15 @@ func (t *tx) noteIrregular(parent Ino) error {
 	return err
 }
 
-// settle writes a folder's record, and brings the folder into the index or out of it, as the record says.
+// settle puts a folder's record, and brings the folder into the index or out of it, as the record says.
 func (t *tx) settle(ino Ino, rec *folderRec) error {
 	show := ino != RootIno && rec.shown()
 	if show == rec.attached || (show && t.held[ino]) {
-		return t.putFolder(ino, rec)
+		t.putFolder(ino, rec)
+		return nil
 	}
 	rec.attached = show
-	if err := t.putFolder(ino, rec); err != nil {
-		return err
-	}
+	t.putFolder(ino, rec)
 	if err := t.mark(ino, ""); err != nil {
 		return err
 	}
@@ -239,9 +238,7 @@ func (t *tx) detach(ino Ino) error {
 		return err
 	}
 	rec.attached = false
-	if err := t.putFolder(ino, rec); err != nil {
-		return err
-	}
+	t.putFolder(ino, rec)
 	return t.drop(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}})
 }
 
@@ -267,9 +264,7 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 	rec.came = came
 	rec.exists = isDir || ino == RootIno
 	rec.dead = isDir && after.Dead
-	if err := t.putFolder(ino, rec); err != nil {
-		return err
-	}
+	t.putFolder(ino, rec)
 	if err := t.mark(ino, ""); err != nil {
 		return err
 	}
@@ -371,9 +366,7 @@ func (t *tx) moveAll(folders []Ino, places []FolderPlace) error {
 			return err
 		}
 		rec.parent, rec.name = places[i].Parent, places[i].Name
-		if err := t.putFolder(ino, rec); err != nil {
-			return err
-		}
+		t.putFolder(ino, rec)
 	}
 	t.held = nil
 	for _, ino := range folders {

@@ -22,6 +22,7 @@ type tx struct {
 	changes   []vfs.Change
 	irregular map[Ino]bool // folders that changed and have, or had, irregular names
 	held      map[Ino]bool // folders that are being moved: settle doesn't put them into the index yet
+	recsPut   map[Ino]bool // folders whose records in recs are not in the batch yet
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 }
@@ -29,7 +30,7 @@ type tx struct {
 // begin starts a change. opMu must be held.
 func (d *DB) begin() *tx {
 	b := d.db.NewIndexedBatch()
-	return &tx{view: view{d: d, r: b, recs: map[Ino]folderRec{}}, b: b, irregular: map[Ino]bool{}}
+	return &tx{view: view{d: d, r: b, recs: map[Ino]folderRec{}}, b: b, irregular: map[Ino]bool{}, recsPut: map[Ino]bool{}}
 }
 
 // set and del write one key.
@@ -52,6 +53,9 @@ func (t *tx) finish(local bool) error {
 	d := t.d
 	changes, err := t.allChanges()
 	if err != nil {
+		return err
+	}
+	if err := t.putFolders(); err != nil {
 		return err
 	}
 	if d.ctrEnd != d.ctrSaved {
@@ -185,7 +189,7 @@ func (t *tx) putInode(ino Ino, c *curInode, n *Inode) error {
 	var after *Folded
 	if n != nil {
 		n.Dot = Dot{}
-		value = AppendInode(nil, n)
+		value = AppendInode(make([]byte, 0, n.roughLen()), n)
 		if err := n.FitsOp(len(value)); err != nil {
 			return fmt.Errorf("state: inode %d: %w", ino, err)
 		}
