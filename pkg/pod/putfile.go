@@ -1,25 +1,15 @@
 package pod
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
-	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
-	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
-
-// cutBuffers are for streams that are cut: two chunks of the largest size each.
-var cutBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 2*chunker.MaxSize)
-	return &b
-}}
 
 // PutFile makes a file, or gives an existing one new contents, from all that r has. It is visible here when PutFile
 // returns, and durable and published after Settle. A new file waits for the sync of its bytes, which all that are put at a time
@@ -66,66 +56,6 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 	n.mu.RUnlock()
 	return p.giveContents(ctx, parent, name, m, body)
 }
-
-// putStream puts what r has and returns the body of it.
-func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body, error) {
-	if size >= 0 && size <= dag.InlineMax {
-		head, err := io.ReadAll(io.LimitReader(r, dag.InlineMax+1))
-		switch {
-		case err != nil:
-			return dag.Body{}, err
-		case len(head) == 0:
-			return dag.Body{}, nil
-		case len(head) <= dag.InlineMax:
-			return dag.InlineBody(head), nil
-		}
-		r = io.MultiReader(bytes.NewReader(head), r) // it has grown
-	}
-	buf := cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
-	defer cutBuffers.Put(buf)
-	var entries []dag.Entry
-	sums := p.sums.Get().(*dag.SumHasher) //nolint:errcheck,forcetypeassert // the pool has only these
-	defer p.sums.Put(sums)
-	sums.Reset()
-	for cut := p.table.Split(r, *buf); ; {
-		chunk, err := cut.Next()
-		if err == io.EOF { //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole
-			break
-		}
-		if err != nil {
-			return dag.Body{}, err
-		}
-		if len(entries) == 0 && len(chunk) <= dag.InlineMax {
-			return dag.InlineBody(bytes.Clone(chunk)), nil // only a whole stream is that short
-		}
-		id := block.Sum(block.Raw, chunk)
-		sums.Add(uint64(len(chunk)), id)
-		if isZero(chunk) {
-			entries = append(entries, dag.Entry{Len: uint64(len(chunk))}) // a hole
-			continue
-		}
-		if err := p.put(ctx, id, chunk); err != nil {
-			return dag.Body{}, err
-		}
-		entries = append(entries, dag.Entry{Len: uint64(len(chunk)), ID: id})
-	}
-	if len(entries) == 0 {
-		return dag.Body{}, nil
-	}
-	return dag.BuildBody(ctx, blocks{p}, entries, sums.Sum(), nil)
-}
-
-func isZero(b []byte) bool {
-	for len(b) >= len(zeros) {
-		if !bytes.Equal(b[:len(zeros)], zeros[:]) {
-			return false
-		}
-		b = b[len(zeros):]
-	}
-	return bytes.Equal(b, zeros[:len(b)])
-}
-
-var zeros [4096]byte
 
 // giveContents makes or finds the file and stages a body for it.
 func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body) (vfs.Attr, error) {

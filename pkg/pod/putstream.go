@@ -1,0 +1,152 @@
+package pod
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wormhole-fs/wormhole/chunker"
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// putWorkers is how many chunks of one stream are hashed, compressed and written at once, beside the reading and cutting.
+const putWorkers = 2
+
+// cutBuffers are for streams that are cut: two chunks of the largest size each.
+var cutBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 2*chunker.MaxSize)
+	return &b
+}}
+
+// chunkBuffers hold chunks on their way to the store.
+var chunkBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, chunker.MaxSize)
+	return &b
+}}
+
+// putStream puts what r has and returns the body of it. size is a hint, below 0 where it is not known.
+func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body, error) {
+	if size >= 0 && size <= dag.InlineMax {
+		head, err := io.ReadAll(io.LimitReader(r, dag.InlineMax+1))
+		switch {
+		case err != nil:
+			return dag.Body{}, err
+		case len(head) == 0:
+			return dag.Body{}, nil
+		case len(head) <= dag.InlineMax:
+			return dag.InlineBody(head), nil
+		}
+		r = io.MultiReader(bytes.NewReader(head), r) // it has grown
+	}
+	buf := cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer cutBuffers.Put(buf)
+	cut := p.table.Split(r, *buf)
+	first, err := cut.Next()
+	switch {
+	case err == io.EOF: //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole
+		return dag.Body{}, nil
+	case err != nil:
+		return dag.Body{}, err
+	case len(first) <= dag.InlineMax: // only a whole stream is that short
+		return dag.InlineBody(bytes.Clone(first)), nil
+	}
+	var chunks []putChunk
+	if size >= 0 && size <= int64(len(first)) {
+		chunks, err = p.putFew(ctx, cut, first)
+	} else {
+		chunks, err = p.putMany(ctx, cut, first)
+	}
+	if err != nil {
+		return dag.Body{}, err
+	}
+	sums := dag.NewSum([32]byte(p.reg.network))
+	entries := make([]dag.Entry, len(chunks))
+	for i, c := range chunks {
+		entries[i] = c.entry
+		sums.Add(c.entry.Len, c.id)
+	}
+	return dag.BuildBody(ctx, blocks{p}, entries, sums.Sum(), nil)
+}
+
+// putChunk is a chunk of a stream that was put.
+type putChunk struct {
+	id    block.ID // of its bytes
+	entry dag.Entry
+}
+
+// putOne puts a chunk; one of zeros becomes a hole.
+func (p *Pod) putOne(ctx context.Context, chunk []byte) (putChunk, error) {
+	c := putChunk{id: block.Sum(block.Raw, chunk), entry: dag.Entry{Len: uint64(len(chunk))}}
+	if isZero(chunk) {
+		return c, nil
+	}
+	c.entry.ID = c.id
+	return c, p.put(ctx, c.id, chunk)
+}
+
+// putFew puts a stream's chunks one after the other.
+func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]putChunk, error) {
+	var chunks []putChunk
+	for {
+		c, err := p.putOne(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		chunks = append(chunks, c)
+		chunk, err = cut.Next()
+		if err == io.EOF { //nolint:errorlint // as in putStream
+			return chunks, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// putMany puts a stream's chunks several at once, while the next are read and cut.
+func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]putChunk, error) {
+	var mu sync.Mutex // guards chunks
+	var chunks []putChunk
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(putWorkers)
+	var err error
+	for i := 0; err == nil && ctx.Err() == nil; i++ {
+		buf := chunkBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+		*buf = append((*buf)[:0], chunk...) // the splitter's own changes with the next
+		group.Go(func() error {
+			defer chunkBuffers.Put(buf)
+			c, err := p.putOne(ctx, *buf)
+			mu.Lock()
+			defer mu.Unlock()
+			for len(chunks) <= i {
+				chunks = append(chunks, putChunk{})
+			}
+			chunks[i] = c
+			return err
+		})
+		chunk, err = cut.Next()
+	}
+	if waitErr := group.Wait(); waitErr != nil {
+		return nil, waitErr
+	}
+	if err != io.EOF { //nolint:errorlint // as in putStream
+		return nil, err
+	}
+	return chunks, nil
+}
+
+func isZero(b []byte) bool {
+	for len(b) >= len(zeros) {
+		if !bytes.Equal(b[:len(zeros)], zeros[:]) {
+			return false
+		}
+		b = b[len(zeros):]
+	}
+	return bytes.Equal(b, zeros[:len(b)])
+}
+
+var zeros [4096]byte
