@@ -14,12 +14,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 )
 
-const (
-	// workers is how many files of an import are read at once: one for each core of a small machine.
-	workers = 2
-	// getWorkers is how many files of an export are written at once: more, since they wait for other pods.
-	getWorkers = 8
-)
+// getWorkers is how many files of an export are written at once: more than there are cores, since they wait for other pods.
+const getWorkers = 8
 
 // upgrade turns a request into a transfer, which f runs on a connection of its own. The transfer ends with the
 // connection, and with the daemon.
