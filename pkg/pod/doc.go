@@ -17,6 +17,9 @@
 // before, commits, and publishes the commit (publish.go). The spreader (spread.go) brings blocks to the pods
 // where the policy wants them.
 //
+// PutFile's new files go a shorter way (newfile.go): their chunks are put, and the barrier makes them with their contents,
+// many in one change of the state, after the sync of their bytes.
+//
 // # How a change of another pod arrives
 //
 // Its head comes with its newest commits (pull.go); what is missing is asked for. The state applies commits in their

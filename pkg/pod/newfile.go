@@ -2,8 +2,10 @@ package pod
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -60,8 +62,8 @@ func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m Fi
 	content := &state.NewContent{Size: body.Size}
 	if body.Size > 0 {
 		content.Body = body.Encode()
-		if err := p.store.Put(ctx, body.ID(), content.Body); err != nil {
-			return vfs.Attr{}, err
+		if err := p.store.Put(ctx, block.Sum(block.DagCBOR, content.Body), content.Body); err != nil {
+			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
 		}
 	}
 	f := &newFile{done: make(chan made, 1), NewFile: state.NewFile{
@@ -75,7 +77,7 @@ func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m Fi
 		if got.err != nil {
 			return vfs.Attr{}, got.err
 		}
-		showBlocks(&got.node)
+		got.node.Blocks = blocksOf(allocated(body))
 		p.self.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent})
 		return got.node.Attr, nil
 	case <-ctx.Done():

@@ -49,17 +49,9 @@ func ViewEntries(ino Ino, f *Folded, key BodyKey) []ViewEntry {
 	}
 	var newest TS
 	var copies []ViewCopy
-	shown := map[string]bool{}
-	for i := range f.Inode.Contents {
-		c := &f.Inode.Contents[i]
-		switch k := key.of(c.Body); {
-		case i == 0:
-			newest = c.TS
-			shown[k] = true
-		case !shown[k]:
-			copies = append(copies, ViewCopy{Content: c.Name(), TS: c.TS})
-			shown[k] = true
-		}
+	if contents := f.Inode.Contents; len(contents) > 0 {
+		newest = contents[0].TS
+		copies = viewCopies(contents, key)
 	}
 	out := make([]ViewEntry, 0, len(links))
 	for i := range links {
@@ -71,6 +63,22 @@ func ViewEntries(ino Ino, f *Folded, key BodyKey) []ViewEntry {
 		out = append(out, e)
 	}
 	return out
+}
+
+// viewCopies are the contents with other bytes than the first and than each other.
+func viewCopies(contents []Content, key BodyKey) (copies []ViewCopy) {
+	if len(contents) == 1 {
+		return nil
+	}
+	shown := map[string]bool{key.of(contents[0].Body): true}
+	for i := range contents[1:] {
+		c := &contents[1+i]
+		if k := key.of(c.Body); !shown[k] {
+			copies = append(copies, ViewCopy{Content: c.Name(), TS: c.TS})
+			shown[k] = true
+		}
+	}
+	return copies
 }
 
 // ViewNames names what is in one folder, sorted by name. It is pure: the result depends neither on the order of the entries nor on anything else.
