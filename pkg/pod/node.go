@@ -351,6 +351,8 @@ func (p *Pod) makeAgain(n *node, c state.NewContent) (state.Node, error) {
 
 // name gives the staged contents to the state. The caller has synced the store since they were staged.
 func (p *Pod) name(n *node, c *content) error {
+	p.unlinking.RLock()
+	defer p.unlinking.RUnlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.staged != c || n.staged == nil {

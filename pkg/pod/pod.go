@@ -86,7 +86,8 @@ type Pod struct {
 	cutters    cutters
 	sums       sync.Pool // of *dag.SumHasher, under the network's key
 	closed     atomic.Bool
-	inviting   sync.Mutex // one enrolment at a time, so that no number is given twice
+	unlinking  sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
+	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead

@@ -110,6 +110,8 @@ func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 			n.show(&row.Attr)
 			row.ID = id
 			return row.Attr, err
+		case n.loaded: // another pod removed it
+			return n.attr, nil
 		}
 	}
 	return vfs.Attr{}, err
@@ -303,7 +305,7 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 	if err := p.writable(); err != nil {
 		return err
 	}
-	replaced, err := p.db.Rename(parent, name, newParent, newName, f)
+	replaced, err := p.rename(parent, name, newParent, newName, f)
 	if err != nil {
 		return p.notFolder(parent, p.notFolder(newParent, err))
 	}
@@ -316,9 +318,6 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 	}
 	if replaced.ID != 0 {
 		changes = append(changes, vfs.Change{Node: replaced.ID})
-		if replaced.NLink == 0 {
-			p.orphaned(replaced)
-		}
 	}
 	v.changed(changes...)
 	return nil
@@ -329,15 +328,34 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 	if err := v.p.writable(); err != nil {
 		return err
 	}
-	row, err := v.p.db.Remove(parent, name, folder)
+	row, err := v.p.remove(parent, name, folder)
 	if err != nil {
 		return v.p.notFolder(parent, err)
 	}
-	if row.NLink == 0 {
-		v.p.orphaned(row)
-	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: row.ID})
 	return nil
+}
+
+// remove removes a name. No contents are named meanwhile: they would take the removal for another pod's.
+func (p *Pod) remove(parent vfs.NodeID, name string, folder bool) (state.Node, error) {
+	p.unlinking.Lock()
+	defer p.unlinking.Unlock()
+	row, err := p.db.Remove(parent, name, folder)
+	if err == nil && row.NLink == 0 {
+		p.orphaned(row)
+	}
+	return row, err
+}
+
+// rename moves a name, and returns what it replaced. As for remove, no contents are named meanwhile.
+func (p *Pod) rename(parent vfs.NodeID, name string, newParent vfs.NodeID, newName string, f vfs.RenameFlag) (state.Node, error) {
+	p.unlinking.Lock()
+	defer p.unlinking.Unlock()
+	replaced, err := p.db.Rename(parent, name, newParent, newName, f)
+	if err == nil && replaced.ID != 0 && replaced.NLink == 0 {
+		p.orphaned(replaced)
+	}
+	return replaced, err
 }
 
 // ReadLink is vfs.FS's.
