@@ -27,7 +27,7 @@ func (b *bench) data(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.head(fmt.Sprintf("wh-bench -rounds %d -bytes %d data", rounds, b.bigBytes))
+	b.head(ctx, fmt.Sprintf("wh-bench -rounds %d -bytes %d data", rounds, b.bigBytes))
 	b.row("Seconds, each with a sync of the disk: median of %d rounds, taken in turn. Over 1.00x: faster than cp.\n", rounds)
 	b.row("| what | wh add | cp -a | add to cp | wh get | cp -a back | get to cp |\n|---|---|---|---|---|---|---|")
 	for _, subject := range []struct{ name, path string }{{fmt.Sprintf("one file of %d bytes", b.bigBytes), big}, {"Go source tree", source}} {

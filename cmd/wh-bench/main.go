@@ -13,11 +13,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -110,14 +111,10 @@ func (b *bench) cleanUp(ctx context.Context) error {
 }
 
 // head prints what was measured, where.
-func (b *bench) head(command string) {
+func (b *bench) head(ctx context.Context, command string) {
 	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				version = s.Value
-			}
-		}
+	if out, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output(); err == nil { // run in the checkout, as make does
+		version = strings.TrimSpace(string(out))
 	}
 	_, _ = fmt.Fprintf(b.out, "`%s`, %s, %s/%s, %d CPUs, revision %s\n\n", // a lost line shows in the table
 		command, time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), version)

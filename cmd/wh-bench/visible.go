@@ -42,7 +42,7 @@ func (b *bench) visible(ctx context.Context) error {
 		}
 		agreed = append(agreed, ms)
 	}
-	b.head(fmt.Sprintf("wh-bench -files %d -rounds %d visible", b.files, rounds))
+	b.head(ctx, fmt.Sprintf("wh-bench -files %d -rounds %d visible", b.files, rounds))
 	b.row("| measured | n | median ms | p99 ms | max ms |\n|---|---|---|---|---|")
 	b.row("| a file closed on one mount is read on another | %d | %.1f | %.1f | %.1f |", len(seen), quantile(seen, 0.5), quantile(seen, 0.99), quantile(seen, 1))
 	b.row("| three pods show one root after writes on all three | %d | %.1f | %.1f | %.1f |", len(agreed), quantile(agreed, 0.5), quantile(agreed, 0.99), quantile(agreed, 1))

@@ -37,7 +37,7 @@ type node struct {
 	mu     sync.RWMutex // guards the fields below
 	loaded bool
 	row    vfs.NodeID        // its number in the state
-	path   string            // where it was when it was loaded
+	path   string            // where it was when it was first written here; "": not known
 	attr   vfs.Attr          // as users see it but for what the state tells better
 	body   dag.Body          // what was cut
 	base   state.ContentName // what the contents are an edit of; zero: this pod's own last
@@ -96,9 +96,6 @@ func (p *Pod) loadLocked(n *node) error {
 		return fmt.Errorf("pod: file %d: %w", n.id, err)
 	}
 	n.attr, n.body, n.base, n.loaded = row.Attr, body, row.Content, true
-	if where, err := p.db.Path(n.row); err == nil {
-		n.path = where
-	}
 	return nil
 }
 
@@ -116,6 +113,16 @@ func (p *Pod) release(n *node) {
 	if n.refs--; n.refs == 0 {
 		delete(p.nodes.byID, n.id)
 		p.dirtyBytes.Add(-n.ext.bytes) // bytes are left only of an orphan, or after a failure that was told
+	}
+}
+
+// noteLocked remembers where a file is that begins to be written, for makeAgain.
+func (p *Pod) noteLocked(n *node) {
+	if n.path != "" || n.orphan {
+		return
+	}
+	if where, err := p.db.Path(n.row); err == nil {
+		n.path = where
 	}
 }
 
@@ -213,6 +220,7 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	if off < 0 || end < off || end > vfs.FileMax {
 		return fmt.Errorf("pod: write %d bytes at %d: %w", len(data), off, vfs.ErrTooLarge)
 	}
+	p.noteLocked(n)
 	before := n.ext.bytes
 	n.ext.write(off, data)
 	p.dirtyBytes.Add(n.ext.bytes - before)
@@ -262,6 +270,7 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 	if size > vfs.FileMax {
 		return fmt.Errorf("pod: truncate to %d bytes: %w", size, vfs.ErrTooLarge)
 	}
+	p.noteLocked(n)
 	before := n.ext.bytes
 	n.ext.truncate(int64(size))
 	p.dirtyBytes.Add(n.ext.bytes - before)
@@ -338,6 +347,9 @@ func (p *Pod) makeAgain(n *node, c state.NewContent) (state.Node, error) {
 	parent, name, err := vfs.ResolveParent(context.Background(), p.self, n.path)
 	if err != nil {
 		parent, name = vfs.RootID, path.Base(n.path)
+	}
+	if n.path == "" {
+		name = fmt.Sprintf("recovered-%d", n.id)
 	}
 	c.Over = nil
 	made := vfs.NewNode{Kind: vfs.KindFile, Mode: n.attr.Mode, UID: n.attr.UID, GID: n.attr.GID}

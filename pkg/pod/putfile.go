@@ -74,6 +74,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	}
 	defer p.release(n)
 	n.mu.Lock()
+	p.noteLocked(n)
 	p.dirtyBytes.Add(-n.ext.bytes)
 	n.ext = extents{}
 	n.body = body
