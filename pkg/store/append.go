@@ -17,6 +17,35 @@ func (s *Store) append(r record, b []byte, useReserve bool, done func(at place))
 		return ErrClosed
 	}
 	defer s.claims.leave()
+	if err := s.appendRecord(r, b, useReserve, done); err != nil {
+		return err
+	}
+	return s.writeBack()
+}
+
+// writeBackBytes is how much is appended before the operating system is told to begin to write it to the disk, so that
+// the sync at the end finds little left to do. It is no promise that anything is durable.
+const writeBackBytes = 16 << 20
+
+// writeBack has the disk begin with what was appended, when that is much.
+func (s *Store) writeBack() error {
+	s.appendMu.Lock()
+	g := s.active
+	if g == nil || s.sinceBack < writeBackBytes {
+		s.appendMu.Unlock()
+		return nil
+	}
+	s.sinceBack = 0
+	end := g.end
+	s.appendMu.Unlock()
+	// An error of the disk is told once only, here or to the sync, so it counts as one of the sync.
+	if _, err := g.file.SyncTo(end); err != nil {
+		return s.poison(fmt.Errorf("write back segment %d: %w", g.num, err))
+	}
+	return nil
+}
+
+func (s *Store) appendRecord(r record, b []byte, useReserve bool, done func(at place)) error {
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	if err := s.writable(); err != nil {
@@ -36,6 +65,7 @@ func (s *Store) append(r record, b []byte, useReserve bool, done func(at place))
 		return err
 	}
 	s.disk.took(int64(len(b)))
+	s.sinceBack += int64(len(b))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsynced += int64(len(b))

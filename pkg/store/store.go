@@ -73,9 +73,10 @@ type Store struct {
 
 	// appendMu is held while a record is appended. It guards the log's end: what is in pending is
 	// exactly what lies between the last flush and the end.
-	appendMu sync.Mutex
-	active   *segment // takes appends; nil: the next append makes one
-	nextSeg  uint64
+	appendMu  sync.Mutex
+	active    *segment // takes appends; nil: the next append makes one
+	sinceBack int64    // bytes appended since the last writeBack
+	nextSeg   uint64
 
 	// mu is held for moments only, never over disk access.
 	mu         sync.RWMutex
