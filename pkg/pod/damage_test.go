@@ -2,6 +2,8 @@ package pod
 
 import (
 	"errors"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,4 +97,53 @@ func rot(t *testing.T, dir string) {
 	if hit == 0 {
 		t.Fatal("nothing was damaged")
 	}
+}
+
+// TestFull breaks if a full disk takes what was there before, or is not told.
+func TestFull(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pod")
+	if _, err := Create(quickly(t), dir, CreateOptions{NetworkName: "test", PodName: "small"}); err != nil {
+		t.Fatal(err)
+	}
+	p := runPod(t, Options{Dir: dir, Offline: true, CapacityBytes: reserveBytes + 2<<20})
+	ctx := quickly(t)
+	p.write("/kept", strings.Repeat("before the disk was full; ", 1000))
+	if err := p.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.NewChaCha8([32]byte{3})
+	_, err := p.PutFile(ctx, vfs.RootID, "big", FileMeta{Mode: 0o644}, 16<<20, io.LimitReader(rnd, 16<<20))
+	if !errors.Is(err, vfs.ErrNoSpace) {
+		t.Errorf("import of too much: %v, want %v", err, vfs.ErrNoSpace)
+	}
+	a, err := p.fs.Create(ctx, vfs.RootID, "written", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.fs.Open(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 1<<20)
+	var failed error
+	for off := int64(0); off < 16<<20 && failed == nil; off += int64(len(data)) {
+		if _, err := rnd.Read(data); err != nil {
+			t.Fatal(err)
+		}
+		_, failed = f.WriteAt(ctx, data, off)
+	}
+	if failed == nil {
+		failed = f.Sync(ctx)
+	}
+	if !errors.Is(failed, vfs.ErrNoSpace) {
+		t.Errorf("write of too much: %v, want %v", failed, vfs.ErrNoSpace)
+	}
+	if err := f.Close(ctx); !errors.Is(err, vfs.ErrNoSpace) {
+		t.Errorf("close of what does not fit: %v, want %v", err, vfs.ErrNoSpace)
+	}
+	if err := p.fs.Remove(ctx, vfs.RootID, "written", false); err != nil {
+		t.Errorf("a file can't be removed from a full disk: %v", err)
+	}
+	p.reads("/kept", strings.Repeat("before the disk was full; ", 1000))
+	p.clean()
 }
