@@ -45,19 +45,12 @@ func (v *view) Lookup(_ context.Context, parent vfs.NodeID, name string) (vfs.At
 	return row.Attr, nil
 }
 
-// notFolder makes an error about a folder that is gone one about a file: an open file without a name can't be a parent.
+// notFolder makes an error about an entry that is not there one about its parent, if that is no folder.
 func (p *Pod) notFolder(parent vfs.NodeID, err error) error {
 	if !errors.Is(err, vfs.ErrNotExist) {
 		return err
 	}
-	n := p.inUse(parent)
-	if n == nil {
-		return err
-	}
-	defer p.release(n)
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	if n.orphan {
+	if a, attrErr := p.attr(parent); attrErr == nil && a.Kind != vfs.KindFolder {
 		return fmt.Errorf("pod: node %d: %w", parent, vfs.ErrNotDir)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
@@ -19,7 +20,7 @@ func (s *Store) Check(ctx context.Context, f func(Problem)) error {
 			return err
 		}
 	}
-	c := check{s: s, report: f, ends: make(map[uint64]int64), orphans: make(map[place]Problem)}
+	c := check{s: s, report: f, ends: make(map[uint64]int64), orphans: make(map[block.ID][]Problem)}
 	if err := c.log(ctx, c.record); err != nil {
 		return err
 	}
@@ -34,12 +35,14 @@ func (s *Store) Check(ctx context.Context, f func(Problem)) error {
 			return err
 		}
 	}
-	for _, p := range c.orphans {
-		s.mu.RLock()
-		_, there := s.segs[p.Segment]
-		s.mu.RUnlock()
-		if _, ok, err := s.lookup(p.ID); err == nil && !ok && there {
-			f(p)
+	for _, list := range c.orphans {
+		for _, p := range list {
+			s.mu.RLock()
+			_, there := s.segs[p.Segment]
+			s.mu.RUnlock()
+			if _, ok, err := s.lookup(p.ID); err == nil && !ok && there {
+				f(p)
+			}
 		}
 	}
 	return c.rows(ctx)
@@ -51,8 +54,8 @@ type check struct {
 	report  func(Problem)
 	cuts    []cut
 	gaps    []Problem
-	ends    map[uint64]int64  // up to where the segments were read
-	orphans map[place]Problem // good records that no row and no mark speaks of, so far
+	ends    map[uint64]int64       // up to where the segments were read
+	orphans map[block.ID][]Problem // good records that no row and no mark speaks of, so far
 }
 
 // log calls f with the records that were written since the last call.
@@ -119,7 +122,10 @@ func (c *check) record(ctx context.Context, g *segment, r record) error {
 // mark takes note of a deletion.
 func (c *check) mark(_ context.Context, _ *segment, r record) error {
 	if r.kind == kindGone {
-		delete(c.orphans, r.target)
+		// The mark is about the newest record of the block; those before it, which a compaction copied from, are as dead.
+		c.orphans[r.id] = slices.DeleteFunc(c.orphans[r.id], func(p Problem) bool {
+			return p.Segment < r.target.seg || p.Segment == r.target.seg && p.Offset <= r.target.off
+		})
 	}
 	return nil
 }
@@ -145,7 +151,7 @@ func (c *check) block(ctx context.Context, g *segment, r record) error {
 	case !ok:
 		if c.s.checkRecord(g, r) == nil {
 			p.Kind = Unindexed
-			c.orphans[at] = p
+			c.orphans[r.id] = append(c.orphans[r.id], p)
 		}
 		return nil
 	case now.place != at || now.bad():
