@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -450,90 +449,4 @@ func (p *Pod) stageAll(ctx context.Context) error {
 		p.release(n)
 	}
 	return errors.Join(errs...)
-}
-
-// Watch is vfs.Watcher's.
-func (v *view) Watch(ctx context.Context, f func([]vfs.Change)) error {
-	return v.watches.run(ctx, v, f)
-}
-
-// watchPending is how many changes wait for a slow watcher before they are replaced by "anything".
-const watchPending = 4096
-
-// watchers are the surfaces that want to know of changes.
-type watchers struct {
-	mu   sync.Mutex
-	list []*watcher
-}
-
-type watcher struct {
-	origin *view
-	kick   chan struct{} // capacity 1
-
-	mu      sync.Mutex // guards the fields below
-	changes []vfs.Change
-	all     bool // too many: anything may have changed
-}
-
-// tell queues changes for every watcher but those of the view that made them. nil: anything may have changed.
-func (w *watchers) tell(origin *view, changes []vfs.Change) {
-	w.mu.Lock()
-	list := w.list
-	w.mu.Unlock()
-	for _, to := range list {
-		if to.origin == origin {
-			continue
-		}
-		to.mu.Lock()
-		switch {
-		case to.all:
-		case changes == nil:
-			to.changes, to.all = nil, true
-		case len(to.changes)+len(changes) > watchPending:
-			to.changes, to.all = nil, true
-		default:
-			to.changes = append(to.changes, changes...)
-		}
-		to.mu.Unlock()
-		select {
-		case to.kick <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (w *watchers) run(ctx context.Context, origin *view, f func([]vfs.Change)) error {
-	mine := &watcher{origin: origin, kick: make(chan struct{}, 1)}
-	w.mu.Lock()
-	w.list = append(append([]*watcher(nil), w.list...), mine)
-	w.mu.Unlock()
-	defer w.remove(mine)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-mine.kick:
-		}
-		mine.mu.Lock()
-		changes, all := mine.changes, mine.all
-		mine.changes, mine.all = nil, false
-		mine.mu.Unlock()
-		if all {
-			f(nil)
-		} else if len(changes) > 0 {
-			f(changes)
-		}
-	}
-}
-
-func (w *watchers) remove(gone *watcher) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var list []*watcher
-	for _, x := range w.list {
-		if x != gone {
-			list = append(list, x)
-		}
-	}
-	w.list = list
 }
