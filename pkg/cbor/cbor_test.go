@@ -57,6 +57,9 @@ func TestRead(t *testing.T) {
 	if p, n, s := r.Bytes(5), r.Name(4), r.Text(4); string(p) != "bytes" || n != "name" || s != "text" {
 		t.Errorf("strings %q, %q, %q", p, n, s)
 	}
+	if got := NewReader(AppendBytes(nil, []byte("four"))).Fixed(4); string(got) != "four" {
+		t.Errorf("fixed %q", got)
+	}
 	if !r.Bool() || !r.Null() || !bytes.Equal(r.Link(4), []byte("link")) {
 		t.Error("bool, null or link differ")
 	}
@@ -79,6 +82,7 @@ func TestRefused(t *testing.T) {
 		{"unsigned past 63 bits as signed", "1bffffffffffffffff", func(r *Reader) { r.Int() }},
 		{"bytes longer than the data", "5affffffff00", func(r *Reader) { r.Bytes(math.MaxInt) }},
 		{"bytes over a limit", "43010203", func(r *Reader) { r.Bytes(2) }},
+		{"too few bytes", "43010203", func(r *Reader) { r.Fixed(4) }},
 		{"indefinite bytes", "5f4101ff", func(r *Reader) { r.Bytes(9) }},
 		{"text that is not UTF-8", "61ff", func(r *Reader) { r.Text(9) }},
 		{"text for bytes", "6161", func(r *Reader) { r.Bytes(9) }},

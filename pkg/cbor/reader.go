@@ -131,6 +131,17 @@ func (r *Reader) Int() int64 {
 // Bytes reads a byte string of at most limit bytes; it aliases the input.
 func (r *Reader) Bytes(limit int) []byte { return r.str(majorBytes, limit) }
 
+// Fixed reads a byte string of exactly n bytes into memory of its own; on an error it still has n bytes.
+func (r *Reader) Fixed(n int) []byte {
+	b := r.Bytes(n)
+	if r.err == nil && len(b) != n {
+		r.Fail("%d bytes instead of %d", len(b), n)
+	}
+	out := make([]byte, n)
+	copy(out, b)
+	return out
+}
+
 // Name reads a byte string of at most limit bytes as a string.
 func (r *Reader) Name(limit int) string { return string(r.str(majorBytes, limit)) }
 

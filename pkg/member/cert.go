@@ -91,7 +91,7 @@ func readCert(r *cbor.Reader) Cert {
 		Issuer:    readKey(r),
 		Ext:       readExt(r),
 	}
-	c.Sig = readFixed(r, ed25519.SignatureSize)
+	c.Sig = r.Fixed(ed25519.SignatureSize)
 	return c
 }
 

@@ -67,23 +67,12 @@ func checkExt(ext []Field) error {
 	return nil
 }
 
-// readFixed reads a byte string of exactly n bytes into memory of its own; on an error it still has n bytes.
-func readFixed(r *cbor.Reader, n int) []byte {
-	b := r.Bytes(n)
-	if r.Err() == nil && len(b) != n {
-		r.Fail("%d bytes instead of %d", len(b), n)
-	}
-	out := make([]byte, n)
-	copy(out, b)
-	return out
-}
+func readKey(r *cbor.Reader) ed25519.PublicKey { return r.Fixed(ed25519.PublicKeySize) }
 
-func readKey(r *cbor.Reader) ed25519.PublicKey { return readFixed(r, ed25519.PublicKeySize) }
-
-func readPod(r *cbor.Reader) ident.Pod { return ident.Pod(readFixed(r, len(ident.Pod{}))) }
+func readPod(r *cbor.Reader) ident.Pod { return ident.Pod(r.Fixed(len(ident.Pod{}))) }
 
 func readNetwork(r *cbor.Reader) ident.Network {
-	return ident.Network(readFixed(r, len(ident.Network{})))
+	return ident.Network(r.Fixed(len(ident.Network{})))
 }
 
 func readVersion(r *cbor.Reader) {

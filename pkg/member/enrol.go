@@ -46,7 +46,7 @@ func DecodeEnrolRequest(b []byte) (EnrolRequest, error) {
 	r.Tuple(3)
 	readVersion(r)
 	q := EnrolRequest{Version: formatVersion}
-	copy(q.Secret[:], readFixed(r, secretBytes))
+	copy(q.Secret[:], r.Fixed(secretBytes))
 	q.PodName = readName(r)
 	if err := r.Done(); err != nil {
 		return EnrolRequest{}, fmt.Errorf("enrol request: %w: %w", ErrBadMessage, err)

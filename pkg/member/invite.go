@@ -70,7 +70,7 @@ func DecodeInvite(b []byte) (Invite, error) {
 	r.Tuple(6)
 	readVersion(r)
 	var i Invite
-	copy(i.SecretHash[:], readFixed(r, len(i.SecretHash)))
+	copy(i.SecretHash[:], r.Fixed(len(i.SecretHash)))
 	i.Role = Role(r.UintMax(math.MaxUint8))
 	if r.Err() == nil && !i.Role.valid() {
 		r.Fail("%s is not known", i.Role)

@@ -105,7 +105,7 @@ func DecodeSettings(b []byte) (Settings, error) {
 		Ext:        readExt(r),
 	}
 	chain := r.Bytes(ChainBytesMax)
-	s.Sig = readFixed(r, ed25519.SignatureSize)
+	s.Sig = r.Fixed(ed25519.SignatureSize)
 	err := r.Done()
 	if err == nil {
 		s.Signer, err = DecodeChain(chain)

@@ -67,7 +67,7 @@ func ParseToken(s string) (Token, error) {
 	r := cbor.NewReader(b)
 	r.Tuple(5)
 	t := Token{Network: readNetwork(r), NetworkName: readName(r), Issuer: readPod(r)}
-	copy(t.Secret[:], readFixed(r, secretBytes))
+	copy(t.Secret[:], r.Fixed(secretBytes))
 	t.Addrs = readAddrs(r)
 	if err := r.Done(); err != nil {
 		return Token{}, fmt.Errorf("%w: %w", ErrBadToken, err)

@@ -103,8 +103,8 @@ func DecodeEntry(b []byte) (Entry, error) {
 		r.Fail("version %d is not known", v)
 	}
 	e := Entry{
-		Network:       ident.Network(readFixed(r, len(ident.Network{}))),
-		Pod:           ident.Pod(readFixed(r, len(ident.Pod{}))),
+		Network:       ident.Network(r.Fixed(len(ident.Network{}))),
+		Pod:           ident.Pod(r.Fixed(len(ident.Pod{}))),
 		Version:       r.Uint(),
 		Weight:        uint32(r.UintMax(WeightMax)),
 		Zone:          readLabel(r),
@@ -113,7 +113,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		CapacityBytes: r.Uint(),
 		Ext:           readExt(r),
 	}
-	e.Sig = readFixed(r, ed25519.SignatureSize)
+	e.Sig = r.Fixed(ed25519.SignatureSize)
 	if err := r.Done(); err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrBadEntry, err)
 	}
@@ -131,17 +131,6 @@ func readExt(r *cbor.Reader) []Field {
 		ext = append(ext, f)
 	}
 	return ext
-}
-
-// readFixed reads a byte string of exactly n bytes into memory of its own; on an error it still has n bytes.
-func readFixed(r *cbor.Reader, n int) []byte {
-	b := r.Bytes(n)
-	if r.Err() == nil && len(b) != n {
-		r.Fail("%d bytes instead of %d", len(b), n)
-	}
-	out := make([]byte, n)
-	copy(out, b)
-	return out
 }
 
 func readLabel(r *cbor.Reader) string {

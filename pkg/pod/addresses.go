@@ -64,16 +64,12 @@ func decodeBook(data []byte) (addressBook, error) {
 	b := addressBook{}
 	for range r.Array(bookPodsMax) {
 		r.Tuple(2)
-		key := r.Bytes(len(ident.Pod{}))
+		pod := ident.Pod(r.Fixed(len(ident.Pod{})))
 		var addrs []string
 		for range r.Array(p2p.PeerAddrsMax) {
 			addrs = append(addrs, r.Name(addrTextMax))
 		}
-		if len(key) != len(ident.Pod{}) {
-			r.Fail("pod of %d bytes", len(key))
-			break
-		}
-		b[ident.Pod(key)] = addrs
+		b[pod] = addrs
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("pod: addresses: %w", err)

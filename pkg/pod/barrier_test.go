@@ -1,0 +1,67 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// TestNamedByBarrier breaks if contents reach the state, or a file's name changes, before the barrier has synced their bytes
+// (I2a, I4). The pod does not run, so no pass is made.
+func TestNamedByBarrier(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pod")
+	ctx := quickly(t)
+	if _, err := Create(ctx, dir, CreateOptions{NetworkName: "test", PodName: "still"}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(ctx, Options{Dir: dir, Offline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := p.FS()
+	a, err := fs.Create(ctx, vfs.RootID, "f.tmp", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.Open(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(ctx, []byte("text"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if row, err := p.db.Get(a.ID); err != nil || row.Size != 0 {
+		t.Errorf("the state names %d bytes that were not synced; %v", row.Size, err)
+	}
+	if shown, err := fs.GetAttr(ctx, a.ID); err != nil || shown.Size != 4 {
+		t.Errorf("shown with %d bytes, want 4; %v", shown.Size, err)
+	}
+	soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if err := fs.Rename(soon, vfs.RootID, "f.tmp", vfs.RootID, "f", 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("rename before the sync: %v, want %v", err, context.DeadlineExceeded)
+	}
+	if _, err := p.db.Lookup(vfs.RootID, "f"); !errors.Is(err, vfs.ErrNotExist) {
+		t.Errorf("the new name is there before its bytes are: %v", err)
+	}
+
+	if err := p.pass(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if row, err := p.db.Get(a.ID); err != nil || row.Size != 4 {
+		t.Errorf("after a pass the state names %d bytes, want 4; %v", row.Size, err)
+	}
+	if err := fs.Rename(ctx, vfs.RootID, "f.tmp", vfs.RootID, "f", 0); err != nil {
+		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
