@@ -85,6 +85,9 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerHas(body)
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
+	case p2p.KindHead:
+		h.p.toldHead(ctx, from, body)
+		return h.p.headMessage(ctx, nil)
 	}
 	return nil, fmt.Errorf("pod: question of kind %d is not known to this version", kind)
 }
@@ -96,6 +99,7 @@ func (h handler) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, e
 
 // PutBlock is p2p.Handler's.
 func (h handler) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
+	h.p.promised.add(id, h.p.clock.Now())
 	err := h.p.store.PutWire(ctx, id, wire, false)
 	if errors.Is(err, store.ErrNoSpace) {
 		return errors.Join(err, p2p.ErrFull)
@@ -108,6 +112,10 @@ func (h handler) PutSync(ctx context.Context, _ ident.Pod) error { return h.p.st
 
 // HaveBlock is p2p.Handler's.
 func (h handler) HaveBlock(_ context.Context, _ ident.Pod, id block.ID) bool {
-	owned, _ := h.p.store.Has(id)
+	if owned, _ := h.p.store.Has(id); !owned {
+		return false
+	}
+	h.p.promised.add(id, h.p.clock.Now())
+	owned, _ := h.p.store.Has(id) // it may have been collected before the promise was there
 	return owned
 }
