@@ -238,7 +238,10 @@ func (p *testPod) forget() {
 	c := p.chunks
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.order.Len() > 0 {
-		c.dropLocked(c.order.Back())
+	for c.order.prev != &c.order {
+		old := c.order.prev
+		old.unlink()
+		delete(c.byID, old.id)
+		c.bytes -= int64(len(old.plain))
 	}
 }
