@@ -74,7 +74,9 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	if err := p.writable(); err != nil {
 		return Collected{}, err
 	}
+	p.treeing.Lock() // a checkpoint holds an era
 	p.leases.begin()
+	p.treeing.Unlock()
 	defer p.leases.end()
 	m, err := p.mark(ctx)
 	if err != nil {
@@ -156,11 +158,6 @@ func (c *collection) passNow(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// leased says whether a block was put, or promised to another pod, and may not be named yet.
-func (c *collection) leased(id block.ID) bool {
-	return c.p.leases.has(id) || c.p.promised.has(id, c.passed.at)
-}
-
 // rest leaves the processor and the disk to others now and then.
 func (c *collection) rest(ctx context.Context) error {
 	if c.seen++; !c.o.paced || c.seen%collectPaceEvery != 0 {
@@ -175,7 +172,7 @@ func (c *collection) sweep(ctx context.Context) error {
 		if err := c.rest(ctx); err != nil {
 			return err
 		}
-		if cached || c.live.has(id) || c.leased(id) {
+		if cached || c.live.has(id) || c.p.leases.has(id) {
 			return nil
 		}
 		node := c.ofCheckpoint(ctx, id)
@@ -184,7 +181,7 @@ func (c *collection) sweep(ctx context.Context) error {
 			if node {
 				take = c.p.store.DeleteUnless
 			}
-			done, err := take(ctx, id, func() bool { return c.leased(id) })
+			done, err := take(ctx, id, func() bool { return c.p.leases.has(id) })
 			if err != nil || !done {
 				return err
 			}
@@ -226,11 +223,11 @@ func (c *collection) trash(ctx context.Context) error {
 		}
 		// since has whole seconds.
 		old := c.o.Now || c.start.Sub(since) >= c.p.o.TrashAfter
-		if end := since.Add(time.Second); old && !c.passed.at.Before(end) && !c.safe.Before(end) && !c.leased(id) {
+		if end := since.Add(time.Second); old && !c.passed.at.Before(end) && !c.safe.Before(end) && !c.p.leases.has(id) {
 			done := true
 			if !c.o.DryRun {
 				var err error
-				if done, err = c.p.store.Drop(ctx, id, func() bool { return c.leased(id) }); err != nil {
+				if done, err = c.p.store.Drop(ctx, id, func() bool { return c.p.leases.has(id) }); err != nil {
 					return err
 				}
 			}

@@ -99,7 +99,6 @@ func (h handler) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, e
 
 // PutBlock is p2p.Handler's.
 func (h handler) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
-	h.p.promised.add(id, h.p.clock.Now())
 	err := h.p.store.PutWire(ctx, id, wire, false)
 	if errors.Is(err, store.ErrNoSpace) {
 		return errors.Join(err, p2p.ErrFull)
@@ -112,10 +111,6 @@ func (h handler) PutSync(ctx context.Context, _ ident.Pod) error { return h.p.st
 
 // HaveBlock is p2p.Handler's.
 func (h handler) HaveBlock(_ context.Context, _ ident.Pod, id block.ID) bool {
-	if owned, _ := h.p.store.Has(id); !owned {
-		return false
-	}
-	h.p.promised.add(id, h.p.clock.Now())
-	owned, _ := h.p.store.Has(id) // it may have been collected before the promise was there
+	owned, _ := h.p.store.Has(id)
 	return owned
 }

@@ -81,10 +81,10 @@ type Pod struct {
 	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
 
 	leases     *leases
-	promised   promised
 	damaged    damaged
 	named      named
 	collecting sync.Mutex // held by the collection under way; taken before all others
+	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
 	nodes      nodes
 	dirtyBytes atomic.Int64
 	puts       atomic.Uint64 // files that were put
@@ -147,7 +147,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		barrier: newBarrier(),
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
 		peers:   newPeerBook(),
-		leases:  newLeases(),
+		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),

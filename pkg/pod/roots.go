@@ -19,14 +19,13 @@ type rootSource struct {
 	mark func(ctx context.Context, m *marker) error
 }
 
-// rootSources are marked in this order. Open files come twice: a file may be opened while the rows are read, hold contents that another pod then
-// replaces, and be missing among the rows.
+// rootSources are marked in this order. Open files come after the rows: a file may be opened while the rows are read, and hold contents that another
+// pod replaced before. What is named from an open file meanwhile comes last.
 func (p *Pod) rootSources() []rootSource {
 	return []rootSource{
-		{"open files", p.markOpen},
 		{"rows", p.markRows},
 		{"checkpoint", p.markCheckpoint},
-		{"files opened meanwhile", p.markOpen},
+		{"open files", p.markOpen},
 		{"contents named meanwhile", p.markNamed},
 	}
 }

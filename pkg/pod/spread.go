@@ -488,11 +488,6 @@ func (p *Pod) answerHas(body []byte) ([]byte, error) {
 		}
 		switch owned, isCached := p.store.Has(id); {
 		case owned:
-			p.promised.add(id, p.clock.Now())
-			if owned, _ := p.store.Has(id); !owned { // collected before the promise was there
-				out = append(out, hasNot)
-				continue
-			}
 			out = append(out, hasOwned)
 		case isCached:
 			out = append(out, hasCached)
