@@ -86,8 +86,11 @@ func diskOf(t *testing.T, dir string) *pebblevfs.MemFS {
 	if err := mem.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pebblevfs.Clone(pebblevfs.Default, mem, filepath.Join(dir, "state"), filepath.Join(dir, "state")); err != nil {
-		t.Fatal(err)
+	for _, part := range []string{"state", "segments", "index"} {
+		part = filepath.Join(dir, part)
+		if _, err := pebblevfs.Clone(pebblevfs.Default, mem, part, part); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return mem.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 }

@@ -519,9 +519,9 @@ func (u *user) exchange() error {
 }
 
 func (u *user) link() error {
-	_, obj := u.pick(isFile)
+	from, obj := u.pick(isFile)
 	p := u.free()
-	if _, ok := u.now().nodes[obj]; !ok || p == "" || u.now().nodes[obj].kind != vfs.KindFile {
+	if from == "" || p == "" {
 		return nil
 	}
 	u.push(func(n names) {
