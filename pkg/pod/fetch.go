@@ -37,7 +37,8 @@ func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	return err
 }
 
-// getBlock returns a block's plain bytes, which are shared and must not be changed.
+// getBlock returns a block's plain bytes, which are shared and must not be changed. Of a chunk that was sealed they
+// are what was sealed. Error: ErrNoKey.
 func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	if plain := p.chunks.get(id); plain != nil {
 		return plain, nil
@@ -67,6 +68,9 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case errors.Is(err, block.ErrCorrupt):
 		p.log.ErrorContext(ctx, "a stored block is damaged; getting it from another pod", "block", id, "err", err)
 		plain, err = p.replaceDamaged(ctx, id, err)
+	}
+	if err == nil {
+		plain, err = p.seal.open(id, plain)
 	}
 	if err != nil {
 		return nil, err
