@@ -82,9 +82,9 @@ var sealBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // putChunk stores a chunk of a file, sealed where the network is encrypted. sum is the ID of its plain bytes, which a
 // body's sum is made of.
 func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err error) {
-	sum = block.Sum(block.Raw, plain)
 	if !p.seal.on {
-		return sum, sum, p.put(ctx, sum, plain)
+		id = block.Sum(block.Raw, plain)
+		return id, id, p.put(ctx, id, plain)
 	}
 	if err := p.seal.usable(); err != nil {
 		return id, sum, err
@@ -94,12 +94,12 @@ func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err
 	if need := len(plain) + len(plain)/8 + 2*block.SealOverhead; cap(*buf) < need {
 		*buf = make([]byte, 0, need)
 	}
-	sealed, err := p.seal.key.Seal((*buf)[:0], plain)
+	sealed, hash, err := p.seal.key.Seal((*buf)[:0], plain)
 	if err != nil {
 		return id, sum, fmt.Errorf("pod: %w", err)
 	}
 	id = block.Sum(block.Raw, sealed)
-	return id, sum, p.put(ctx, id, sealed)
+	return id, block.FromHash(block.Raw, hash), p.put(ctx, id, sealed)
 }
 
 // findSealing says how a network's chunks are stored, and finds this pod's key: in its file, else in the statement that

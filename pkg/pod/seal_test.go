@@ -248,7 +248,7 @@ func TestOpenTreeSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	sealed[len(sealed)-1]++
-	other, err := seal.New([seal.SecretLen]byte{9}).Seal(nil, plain)
+	other, _, err := seal.New([seal.SecretLen]byte{9}).Seal(nil, plain)
 	if err != nil {
 		t.Fatal(err)
 	}

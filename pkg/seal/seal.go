@@ -1,5 +1,5 @@
 // Package seal encrypts the chunks of a network: it compresses a chunk and seals it under the network's data key,
-// so that who has no key learns its length and nothing else.
+// so that who has no key learns its length, how well it compresses, and nothing else.
 //
 // Its type is Key. Equal plain bytes have equal sealed bytes under one key (of one version of the
 // compressor), hence one CID: chunks are deduplicated as on a plain network, by members and by pods that can't read them. That
@@ -14,13 +14,14 @@
 //
 // With three keys that BLAKE3 derives from the data key (derive_key; its contexts are constants here):
 //
-//	siv        = BLAKE3 keyed by sivKey, over header and compressed bytes
+//	siv        = BLAKE3 keyed by sivKey, over header and BLAKE3-256 of the compressed bytes
 //	chunk key  = BLAKE3 keyed by encKey, over siv
 //	ciphertext, tag = AES-256-GCM under the chunk key, nonce zero, additional data the header
 //
 // A chunk key belongs to one header and one sequence of compressed bytes, so its one nonce is never used for two. The siv
 // is over the compressed bytes, not the plain ones: two versions of a compressor make two frames of one chunk, and these
-// must not share a key. docs/adr/0005 has the reasons and the measurements.
+// must not share a key. It is over their hash, which is that of the plain bytes where they don't compress, and is made
+// anyway. docs/adr/0005 has the reasons and the measurements.
 //
 // # Concurrency
 //
@@ -116,27 +117,32 @@ func keyed(key [32]byte) *blake3.Hasher {
 }
 
 // Seal appends the sealed bytes of a chunk to dst: at most block.SealOverhead more than plain has, which has block.ChunkMax at most.
-// On the way up to an eighth of plain more is appended. dst and plain don't overlap.
-func (k *Key) Seal(dst, plain []byte) ([]byte, error) {
+// On the way up to an eighth of plain more is appended. dst and plain don't overlap. sum is the BLAKE3-256 of plain.
+func (k *Key) Seal(dst, plain []byte) (sealed []byte, sum [32]byte, err error) {
 	if len(plain) > block.ChunkMax {
-		return nil, fmt.Errorf("seal: %d bytes, over the limit of %d: %w", len(plain), block.ChunkMax, block.ErrCorrupt)
+		return nil, sum, fmt.Errorf("seal: %d bytes, over the limit of %d: %w", len(plain), block.ChunkMax, block.ErrCorrupt)
 	}
 	start := len(dst)
 	dst = append(dst, make([]byte, dataAt)...)
 	dst, f, err := k.codec.Encode(dst, plain)
 	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return nil, sum, fmt.Errorf("seal: %w", err)
+	}
+	sum = blake3.Sum256(plain)
+	digest := sum
+	compressed := dst[start+dataAt:]
+	if f != block.FormRaw {
+		digest = blake3.Sum256(compressed)
 	}
 	h := block.Header{Scheme: block.SchemeSealed, Form: f, KeyID: k.id.Short(), PlainLen: uint32(len(plain))}
 	header := h.Append(dst[start:start])
-	siv := k.siv(header, dst[start+dataAt:])
+	siv := k.siv(header, digest)
 	copy(dst[start+sivStart:], siv[:])
 	aead, err := k.aead(siv[:])
 	if err != nil {
-		return nil, err
+		return nil, sum, err
 	}
-	compressed := dst[start+dataAt:]
-	return aead.Seal(dst[:start+dataAt], zeroNonce[:], compressed, dst[start:start+sivStart]), nil
+	return aead.Seal(dst[:start+dataAt], zeroNonce[:], compressed, header), sum, nil
 }
 
 // Open is the plain bytes of a chunk. They may lie in the memory of sealed, which is overwritten, and belong to the
@@ -163,7 +169,7 @@ func (k *Key) Open(sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("seal: open: %w: %w", err, block.ErrCorrupt)
 	}
 	// GCM binds no ciphertext to one key; the siv does, and holds the chunk to the one that Seal writes for its bytes.
-	if want := k.siv(header, compressed); subtle.ConstantTimeCompare(siv, want[:]) != 1 {
+	if want := k.siv(header, blake3.Sum256(compressed)); subtle.ConstantTimeCompare(siv, want[:]) != 1 {
 		return nil, fmt.Errorf("seal: open: synthetic nonce differs: %w", block.ErrCorrupt)
 	}
 	plain, err := k.codec.Decode(h, compressed)
@@ -175,14 +181,14 @@ func (k *Key) Open(sealed []byte) ([]byte, error) {
 
 var zeroNonce [12]byte
 
-// siv is the synthetic nonce of a chunk.
-func (k *Key) siv(header, compressed []byte) [sivLen]byte {
-	return sum(&k.sivs, header, compressed)
+// siv is the synthetic nonce of a chunk; digest is of its compressed bytes.
+func (k *Key) siv(header []byte, digest [32]byte) [sivLen]byte {
+	return sumBy(&k.sivs, header, digest[:])
 }
 
 // aead is the cipher of the chunk with a siv.
 func (k *Key) aead(siv []byte) (cipher.AEAD, error) {
-	chunkKey := sum(&k.encs, siv)
+	chunkKey := sumBy(&k.encs, siv)
 	cipherBlock, err := aes.NewCipher(chunkKey[:])
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
@@ -194,8 +200,8 @@ func (k *Key) aead(siv []byte) (cipher.AEAD, error) {
 	return aead, nil
 }
 
-// sum is the digest of the parts by a hasher of a pool.
-func sum(pool *sync.Pool, parts ...[]byte) (out [32]byte) {
+// sumBy is the digest of the parts by a hasher of a pool.
+func sumBy(pool *sync.Pool, parts ...[]byte) (out [32]byte) {
 	hasher := pool.Get().(*blake3.Hasher) //nolint:errcheck,forcetypeassert // the pools have only these
 	hasher.Reset()
 	for _, p := range parts {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
@@ -31,9 +33,9 @@ func text(n int) []byte { return bytes.Repeat([]byte("the pod reads a chunk\n"),
 
 func mustSeal(t testing.TB, k *Key, plain []byte) []byte {
 	t.Helper()
-	sealed, err := k.Seal(nil, plain)
-	if err != nil {
-		t.Fatal(err)
+	sealed, sum, err := k.Seal(nil, plain)
+	if err != nil || sum != blake3.Sum256(plain) {
+		t.Fatalf("sum %x, %v", sum, err)
 	}
 	return sealed
 }
@@ -54,7 +56,7 @@ func TestRoundTrip(t *testing.T) {
 		{"noise", noise(100_001), block.FormRaw, 100_001 + block.SealOverhead},
 		{"largest", noise(block.ChunkMax), block.FormRaw, block.ChunkMax + block.SealOverhead},
 	} {
-		sealed, err := k.Seal([]byte("before"), row.plain)
+		sealed, _, err := k.Seal([]byte("before"), row.plain)
 		if err != nil || string(sealed[:6]) != "before" {
 			t.Fatalf("%s: %v", row.name, err)
 		}
@@ -71,7 +73,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s: %d bytes back, %v", row.name, len(got), err)
 		}
 	}
-	if _, err := k.Seal(nil, make([]byte, block.ChunkMax+1)); !errors.Is(err, block.ErrCorrupt) {
+	if _, _, err := k.Seal(nil, make([]byte, block.ChunkMax+1)); !errors.Is(err, block.ErrCorrupt) {
 		t.Errorf("a chunk over the limit: %v", err)
 	}
 }
@@ -155,7 +157,7 @@ func TestNoGrowth(t *testing.T) {
 	}
 	for _, plainLen := range []uint32{uint32(len(frame)), 5000, block.ChunkMax - 1} {
 		header := block.Header{Scheme: block.SchemeSealed, Form: f, KeyID: k.id.Short(), PlainLen: plainLen}.Append(nil)
-		siv := k.siv(header, frame)
+		siv := k.siv(header, blake3.Sum256(frame))
 		aead, err := k.aead(siv[:])
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +235,7 @@ func TestAllocs(t *testing.T) {
 	plain := noise(100_000)
 	buf := make([]byte, 0, 2*len(plain))
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := k.Seal(buf, plain); err != nil {
+		if _, _, err := k.Seal(buf, plain); err != nil {
 			t.Fatal(err)
 		}
 	}); n > 4 {
@@ -285,7 +287,7 @@ func BenchmarkSeal(b *testing.B) {
 	benchmark(b, func(b *testing.B, k *Key, plain []byte) {
 		buf := make([]byte, 0, 2*len(plain))
 		for b.Loop() {
-			if _, err := k.Seal(buf, plain); err != nil {
+			if _, _, err := k.Seal(buf, plain); err != nil {
 				b.Fatal(err)
 			}
 		}
