@@ -15,6 +15,7 @@ var hints = map[api.Code]string{
 	"denied":          "ask an admin of the network for a new token: wh invite",
 	"bad_token":       "copy the whole last line that wh invite printed",
 	"unreachable":     "is wh up running there, and can this machine reach it? wh pods says who is up",
+	"no_key":          "this machine lost the key or never had it: ask an admin for a new token (wh invite) and join again; other pods keep the data",
 	"bad_policy":      "none, raid0, raid1 or replica:N, such as replica:2",
 	"not_safe":        "wh pods says who is up; wh where PATH says which copies there are",
 	"pod_exists":      "choose another name with --name, or another WH_HOME",

@@ -34,6 +34,7 @@ type InitRequest struct {
 	Name    string   `json:"name"`
 	Listen  []string `json:"listen"`
 	Mount   *Mount   `json:"mount,omitempty"`
+	Encrypt bool     `json:"encrypt,omitempty"` // seal the contents of files
 }
 
 // JoinRequest asks for a new pod in a network that exists.
@@ -116,6 +117,7 @@ type Status struct {
 	ID          string    `json:"id"`
 	Role        string    `json:"role"`
 	Addrs       []string  `json:"addrs"`
+	Encrypted   bool      `json:"encrypted"` // the contents of files are
 }
 
 // Usage is how the pod's disk is used.

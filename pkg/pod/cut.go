@@ -64,8 +64,8 @@ func (p *Pod) cutExtent(ctx context.Context, n *node, e extent, all bool) (rest 
 	data := e.data
 	for len(data) > 0 && (all || len(data) >= chunker.MaxSize) {
 		k := p.table.Cut(data)
-		id := block.Sum(block.Raw, data[:k])
-		if err := p.put(ctx, id, data[:k]); err != nil {
+		id, _, err := p.putChunk(ctx, data[:k])
+		if err != nil {
 			return e, fmt.Errorf("pod: file %d: put %d bytes written at %d: %w", n.id, k, e.end()-int64(len(data)), err)
 		}
 		entries = append(entries, dag.Entry{Len: uint64(k), ID: id})
@@ -162,8 +162,8 @@ func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, er
 		if err := p.readBody(ctx, b, data, at); err != nil {
 			return dag.Body{}, err
 		}
-		id := block.Sum(block.Raw, data)
-		if err := p.put(ctx, id, data); err != nil {
+		id, _, err := p.putChunk(ctx, data)
+		if err != nil {
 			return dag.Body{}, err
 		}
 		if b, err = p.splice(ctx, b, at, length, []dag.Entry{{Len: length, ID: id}}); err != nil {

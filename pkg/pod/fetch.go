@@ -38,7 +38,8 @@ func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	return err
 }
 
-// getBlock returns a block's plain bytes, which are shared and must not be changed.
+// getBlock returns a block's plain bytes, which are shared and must not be changed. Of a chunk that was sealed they
+// are what was sealed. Error: ErrNoKey.
 func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	plain, load, first := p.chunks.get(id)
 	switch {
@@ -47,8 +48,9 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case first:
 		plain, err := p.store.Get(ctx, id)
 		if err == nil {
-			p.chunks.finish(load, plain, nil)
-			return plain, nil
+			plain, err = p.seal.open(id, plain)
+			p.chunks.finish(load, plain, err)
+			return plain, err
 		}
 		p.loadElsewhere(ctx, load)
 	}
@@ -74,12 +76,15 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	plain, err := p.store.Get(ctx, id)
 	switch {
 	case errors.Is(err, block.ErrNotFound):
-		return p.fetchBlock(ctx, id, false)
+		plain, err = p.fetchBlock(ctx, id, false)
 	case errors.Is(err, block.ErrCorrupt):
 		p.log.ErrorContext(ctx, "a stored block is damaged; getting it from another pod", "block", id, "err", err)
-		return p.replaceDamaged(ctx, id, err)
+		plain, err = p.replaceDamaged(ctx, id, err)
 	}
-	return plain, err
+	if err != nil {
+		return nil, err
+	}
+	return p.seal.open(id, plain)
 }
 
 // replaceDamaged puts a good copy in the place of one that can't be read. Whether that was the pod's own or cache can't

@@ -69,6 +69,8 @@ type Pod struct {
 	store     *store.Store
 	net       network
 	table     *chunker.Table
+	seal      sealing
+	sumKey    [32]byte // of the sums of bodies
 	chunks    *chunkCache
 	barrier   *barrier
 	watches   watchers // surfaces
@@ -142,7 +144,6 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		id: cert.Pod(), actor: cert.Actor(), own: authority{key: key, chain: chain},
 		dir: o.Dir, o: o, clock: o.Clock, log: o.Log,
 		reg:     newRegistry(cert.Network),
-		table:   chunker.NewTable([32]byte(cert.Network)),
 		chunks:  newChunkCache(plainCacheBytes),
 		barrier: newBarrier(),
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
@@ -154,7 +155,6 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
-	p.sums.New = func() any { return dag.NewSum([32]byte(cert.Network)) }
 	p.self = &view{p: p, watches: &p.watches}
 	p.pulls, p.spread = newPuller(p), newSpreader(p)
 	var opened []func() error
@@ -173,6 +173,10 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	p.store.SetCacheLimit(o.CacheBytes)
 	so := stateOptions(o.FS, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
+		id, _, err := p.putChunk(ctx, plain)
+		return id, err
+	}
 	if !cert.Role.MayWrite() {
 		so.Sign = nil
 	}
@@ -181,6 +185,9 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	}
 	opened = append(opened, p.db.Close)
 	if err := p.readStatements(); err != nil {
+		return nil, err
+	}
+	if err := p.prepareSealing(); err != nil {
 		return nil, err
 	}
 	if err := p.announceEntry(ctx); err != nil {
@@ -288,17 +295,18 @@ func (p *Pod) Close() error {
 	return errors.Join(p.net.Close(), p.db.Close(), p.store.Close())
 }
 
-// writable says whether operations are taken.
+// writable says whether operations are taken. Errors: vfs.ErrClosed, ErrNoKey.
 func (p *Pod) writable() error {
 	if p.closed.Load() {
 		return errClosed
 	}
-	return nil
+	return p.seal.usable()
 }
 
 // Info tells what the pod is.
 func (p *Pod) Info() Info {
 	info := infoOf(p.own.chain, p.reg.defaults().Name)
+	info.Encrypted = p.seal.on
 	info.Addrs = p.net.Addrs()
 	return info
 }
@@ -337,4 +345,17 @@ func (p *Pod) readStatements() error {
 		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)
 	}
 	return nil
+}
+
+// prepareSealing finds the data key of an encrypted network, and what is derived from it. Without a key the pod keeps blocks for
+// others, and the tree can be listed.
+func (p *Pod) prepareSealing() (err error) {
+	if p.seal, err = findSealing(p.dir, p.own.key, p.reg); errors.Is(err, ErrNoKey) {
+		p.log.Warn("files can't be read or written here", "err", err)
+		err = nil
+	}
+	p.table = chunker.NewTable(p.seal.derive(p.reg.network, useChunker))
+	p.sumKey = p.seal.derive(p.reg.network, useSum)
+	p.sums.New = func() any { return dag.NewSum(p.sumKey) }
+	return err
 }

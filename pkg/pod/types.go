@@ -14,6 +14,7 @@ type Info struct {
 	Network     ident.Network
 	NetworkName string
 	Role        string   // admin, writer, reader, storage
+	Encrypted   bool     // the network's chunks are sealed
 	Addrs       []string // where it can be reached now, as multiaddrs
 }
 

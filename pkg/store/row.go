@@ -74,7 +74,7 @@ func decodeRow(b []byte) (row, error) {
 		length: binary.BigEndian.Uint32(b[16:]),
 		flags:  b[20],
 	}
-	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad|flagRaw {
+	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax+block.SealOverhead || r.flags > flagCached|flagBad|flagRaw {
 		return row{}, fmt.Errorf("index: row %x: %w", b, block.ErrCorrupt)
 	}
 	return r, nil

@@ -50,7 +50,7 @@ func status(ctx context.Context, p Pod, _ struct{}) (api.Status, error) {
 		Healthy: st.Healthy, Reasons: notNil(st.Reasons), Pods: apiPods(st.Pods), UnsafeBytes: st.UnsafeBytes,
 		DirtyBytes: st.DirtyBytes, Warnings: make([]api.Warning, 0, len(st.Warnings)),
 		Network: info.Network.String(), NetworkName: info.NetworkName, Name: info.Name, ID: info.Pod.String(),
-		Role: info.Role, Addrs: notNil(info.Addrs),
+		Role: info.Role, Addrs: notNil(info.Addrs), Encrypted: info.Encrypted,
 	}
 	for _, w := range st.Warnings {
 		out.Warnings = append(out.Warnings, api.Warning(w))
