@@ -151,13 +151,17 @@ func (p *Pod) scrubStep(ctx context.Context, cursor string, f func(Problem)) (st
 	return got, err
 }
 
-// mend replaces a damaged block, if a pod that is connected has a good copy, and tells whether it did. A damaged cached copy is no loss: it is dropped.
+// mend replaces a damaged block, if a pod that is connected has a good copy, and tells whether it did. Damage
+// in the cache or in the trash is no loss: the block is dropped.
 func (p *Pod) mend(ctx context.Context, pr store.Problem) Problem {
 	out := Problem{Where: "store", What: pr.String()}
 	switch {
 	case pr.ID.IsZero():
 	case pr.Cached:
 		out.Fixed = p.store.Delete(ctx, pr.ID) == nil
+	case p.store.InTrash(pr.ID): // nothing names it
+		_, err := p.store.Drop(ctx, pr.ID, nil)
+		out.Fixed = err == nil
 	default:
 		_, err := p.replaceDamaged(ctx, pr.ID, block.ErrCorrupt)
 		out.Fixed = err == nil
