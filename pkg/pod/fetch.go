@@ -70,7 +70,7 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 		plain, err = p.replaceDamaged(ctx, id, err)
 	}
 	if err == nil {
-		plain, err = p.seal.open(id, plain) // over the bytes of the store's answer, which are ours
+		plain, err = p.seal.open(id, plain)
 	}
 	if err != nil {
 		return nil, err
