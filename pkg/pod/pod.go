@@ -90,6 +90,7 @@ type Pod struct {
 	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
+	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
 }
 
@@ -140,11 +141,12 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		table:   chunker.NewTable([32]byte(cert.Network)),
 		chunks:  newChunkCache(plainCacheBytes),
 		barrier: newBarrier(),
-		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
+		nodes:   nodes{byID: make(map[vfs.NodeID]*node), logged: make(map[*node]bool)},
 		peers:   newPeerBook(),
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),
+		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
@@ -190,7 +192,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			p.applied.tell(p.self, changes)
 		}
 	})
-	if err := p.knowPeers(); err != nil {
+	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
 	return p, nil
@@ -249,6 +251,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCheckpoints(work) })
 	group.Go(func() error { return p.runUsage(work) })
 	group.Go(func() error { return p.runWatch(work) })
+	group.Go(func() error { return p.runFold(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
