@@ -9,6 +9,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // The journal: an fsync of few bytes writes them beside the file's row, as a record of the state, and waits for one sync of the
@@ -73,10 +74,8 @@ func (p *Pod) syncNode(ctx context.Context, n *node) error {
 }
 
 // logWrites adds to the journal what was written to a file since its last record; done: after a sync of the state's log all of the file
-// is durable. No last name is removed meanwhile: the records would bring the file back.
+// is durable.
 func (p *Pod) logWrites(n *node) (done bool, err error) {
-	p.unlinking.RLock()
-	defer p.unlinking.RUnlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -95,6 +94,9 @@ func (p *Pod) logWrites(n *node) (done bool, err error) {
 		return false, nil
 	}
 	gen, err := p.db.Journal(n.row, r)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return false, nil // naming knows who removed it
+	}
 	if err != nil {
 		return false, fmt.Errorf("pod: file %d: write its journal: %w", n.id, err)
 	}

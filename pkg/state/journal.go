@@ -15,8 +15,8 @@ import (
 // before. Until a content with the record folded in is set, no commit has the file's row (I4). gen names the record: it is greater
 // than those of all others, and never used again.
 //
-// The first record of a file has a base, the others have none. Errors: vfs.ErrInvalid (a base where none belongs, or none; what the
-// limits don't allow), vfs.ErrReadOnly.
+// The first record of a file has a base, the others have none. Errors: vfs.ErrNotExist (no row: a record would bring back a file that was
+// removed here), vfs.ErrInvalid (a base where none belongs, or none; what the limits don't allow), vfs.ErrReadOnly.
 func (d *DB) Journal(ino Ino, r *JournalRecord) (gen uint64, err error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -34,6 +34,9 @@ func (d *DB) Journal(ino Ino, r *JournalRecord) (gen uint64, err error) {
 	defer d.opMu.Unlock()
 	if (r.Base == nil) != (len(d.journal[ino]) > 0) {
 		return 0, fmt.Errorf("state: journal of file %d: %d records, and a new one with the base %v: %w", ino, len(d.journal[ino]), r.Base, vfs.ErrInvalid)
+	}
+	if c, err := (view{d: d, r: d.db}).inode(ino); err != nil || c.f == nil {
+		return 0, orNotExist(err, ino)
 	}
 	// Opening takes the clock from the records, and what deletes the last one is an operation, with a later stamp.
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())

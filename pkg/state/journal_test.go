@@ -349,9 +349,9 @@ func (u *journalUser) set(ino Ino, text string) {
 // back old bytes (a record that was folded, but not deleted in the same change) or removed files.
 func TestJournalCrash(t *testing.T) {
 	seed := uint64(time.Now().UnixNano()) % 1e9
-	rounds := 30
+	rounds := 12
 	if testing.Short() {
-		rounds = 6
+		rounds = 3
 	}
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 3))
