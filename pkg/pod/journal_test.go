@@ -339,6 +339,20 @@ func TestJournalLimits(t *testing.T) {
 				write(p, f, int64(i)<<20, strings.Repeat("y", 1<<20))
 			}
 		},
+		"cut for room": func(p *stillPod, f vfs.File) {
+			p.dirtyBytes.Add(allDirtyMax) // other files'
+			write(p, f, 0, "few bytes")
+			p.dirtyBytes.Add(-allDirtyMax)
+		},
+		"tree made shorter": func(p *stillPod, f vfs.File) {
+			for i := range 40 {
+				write(p, f, int64(i)<<20, "x")
+			}
+			if err := errors.Join(f.Flush(p.ctx), p.pass(p.ctx)); err != nil {
+				p.t.Fatal(err)
+			}
+			p.resize("f", 20<<20)
+		},
 		"staged": func(p *stillPod, f vfs.File) {
 			write(p, f, 0, "closed")
 			if err := f.Flush(p.ctx); err != nil {
@@ -489,7 +503,7 @@ func TestOpenFileIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := ""
-	for i := range 3 {
+	for i := range 2 {
 		line := fmt.Sprintf("line %d\n", i)
 		if _, err := f.WriteAt(ctx, []byte(line), int64(len(text))); err != nil {
 			t.Fatal(err)
