@@ -371,10 +371,11 @@ func TestJournalLimits(t *testing.T) {
 			p := newStill(t)
 			f := p.open("f")
 			change(p, f)
+			before := p.records()
 			ended, cancel := context.WithCancel(p.ctx)
 			cancel()
-			if err := f.Sync(ended); !errors.Is(err, context.Canceled) {
-				t.Errorf("sync: %v, want %v", err, context.Canceled)
+			if err := f.Sync(ended); !errors.Is(err, context.Canceled) || p.records() != before {
+				t.Errorf("sync: %v, want %v; %d records, want %d", err, context.Canceled, p.records(), before)
 			}
 			want, err := readFS(p.ctx, p.fs, "f")
 			if err != nil {
