@@ -298,7 +298,8 @@ func readNode(ctx context.Context, fs vfs.FS, a vfs.Attr) ([]byte, error) {
 	if err == nil && n != len(data) {
 		err = fmt.Errorf("%d bytes read of %d", n, len(data))
 	}
-	return data, errors.Join(err, f.Close(ctx))
+	_ = f.Close(ctx) // an error of it is about what others wrote into the file
+	return data, err
 }
 
 // newWorld is the world as it is shown by a pod, all of which is durable, and the users that change its folders.
