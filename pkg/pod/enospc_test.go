@@ -21,6 +21,10 @@ import (
 func TestNoSpace(t *testing.T) {
 	rng := testRand(t)
 	dir, base := crashPod(t)
+	if *onlyFlag != 0 {
+		fillDisk(t, rng, dir, base, *onlyFlag)
+		return
+	}
 	var list []int
 	switch {
 	case *fullFlag:
@@ -82,7 +86,7 @@ func fillDisk(t *testing.T, rng *rand.Rand, dir string, mem *pebblevfs.MemFS, n 
 	defer tp.stop()
 	w, u := fullWorld(t, tp, rng)
 	for range 40 {
-		before := u.ended()
+		before := u.kept()
 		if err := u.step(); err != nil {
 			if !errors.Is(err, vfs.ErrNoSpace) {
 				t.Errorf("%s: %v: want %v", what, err, vfs.ErrNoSpace)
@@ -104,6 +108,10 @@ func fillDisk(t *testing.T, rng *rand.Rand, dir string, mem *pebblevfs.MemFS, n 
 	if err := errors.Join(u.closeAll(), u.settle(p.Settle)); err != nil {
 		t.Errorf("%s: when there is room again: %v", what, err)
 	}
+	found, err := dump(u.ctx, u.fs, nil)
+	if err = errors.Join(err, w.check(found, w.ended(), w.last())); err != nil {
+		t.Errorf("%s: when there is room again, the pod shows: %v", what, err)
+	}
 	tp.clean()
 	v := &verifier{t: t, dir: dir}
 	v.verify(takeCrash(what+", then a power cut", powerCuts(rng)[0], disk.mem, w, &eavesdropper{}, true))
@@ -112,17 +120,25 @@ func fillDisk(t *testing.T, rng *rand.Rand, dir string, mem *pebblevfs.MemFS, n 
 // fullWorld is a world with one user, made while the disk may be full.
 func fullWorld(t *testing.T, p *testPod, rng *rand.Rand) (*world, *user) {
 	t.Helper()
-	w, users := newWorld(t, p, 1)
+	var w *world
+	var users []*user
+	eventually(t, "a folder", func() (err error) {
+		if w, users, err = newWorld(t, p, 1); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+			t.Error(err)
+		}
+		return err
+	})
 	u := users[0]
 	u.p, u.fs, u.ctx, u.rng = p.Pod, p.FS(), quickly(t), rand.New(rand.NewPCG(rng.Uint64(), 3))
 	return w, u
 }
 
-// ended is where the user's own histories are.
-func (u *user) ended() folderBounds {
+// kept is what an operation that fails leaves at least: the names as they are, and of each file what was acknowledged. What was
+// written since is dropped by a close that says that it failed.
+func (u *user) kept() folderBounds {
 	for i, f := range u.w.folders {
 		if f == u.f {
-			return u.w.ended()[i]
+			return folderBounds{names: u.w.ended()[i].names, contents: u.w.acked()[i].contents}
 		}
 	}
 	return folderBounds{}
