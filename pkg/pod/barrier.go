@@ -25,6 +25,7 @@ type barrier struct {
 
 	mu      sync.Mutex // guards the fields below
 	staged  []*node
+	unsaved []*node // closed, and could not be staged: each counts as a use
 	puts    []*newFile
 	waiters []chan error // each of capacity 1; told the result of the next pass that begins
 	serving []chan error // those of the pass that runs
@@ -77,6 +78,14 @@ func (b *barrier) waiting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.waiters) > 0
+}
+
+// keep has the barrier try again to stage a file whose last user was told that it could not be. The caller hands over a use of it.
+func (b *barrier) keep(n *node) {
+	b.mu.Lock()
+	b.unsaved = append(b.unsaved, n)
+	b.mu.Unlock()
+	b.wake()
 }
 
 // queued is what a pass is about.
@@ -153,12 +162,31 @@ func (p *Pod) runBarrier(ctx context.Context) error {
 
 // pass makes durable, names and publishes what was queued before it began.
 func (p *Pod) pass(ctx context.Context) error {
+	again := p.saveAgain(ctx)
 	q := p.barrier.take()
 	err := p.makePass(ctx, q)
 	for _, w := range q.waiters {
 		tell(w, err)
 	}
-	return err
+	return errors.Join(err, again)
+}
+
+// saveAgain tries to stage what could not be staged at its close: there may be room again.
+func (p *Pod) saveAgain(ctx context.Context) error {
+	p.barrier.mu.Lock()
+	list := p.barrier.unsaved
+	p.barrier.unsaved = nil
+	p.barrier.mu.Unlock()
+	for i, n := range list {
+		if err := p.stage(ctx, n); err != nil {
+			p.barrier.mu.Lock()
+			p.barrier.unsaved = append(p.barrier.unsaved, list[i:]...)
+			p.barrier.mu.Unlock()
+			return err
+		}
+		p.release(n)
+	}
+	return nil
 }
 
 func (p *Pod) makePass(ctx context.Context, q queued) error {

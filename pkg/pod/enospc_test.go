@@ -86,7 +86,7 @@ func fillDisk(t *testing.T, rng *rand.Rand, dir string, mem *pebblevfs.MemFS, n 
 	defer tp.stop()
 	w, u := fullWorld(t, tp, rng)
 	for range 40 {
-		before := u.kept()
+		before := u.ended()
 		if err := u.step(); err != nil {
 			if !errors.Is(err, vfs.ErrNoSpace) {
 				t.Errorf("%s: %v: want %v", what, err, vfs.ErrNoSpace)
@@ -133,12 +133,11 @@ func fullWorld(t *testing.T, p *testPod, rng *rand.Rand) (*world, *user) {
 	return w, u
 }
 
-// kept is what an operation that fails leaves at least: the names as they are, and of each file what was acknowledged. What was
-// written since is dropped by a close that says that it failed.
-func (u *user) kept() folderBounds {
+// ended is where the user's own histories are.
+func (u *user) ended() folderBounds {
 	for i, f := range u.w.folders {
 		if f == u.f {
-			return folderBounds{names: u.w.ended()[i].names, contents: u.w.acked()[i].contents}
+			return u.w.ended()[i]
 		}
 	}
 	return folderBounds{}
