@@ -82,6 +82,10 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	if err != nil {
 		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
 	}
+	// What was marked is durable by this: else a crash could bring back a row whose removal was seen, and whose bytes are gone.
+	if err := p.db.Sync(ctx); err != nil {
+		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
+	}
 	c := &collection{p: p, o: o, live: m.live, start: p.clock.Now()}
 	if err := c.run(ctx); err != nil {
 		return c.out, fmt.Errorf("pod: collect garbage: %w", err)

@@ -26,6 +26,7 @@ func (p *Pod) rootSources() []rootSource {
 		{"rows", p.markRows},
 		{"checkpoint", p.markCheckpoint},
 		{"open files", p.markOpen},
+		{"journal", p.markJournal},
 		{"contents named meanwhile", p.markNamed},
 	}
 }
@@ -133,6 +134,11 @@ func (p *Pod) markNode(ctx context.Context, m *marker, n *node) error {
 		}
 	}
 	return nil
+}
+
+// markJournal marks what journal records lie over.
+func (p *Pod) markJournal(ctx context.Context, m *marker) error {
+	return p.eachJournalBody(func(b dag.Body) error { return m.body(ctx, b) })
 }
 
 // named are the bodies that were given to the state while rows are marked: they may be missing among those. Blocks that were put meanwhile have leases;
