@@ -56,8 +56,8 @@ func (c *Codec) Encode(b, plain []byte) ([]byte, block.Form, error) {
 }
 
 // Decode is the plain bytes of a form, exactly as long as the header says, which the caller has bounded.
-// A raw form is returned itself. The error is block.ErrCorrupt.
-func (c *Codec) Decode(h block.Header, form []byte) ([]byte, error) {
+// A raw form is returned itself, others are decoded into dst if it has the capacity, else into new memory. The error is block.ErrCorrupt.
+func (c *Codec) Decode(h block.Header, form, dst []byte) ([]byte, error) {
 	if h.Form == block.FormRaw {
 		if len(form) != int(h.PlainLen) {
 			return nil, fmt.Errorf("raw form of %d bytes, header says %d: %w", len(form), h.PlainLen, block.ErrCorrupt)
@@ -75,7 +75,10 @@ func (c *Codec) Decode(h block.Header, form []byte) ([]byte, error) {
 			return nil, fmt.Errorf("zstd decoder: %w", err)
 		}
 	}
-	plain, err := dec.DecodeAll(form, make([]byte, 0, h.PlainLen))
+	if cap(dst) < int(h.PlainLen) {
+		dst = make([]byte, h.PlainLen)
+	}
+	plain, err := dec.DecodeAll(form, dst[:0:h.PlainLen])
 	c.decoders.Put(dec)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w: %w", err, block.ErrCorrupt)

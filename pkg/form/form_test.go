@@ -36,7 +36,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s: form %d of %d bytes, %v; want form %d", row.name, form, len(b)-6, err, row.want)
 			continue
 		}
-		got, err := c.Decode(block.Header{Form: form, PlainLen: uint32(len(row.plain))}, b[6:])
+		got, err := c.Decode(block.Header{Form: form, PlainLen: uint32(len(row.plain))}, b[6:], nil)
 		if err != nil || !bytes.Equal(got, row.plain) {
 			t.Errorf("%s: %d bytes back, %v", row.name, len(got), err)
 		}
@@ -75,6 +75,26 @@ func TestOneResult(t *testing.T) {
 	}
 }
 
+// TestDecodeInto breaks if memory that is offered is not used, or bytes behind what was decoded are touched.
+func TestDecodeInto(t *testing.T) {
+	var c Codec
+	plain := bytes.Repeat([]byte("text "), 1000)
+	frame, form, err := c.Encode(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := block.Header{Form: form, PlainLen: uint32(len(plain))}
+	dst := make([]byte, len(plain)+1)
+	dst[len(plain)] = 7
+	got, err := c.Decode(h, frame, dst[:0])
+	if err != nil || !bytes.Equal(got, plain) || &got[0] != &dst[0] || dst[len(plain)] != 7 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if got, err := c.Decode(h, frame, dst[:0:len(plain)-1]); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("memory that is too short: %d bytes, %v", len(got), err)
+	}
+}
+
 // FuzzDecode breaks if a hostile frame panics, or is opened to another length than its header says.
 func FuzzDecode(f *testing.F) {
 	var c Codec
@@ -87,7 +107,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(byte(block.FormRaw), uint32(3), []byte("raw"))
 	f.Fuzz(func(t *testing.T, form byte, plainLen uint32, b []byte) {
 		h := block.Header{Form: block.Form(form % 2), PlainLen: plainLen % (1 << 20)}
-		got, err := c.Decode(h, b)
+		got, err := c.Decode(h, b, nil)
 		if err == nil && len(got) != int(h.PlainLen) || err != nil && !errors.Is(err, block.ErrCorrupt) {
 			t.Errorf("%d bytes, %v; header says %d", len(got), err, h.PlainLen)
 		}

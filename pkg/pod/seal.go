@@ -103,22 +103,23 @@ func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err
 }
 
 // findSealing says how a network's chunks are stored, and finds this pod's key: in its file, else in the statement that
-// an admin sealed to it, from which the file is then written, durably. ErrNoKey: the network is encrypted and there is none; the
-// sealing is right all the same.
+// an admin sealed to it, from which the file is then written, durably. A file with another key is left as it is: it may be the last copy of that one.
+// The sealing is right even with an error; ErrNoKey: the network is encrypted and there is no key.
 func findSealing(dir string, own ed25519.PrivateKey, reg *registry) (sealing, error) {
 	settings := reg.defaults()
 	if !settings.Encrypted() {
 		return sealing{}, nil
 	}
 	id := seal.ID(settings.KeyID)
-	secret, err := readDataKey(dir)
-	if err == nil && seal.IDOf(secret) == id {
+	secret, fileErr := readDataKey(dir)
+	if fileErr == nil && seal.IDOf(secret) == id {
 		return sealing{on: true, key: seal.New(secret)}, nil
 	}
-	if err == nil {
-		err = fmt.Errorf("pod: %s has another key: %w", fileDataKey, seal.ErrOtherKey)
+	foreign := fileErr == nil
+	if foreign {
+		fileErr = fmt.Errorf("pod: %s: %w", filepath.Join(dir, fileDataKey), seal.ErrOtherKey)
 	}
-	errs := []error{err}
+	errs := []error{fileErr}
 	for _, k := range reg.sealedKeys(ident.PodOf(public(own)), id) {
 		secret, err := k.Open(own)
 		if err == nil && seal.IDOf(secret) != id {
@@ -128,7 +129,11 @@ func findSealing(dir string, own ed25519.PrivateKey, reg *registry) (sealing, er
 			errs = append(errs, err)
 			continue
 		}
-		return sealing{on: true, key: seal.New(secret)}, writeDataKey(dir, secret)
+		found := sealing{on: true, key: seal.New(secret)}
+		if foreign {
+			return found, fileErr
+		}
+		return found, writeDataKey(dir, secret)
 	}
 	return sealing{on: true}, fmt.Errorf("pod: %w: %w", ErrNoKey, errors.Join(errs...))
 }

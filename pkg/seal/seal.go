@@ -172,7 +172,7 @@ func (k *Key) Open(sealed []byte) ([]byte, error) {
 	if want := k.siv(header, blake3.Sum256(compressed)); subtle.ConstantTimeCompare(siv, want[:]) != 1 {
 		return nil, fmt.Errorf("seal: open: synthetic nonce differs: %w", block.ErrCorrupt)
 	}
-	plain, err := k.codec.Decode(h, compressed)
+	plain, err := k.codec.Decode(h, compressed, nil)
 	if err != nil {
 		return nil, fmt.Errorf("seal: open: %w", err)
 	}

@@ -171,6 +171,7 @@ func TestNoGrowth(t *testing.T) {
 
 // formats are the golden bytes: what the key of ones makes of a text and of bytes that don't compress, its ID, and a derived key.
 func formats(t testing.TB) map[string][]byte {
+	t.Helper()
 	k := testKey(1)
 	id, derived := k.ID(), k.Derive("test 1")
 	return map[string][]byte{

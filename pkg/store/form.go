@@ -16,9 +16,9 @@ func (c *codec) encode(b, plain []byte) ([]byte, block.Header, error) {
 	return b, block.Header{Form: f, PlainLen: uint32(len(plain))}, err
 }
 
-// open decodes a form and verifies it against the ID.
-func (c *codec) open(id block.ID, h block.Header, stored []byte) ([]byte, error) {
-	plain, err := c.Decode(h, stored)
+// open decodes a form, into dst where that has room and the form is not raw, and verifies it against the ID.
+func (c *codec) open(id block.ID, h block.Header, stored, dst []byte) ([]byte, error) {
+	plain, err := c.Decode(h, stored, dst)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 func (s *Store) Get(ctx context.Context, id block.ID) ([]byte, error) {
 	var plain []byte
 	err := s.read(ctx, id, func(r record, form []byte) (err error) {
-		plain, err = s.codec.open(id, r.header, form)
+		plain, err = s.codec.open(id, r.header, form, nil)
 		return err
 	})
 	if err != nil {
