@@ -215,7 +215,7 @@ func (r saveRun) crashAt(n int, cut powerCut) int {
 		if at := boundaries.Add(1); n > 0 && at >= int64(n) {
 			once.Do(func() {
 				net.cut(peer)
-				crashed = cut.of(memA)
+				crashed = cut.of(t, memA, r.pair.dirA)
 			})
 		}
 		return nil

@@ -222,7 +222,7 @@ func TestCollectRace(t *testing.T) {
 	var freed, rounds int64
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			got, err := p.Collect(context.WithoutCancel(ctx), CollectOptions{Now: true})
+			got, err := p.Collect(context.WithoutCancel(ctx), CollectOptions{atOnce: true})
 			if err != nil {
 				t.Error(err)
 				return

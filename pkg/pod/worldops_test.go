@@ -62,6 +62,7 @@ var worldOps = []struct {
 	{"syncfs", 2, func(u *user) error { return u.settle(u.fs.SyncFS) }},
 	{"settle", 2, func(u *user) error { return u.settle(u.p.Settle) }},
 	{"checkpoint", 1, (*user).checkpoint},
+	{"collect", 2, (*user).collect},
 }
 
 // step makes one random operation.
@@ -733,4 +734,10 @@ func (u *user) checkpoint() error {
 		return err
 	}
 	return u.p.db.SetSnapshot(fmt.Sprintf("%s-%d", u.f.name, u.rng.IntN(3)), root)
+}
+
+// collect collects garbage, and deletes at once what it finds.
+func (u *user) collect() error {
+	_, err := u.p.Collect(u.ctx, CollectOptions{atOnce: true})
+	return err
 }
