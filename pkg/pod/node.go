@@ -52,6 +52,8 @@ type content struct {
 	body  dag.Body
 	size  uint64
 	mtime int64
+
+	origin []byte // state.NewContent.Origin
 }
 
 // nodes are the nodes in use.
@@ -374,7 +376,7 @@ func (p *Pod) name(n *node, c *content) error {
 	if c.size > 0 {
 		enc = c.body.Encode()
 	}
-	next := state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base}
+	next := state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base, Origin: c.origin}
 	row, err := p.db.SetContent(n.row, next)
 	if errors.Is(err, vfs.ErrNotExist) {
 		row, err = p.makeAgain(n, next)

@@ -71,6 +71,9 @@ type NewContent struct {
 	// Over names the content that this is an edit of: what else the file holds, which its author did not see, stays beside
 	// it. The zero name is this pod's own newest content. nil: whatever is shown.
 	Over *ContentName
+	// Origin says what the bytes were imported from, so that FromOrigin knows it again: at most OriginMax bytes; empty: nothing is
+	// noted. It stays with the inode, on this pod.
+	Origin []byte
 }
 
 // CreateOptions say what Create sets besides; the zero value sets nothing.
