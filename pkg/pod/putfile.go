@@ -14,7 +14,7 @@ import (
 // PutFile makes a file, or gives an existing one new contents, from all that r has. It is visible here when PutFile
 // returns, and durable and published after Settle. A new file waits for the sync of its bytes, which all that are put at a time
 // share: whoever has many puts many at a time. size is what r is expected to have, a hint only.
-// m.Origin is noted, for KeepFile, if it can't have changed unseen.
+// m.Origin is noted, for KeepFile, if it can't have changed unseen. An r that is a Sparse too is read in parts.
 // Errors: vfs.ErrIsDir and vfs.ErrExist where the name is taken by something else than a file; vfs.ErrClosed when Run ends meanwhile.
 func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, size int64, r io.Reader) (vfs.Attr, error) {
 	if err := p.writable(); err != nil {
@@ -25,7 +25,13 @@ func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m Fil
 	if err := p.cutters.acquire(ctx); err != nil {
 		return vfs.Attr{}, err
 	}
-	body, err := p.putStream(ctx, size, r)
+	var body dag.Body
+	var err error
+	if sparse, ok := r.(Sparse); ok {
+		body, err = p.putSparse(ctx, sparse)
+	} else {
+		body, err = p.putStream(ctx, size, r)
+	}
 	p.cutters.release()
 	if err != nil {
 		return vfs.Attr{}, fmt.Errorf("pod: put %q: %w", name, err)

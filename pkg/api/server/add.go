@@ -442,10 +442,12 @@ func (a *adder) putFile(ctx context.Context, j addJob, m pod.FileMeta) (vfs.Attr
 	if j.it.Stream {
 		size = -1 // Not known.
 	}
+	var r io.Reader = j.r
 	if f, ok := j.r.(*os.File); ok {
 		adviseSequential(f, size)
+		r = withHoles(f)
 	}
-	return a.p.PutFile(ctx, j.target.parent, j.target.name, m, size, j.r)
+	return a.p.PutFile(ctx, j.target.parent, j.target.name, m, size, r)
 }
 
 // eofReader has no bytes.
