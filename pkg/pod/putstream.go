@@ -63,13 +63,22 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	if err != nil {
 		return dag.Body{}, err
 	}
+	return p.bodyOf(ctx, chunks, true)
+}
+
+// bodyOf builds the body of chunks. One with holes that were not read has no sum, which tells the bytes of chunks that were all cut alike.
+func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool) (dag.Body, error) {
 	sums := dag.NewSum(p.sumKey)
 	entries := make([]dag.Entry, len(chunks))
 	for i, c := range chunks {
 		entries[i] = c.entry
 		sums.Add(c.entry.Len, c.sum)
 	}
-	return dag.BuildBody(ctx, blocks{p}, entries, sums.Sum(), nil)
+	var sum [32]byte
+	if summed {
+		sum = sums.Sum()
+	}
+	return dag.BuildBody(ctx, blocks{p}, entries, sum, nil)
 }
 
 // streamChunk is a chunk of a stream that was put.

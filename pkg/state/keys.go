@@ -30,6 +30,7 @@ const (
 	keyRowMark   = 'r'
 	keyFolderCID = 'h'
 	keyComputed  = 'k'
+	keyOrigin    = 'o'
 )
 
 // inoKey is prefix and number: 9 bytes.

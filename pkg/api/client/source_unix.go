@@ -111,6 +111,7 @@ func (n *hostNode) fill(st *unix.Stat_t) {
 	switch uint32(st.Mode) & unix.S_IFMT { //nolint:unconvert // as above
 	case unix.S_IFREG:
 		n.it.Kind, n.it.Size = uint8(vfs.KindFile), uint64(st.Size)
+		n.it.Dev, n.it.Ino, n.it.Ctime = n.inode.dev, n.inode.ino, ctime(st)
 	case unix.S_IFDIR:
 		n.it.Kind = uint8(vfs.KindFolder)
 	case unix.S_IFLNK:

@@ -92,7 +92,10 @@ func (a *adder) folderTimes(ctx context.Context) error {
 		if f.keep {
 			continue
 		}
-		_, err := a.fs.SetAttr(ctx, f.id, vfs.SetAttr{Mtime: &f.mtime})
+		at, err := a.fs.GetAttr(ctx, f.id)
+		if err == nil {
+			err = setDiffering(ctx, a.fs, at, vfs.SetAttr{Mtime: &f.mtime})
+		}
 		if errors.Is(err, vfs.ErrNotExist) {
 			continue // Somebody has removed it meanwhile.
 		}
