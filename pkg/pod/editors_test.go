@@ -93,7 +93,7 @@ func shows(ctx context.Context, fs vfs.FS, name string) (text string, there bool
 	}
 	f, err := fs.Open(ctx, a.ID)
 	if errors.Is(err, vfs.ErrNotExist) {
-		return "", false, nil // it went since
+		return shows(ctx, fs, name) // another took its place since
 	}
 	if err != nil {
 		return "", false, err
