@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -60,6 +63,49 @@ func TestNamedByBarrier(t *testing.T) {
 	}
 	if err := fs.Rename(ctx, vfs.RootID, "f.tmp", vfs.RootID, "f", 0); err != nil {
 		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSyncBeforeName breaks if the state names contents, though not committed yet, while the store has not synced them: the log
+// of the state may reach the disk before the segments do (I2a).
+func TestSyncBeforeName(t *testing.T) {
+	dir, mem := crashPod(t)
+	disk := newCrashDisk(mem)
+	ctx := quickly(t)
+	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: disk.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := p.FS().Create(ctx, vfs.RootID, "f", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.FS().Open(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(ctx, make([]byte, 10_000), 0)
+	if err := errors.Join(err, f.Close(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	synced := false
+	disk.set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".seg") && !synced {
+			synced = true
+			if row, err := p.db.Get(a.ID); err != nil || row.Size != 0 {
+				t.Errorf("before the sync of the segment the state names %d bytes, %v", row.Size, err)
+			}
+		}
+		return nil
+	})
+	if err := p.pass(ctx); err != nil {
+		t.Error(err)
+	}
+	if row, err := p.db.Get(a.ID); err != nil || row.Size != 10_000 || !synced {
+		t.Errorf("after a pass the state names %d bytes, synced %t, %v", row.Size, synced, err)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)

@@ -40,7 +40,7 @@ func openIndex(fs vfs.FS, dir string, log *slog.Logger) (*index, error) {
 		MaxOpenFiles:          indexOpenFiles,
 		L0CompactionThreshold: 2,
 		Logger:                quiet{log},
-		EventListener:         &pebble.EventListener{BackgroundError: quiet{log}.backgroundError},
+		EventListener:         &pebble.EventListener{BackgroundError: quiet{log}.backgroundError, DataCorruption: quiet{log}.damage},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -154,6 +154,12 @@ func (q quiet) Fatalf(format string, args ...any) {
 	msg := fmt.Sprintf(format, args...)
 	q.log.Error("store index is beyond use", "error", msg)
 	panic("store: index: " + msg)
+}
+
+// damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
+// would end the process.
+func (q quiet) damage(info pebble.DataCorruptionInfo) {
+	q.log.Error("store index is damaged", "path", info.Path, "error", info.Details)
 }
 
 func (q quiet) backgroundError(err error) { q.log.Warn("store index in the background", "error", err) }
