@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
@@ -172,6 +173,19 @@ func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, er
 	return b, nil
 }
 
+// placedKept is how many entries the memory for them is kept for, at most.
+const placedKept = 1024
+
+// placedBuffers are for the entries that a read overlaps.
+var placedBuffers = sync.Pool{New: func() any { return new([]dag.Placed) }}
+
+// keepPlaced has memory that grew used again.
+func keepPlaced(buf *[]dag.Placed, placed []dag.Placed) {
+	if len(placed) <= placedKept {
+		*buf = placed
+	}
+}
+
 // readBody fills p with a body's bytes at off; holes, and what lies behind the body, are zero.
 func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64) error {
 	clear(data)
@@ -185,10 +199,13 @@ func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64)
 		return nil
 	}
 	data = data[:min(uint64(len(data)), b.Size-off)]
-	placed, err := dag.Range(ctx, blocks{p}, b, off, uint64(len(data)))
+	buf := placedBuffers.Get().(*[]dag.Placed) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer placedBuffers.Put(buf)
+	placed, err := dag.AppendRange(ctx, blocks{p}, (*buf)[:0], b, off, uint64(len(data)))
 	if err != nil {
 		return err
 	}
+	keepPlaced(buf, placed)
 	for _, e := range placed {
 		if e.ID.IsZero() {
 			continue

@@ -40,43 +40,52 @@ func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 // getBlock returns a block's plain bytes, which are shared and must not be changed. Of a chunk that was sealed they
 // are what was sealed. Error: ErrNoKey.
 func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
-	if plain := p.chunks.get(id); plain != nil {
+	plain, load, first := p.chunks.get(id)
+	switch {
+	case load == nil:
 		return plain, nil
-	}
-	// One load serves all that wait for it. It goes on when the one that began it gives up, so that the
-	// others don't lose it.
-	load := p.loads.DoChan(id.String(), func() (any, error) {
-		return p.loadBlock(context.WithoutCancel(ctx), id)
-	})
-	select {
-	case got := <-load:
-		if got.Err != nil {
-			return nil, got.Err
+	case first:
+		plain, err := p.store.Get(ctx, id)
+		if err == nil {
+			plain, err = p.seal.open(id, plain)
 		}
-		return got.Val.([]byte), nil //nolint:errcheck,forcetypeassert // the load above returns []byte
+		if err == nil {
+			p.chunks.finish(load, plain, nil)
+			return plain, nil
+		}
+		p.loadElsewhere(ctx, load)
+	}
+	select {
+	case <-load.done:
+		return load.plain, load.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
 	}
 }
 
+// loadElsewhere loads a block that can't be read from this disk at once. That goes on when the one that began it gives up,
+// so that others who wait for it don't lose it.
+func (p *Pod) loadElsewhere(ctx context.Context, load *cached) {
+	p.chunks.share(load)
+	go func() {
+		plain, err := p.loadBlock(context.WithoutCancel(ctx), load.id)
+		p.chunks.finish(load, plain, err)
+	}()
+}
+
 func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	plain, err := p.store.Get(ctx, id)
 	switch {
-	case err == nil:
 	case errors.Is(err, block.ErrNotFound):
 		plain, err = p.fetchBlock(ctx, id, false)
 	case errors.Is(err, block.ErrCorrupt):
 		p.log.ErrorContext(ctx, "a stored block is damaged; getting it from another pod", "block", id, "err", err)
 		plain, err = p.replaceDamaged(ctx, id, err)
 	}
-	if err == nil {
-		plain, err = p.seal.open(id, plain)
-	}
 	if err != nil {
 		return nil, err
 	}
-	p.chunks.put(id, plain)
-	return plain, nil
+	return p.seal.open(id, plain)
 }
 
 // replaceDamaged puts a good copy in the place of one that can't be read. Whether that was the pod's own or cache can't

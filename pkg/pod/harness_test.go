@@ -84,10 +84,18 @@ func runPod(t *testing.T, o Options) *testPod {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tp := started(t, p, o.Dir)
+	t.Cleanup(tp.stop)
+	return tp
+}
+
+// started has a pod run until stop is called.
+func started(t *testing.T, p *Pod, dir string) *testPod {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	tp := &testPod{Pod: p, t: t, dir: o.Dir, fs: p.FS()}
+	tp := &testPod{Pod: p, t: t, dir: dir, fs: p.FS()}
 	stopped := false
 	tp.stop = func() {
 		t.Helper()
@@ -105,7 +113,6 @@ func runPod(t *testing.T, o Options) *testPod {
 			t.Error("the pod does not end")
 		}
 	}
-	t.Cleanup(tp.stop)
 	return tp
 }
 

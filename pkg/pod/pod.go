@@ -13,7 +13,6 @@ import (
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
@@ -71,7 +70,6 @@ type Pod struct {
 	seal      sealing
 	sumKey    [32]byte // of the sums of bodies
 	chunks    *chunkCache
-	loads     singleflight.Group
 	barrier   *barrier
 	watches   watchers // surfaces
 	applied   watchers // runWatch: changes that came from other pods

@@ -108,29 +108,49 @@ func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) (
 	}
 }
 
+// putJob is a chunk of a stream on its way.
+type putJob struct {
+	i   int
+	buf *[]byte // of chunkBuffers
+}
+
 // putMany puts a stream's chunks several at once, while the next are read and cut.
 func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]streamChunk, error) {
 	var mu sync.Mutex // guards chunks
 	var chunks []streamChunk
+	jobs := make(chan putJob) // no room: what waits is in the splitter
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(putWorkers)
+	for range putWorkers {
+		group.Go(func() error {
+			for j := range jobs {
+				c, err := p.putOne(ctx, *j.buf)
+				chunkBuffers.Put(j.buf)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				for len(chunks) <= j.i {
+					chunks = append(chunks, streamChunk{})
+				}
+				chunks[j.i] = c
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
 	var err error
-	for i := 0; err == nil && ctx.Err() == nil; i++ {
+	for i := 0; err == nil; i++ {
 		buf := chunkBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 		*buf = append((*buf)[:0], chunk...) // the splitter's own changes with the next
-		group.Go(func() error {
-			defer chunkBuffers.Put(buf)
-			c, err := p.putOne(ctx, *buf)
-			mu.Lock()
-			defer mu.Unlock()
-			for len(chunks) <= i {
-				chunks = append(chunks, streamChunk{})
-			}
-			chunks[i] = c
-			return err
-		})
-		chunk, err = cut.Next()
+		select {
+		case jobs <- putJob{i, buf}:
+			chunk, err = cut.Next()
+		case <-ctx.Done():
+			chunkBuffers.Put(buf)
+			err = ctx.Err()
+		}
 	}
+	close(jobs)
 	if waitErr := group.Wait(); waitErr != nil {
 		return nil, waitErr
 	}

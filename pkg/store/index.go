@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -67,10 +68,15 @@ func (x *index) get(key []byte) (value []byte, ok bool, err error) {
 	return value, true, closer.Close()
 }
 
+// keyBuffers hold keys of blocks that are looked up: a read of a chunk takes no memory for it.
+var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // row is the row of a block.
 func (x *index) row(generation byte, id block.ID) (row, bool, error) {
-	var key [2 + block.IDLen]byte
-	v, closer, err := x.db.Get(id.Append(append(key[:0], keyBlock, generation)))
+	key := keyBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer keyBuffers.Put(key)
+	*key = id.Append(append((*key)[:0], keyBlock, generation))
+	v, closer, err := x.db.Get(*key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return row{}, false, nil
 	}
