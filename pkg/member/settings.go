@@ -94,8 +94,12 @@ func (s Settings) Verify(net ident.Network) error {
 
 func settingText(s string) bool { return len(s) <= settingTextMax && utf8.ValidString(s) }
 
-// Newer says whether s wins over other: the higher version, then the greater bytes. Verify both first.
+// Newer says whether s wins over other: the one that is encrypted, since that is decided for good when a network is made;
+// then the higher version, then the greater bytes. Verify both first.
 func (s Settings) Newer(other Settings) bool {
+	if s.Encrypted() != other.Encrypted() {
+		return s.Encrypted()
+	}
 	if s.Version != other.Version {
 		return s.Version > other.Version
 	}

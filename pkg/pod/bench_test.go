@@ -27,8 +27,8 @@ func BenchmarkReadAt(b *testing.B) {
 	}
 }
 
-// BenchmarkGet reads a file from the disk, or from what the system keeps of it in memory.
-func BenchmarkGet(b *testing.B) {
+// BenchmarkGetChunks reads a file from the disk, or from what the system keeps of it in memory.
+func BenchmarkGetChunks(b *testing.B) {
 	p := stillPod(b, func(p *Pod) { putRandom(b, p, "f", 1, allocBytes) })
 	f := openAt(b, p, "/f")
 	data := make([]byte, 1<<20)
@@ -43,8 +43,8 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-// BenchmarkPut puts a stream that doesn't compress, each time another one.
-func BenchmarkPut(b *testing.B) {
+// BenchmarkPutStream puts a stream that doesn't compress, each time another one.
+func BenchmarkPutStream(b *testing.B) {
 	p := stillPod(b, func(*Pod) {})
 	data, err := io.ReadAll(randomStream(1, allocBytes))
 	if err != nil {

@@ -175,9 +175,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	if err := p.readStatements(); err != nil {
 		return nil, err
 	}
-	if err := p.prepareSealing(); err != nil {
-		return nil, err
-	}
+	p.prepareSealing()
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}
@@ -326,13 +324,12 @@ func (p *Pod) readStatements() error {
 
 // prepareSealing finds the data key of an encrypted network, and what is derived from it. Without a key the pod keeps blocks for
 // others, and the tree can be listed.
-func (p *Pod) prepareSealing() (err error) {
-	if p.seal, err = findSealing(p.dir, p.own.key, p.reg); errors.Is(err, ErrNoKey) {
-		p.log.Warn("files can't be read or written here", "err", err)
-		err = nil
+func (p *Pod) prepareSealing() {
+	var err error
+	if p.seal, err = findSealing(p.dir, p.own.key, p.reg); err != nil {
+		p.log.Warn("the data key was not found, or its file could not be made again", "usable", p.seal.usable() == nil, "err", err)
 	}
 	p.table = chunker.NewTable(p.seal.derive(p.reg.network, useChunker))
 	p.sumKey = p.seal.derive(p.reg.network, useSum)
 	p.sums.New = func() any { return dag.NewSum(p.sumKey) }
-	return err
 }

@@ -113,6 +113,14 @@ func TestEncryptedPods(t *testing.T) {
 			p.reads(path, want)
 		}
 	}
+	// The largest chunk there is goes over the wire, too.
+	largest, _, err := a.putChunk(quickly(t), noise(9, block.ChunkMax))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.getBlock(quickly(t), largest); err != nil || !bytes.Equal(got, noise(9, block.ChunkMax)) {
+		t.Errorf("the largest chunk: %d bytes, %v", len(got), err)
+	}
 	if err := b.SyncWait(quickly(t), vfs.RootID); err != nil {
 		t.Fatal(err)
 	}

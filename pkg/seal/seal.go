@@ -3,7 +3,7 @@
 //
 // Its type is Key. Equal plain bytes have equal sealed bytes under one key (of one version of the
 // compressor), hence one CID: chunks are deduplicated as on a plain network, by members and by pods that can't read them. That
-// two chunks are equal is therefore visible, and that is all that a synthetic nonce gives away (RFC 5297, section 1.3.3: deterministic authenticated encryption).
+// two chunks are equal is therefore visible, and that is all that a synthetic nonce gives away (RFC 5297).
 //
 // # Layout
 //
