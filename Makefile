@@ -11,7 +11,7 @@ VULNDB ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-profile crash lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-profile crash gc-race lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: 
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
+
+gc-race: ## collect garbage against writers for GCTIME (10m)
+	$(GO) test ./pkg/pod -run '^TestCollectRace$$' -count=1 -v -timeout 0 -gctime $${GCTIME:-10m}
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)

@@ -30,6 +30,7 @@ func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
 
 // put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
 func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
+	defer p.leases.release(p.leases.take(id))
 	err := p.store.Put(ctx, id, plain)
 	if errors.Is(err, store.ErrNoSpace) {
 		return fmt.Errorf("%w: %w", vfs.ErrNoSpace, err)
@@ -48,10 +49,8 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 		plain, err := p.store.Get(ctx, id)
 		if err == nil {
 			plain, err = p.seal.open(id, plain)
-		}
-		if err == nil {
-			p.chunks.finish(load, plain, nil)
-			return plain, nil
+			p.chunks.finish(load, plain, err)
+			return plain, err
 		}
 		p.loadElsewhere(ctx, load)
 	}
@@ -98,7 +97,9 @@ func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]
 	if err := p.store.Delete(ctx, id); err != nil {
 		return nil, fmt.Errorf("pod: replace damaged %s: %w", id, err)
 	}
-	return plain, p.keep(ctx, id, plain, true)
+	err = p.keep(ctx, id, plain, true)
+	p.damaged.set(id, err != nil)
+	return plain, err
 }
 
 // fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.

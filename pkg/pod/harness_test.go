@@ -222,3 +222,33 @@ func (p *testPod) clean() {
 		p.t.Error(err)
 	}
 }
+
+// settle makes durable and names what was done.
+func (p *testPod) settle() {
+	p.t.Helper()
+	if err := p.Settle(quickly(p.t)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *testPod) usage() Usage {
+	p.t.Helper()
+	u, err := p.Usage(quickly(p.t))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return u
+}
+
+// forget empties the memory of blocks that were read, so that they are read from the disk again.
+func (p *testPod) forget() {
+	c := p.chunks
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.order.prev != &c.order {
+		old := c.order.prev
+		old.unlink()
+		delete(c.byID, old.id)
+		c.bytes -= int64(len(old.plain))
+	}
+}

@@ -388,6 +388,7 @@ func (p *Pod) name(n *node, c *content) error {
 		n.attr = row.Attr
 	}
 	p.nodes.named.Add(1)
+	p.named.add(c.body)
 	n.staged = nil
 	p.release(n)
 	return nil

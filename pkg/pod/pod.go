@@ -46,9 +46,11 @@ type Options struct {
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
-	Clock         clock.Clock  // nil: clock.Real
-	Log           *slog.Logger // nil: nothing is logged
-	FS            pebblevfs.FS // nil: the operating system's
+	TrashAfter    time.Duration // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	DormantAfter  time.Duration // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
+	Clock         clock.Clock   // nil: clock.Real
+	Log           *slog.Logger  // nil: nothing is logged
+	FS            pebblevfs.FS  // nil: the operating system's
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -80,6 +82,11 @@ type Pod struct {
 	started   time.Time
 	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
 
+	leases     *leases
+	damaged    damaged
+	named      named
+	collecting sync.Mutex // held by the collection under way; taken before all others
+	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
 	nodes      nodes
 	dirtyBytes atomic.Int64
 	puts       atomic.Uint64 // files that were put
@@ -141,6 +148,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		barrier: newBarrier(),
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
 		peers:   newPeerBook(),
+		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),
@@ -165,6 +173,10 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	p.store.SetCacheLimit(o.CacheBytes)
 	so := stateOptions(o.FS, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
+		id, _, err := p.putChunk(ctx, plain)
+		return id, err
+	}
 	if !cert.Role.MayWrite() {
 		so.Sign = nil
 	}
@@ -181,6 +193,9 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	}
 	if p.net, err = p.openNetwork(); err != nil { //nolint:contextcheck // the host lives until Run ends
 		return nil, err
+	}
+	if err := p.loadPassages(); err != nil {
+		return nil, errors.Join(err, p.net.Close())
 	}
 	p.published = p.db.VV()[p.actor]
 	p.db.OnDirty(p.barrier.wake)
@@ -205,6 +220,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.TrashAfter == 0 {
+		o.TrashAfter = DefaultTrash
+	}
+	if o.DormantAfter == 0 {
+		o.DormantAfter = DefaultDormant
 	}
 	switch {
 	case o.Portal:
@@ -248,6 +269,8 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCheckpoints(work) })
 	group.Go(func() error { return p.runUsage(work) })
 	group.Go(func() error { return p.runWatch(work) })
+	group.Go(func() error { return p.runCollections(work) })
+	group.Go(func() error { return p.runScrub(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}

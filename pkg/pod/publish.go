@@ -86,6 +86,9 @@ func (p *Pod) quiet(ctx context.Context) error {
 
 // checkpoint makes one, and tells the others.
 func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
+	p.treeing.Lock()
+	defer p.treeing.Unlock()
+	defer p.leases.release(p.leases.hold()) // until the checkpoint is known to exist
 	before := p.db.LastCheckpoint()
 	made, err := p.db.Checkpoint(ctx)
 	if err != nil || made.State == before.State {

@@ -77,8 +77,10 @@ func (p *Pod) Pods(ctx context.Context) ([]PodInfo, error) {
 // Usage tells how the disk is used.
 func (p *Pod) Usage(context.Context) (Usage, error) {
 	u := p.store.Usage()
-	out := Usage{Stored: u.OwnedBytes + u.CachedBytes, Live: u.OwnedBytes, Cache: u.CachedBytes, Free: u.FreeBytes}
-	return out, nil
+	return Usage{
+		Stored: u.OwnedBytes + u.CachedBytes + u.TrashBytes, Live: u.OwnedBytes, Cache: u.CachedBytes, Trash: u.TrashBytes,
+		Garbage: u.DeadBytes, Free: u.FreeBytes,
+	}, nil
 }
 
 // statFS is the network's room as df shows it: what the pods have and have free. A pod that is down counts with what
@@ -141,6 +143,9 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 		})
 	case out.UnsafeBytes > 0:
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes have fewer copies than their policy asks for", out.UnsafeBytes))
+	}
+	if n := len(p.damaged.list()); n > 0 {
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}
 	out.Healthy = len(out.Reasons) == 0
 	return out, nil
@@ -321,7 +326,7 @@ func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
 		body := block.Sum(block.DagCBOR, n.Body)
 		err := p.contentBlocks(ctx, n, func(w wanted) error {
 			if w.id == body {
-				return nil // it stands in the row, and the next checkpoint puts it
+				return nil // the body stands in the row, and the next checkpoint puts it
 			}
 			what := p.checkBlock(ctx, w)
 			if what == "" {

@@ -226,6 +226,8 @@ func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.N
 	if err := v.p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}
+	// A symlink's target may be a block.
+	defer v.p.leases.release(v.p.leases.hold())
 	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{}) //nolint:contextcheck // operations take no context
 	if err != nil {
 		return vfs.Attr{}, v.p.notFolder(parent, err)

@@ -43,8 +43,10 @@ type Options struct {
 	BeforeCommit func(context.Context) error
 	// Blocks takes the nodes of checkpoints.
 	Blocks block.Store
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// PutChunk takes a chunk of a long symlink's target, and names it as bodies do; nil: Blocks takes it as it is.
+	PutChunk func(ctx context.Context, plain []byte) (block.ID, error)
+	Clock    clock.Clock
+	Log      *slog.Logger
 }
 
 // Node is what the view shows under a number: a file, folder or link, or a conflict copy, which has a number of its own.

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/wormhole-fs/wormhole/dag"
-	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -179,8 +178,8 @@ func (d *DB) symlinkBody(target string) ([]byte, error) {
 		return dag.InlineBody([]byte(target)).Encode(), nil
 	}
 	ctx := context.Background() // the store's memory takes it; nothing waits
-	id := block.Sum(block.Raw, []byte(target))
-	if err := d.o.Blocks.Put(ctx, id, []byte(target)); err != nil {
+	id, err := d.o.PutChunk(ctx, []byte(target))
+	if err != nil {
 		return nil, fmt.Errorf("state: symlink's target: %w", err)
 	}
 	b, err := dag.BuildBody(ctx, d.o.Blocks, []dag.Entry{{Len: uint64(len(target)), ID: id}}, [32]byte{}, nil)

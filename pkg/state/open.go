@@ -84,6 +84,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.PutChunk == nil {
+		o.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
+			id := block.Sum(block.Raw, plain)
+			return id, o.Blocks.Put(ctx, id, plain)
+		}
+	}
 	cache := pebble.NewCache(pebbleCacheBytes)
 	defer cache.Unref()
 	po := &pebble.Options{

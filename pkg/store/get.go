@@ -41,9 +41,18 @@ func (s *Store) Wire(ctx context.Context, id block.ID) ([]byte, error) {
 // readTriesMax is how often a read follows a block that moves or fails before it is believed.
 const readTriesMax = 3
 
-// read finds a block, checks its record and calls f with it. The form is memory of its own when it
-// is raw, because then it is what Get returns.
+// read is readQuietly, and counts as a use of a cached copy.
 func (s *Store) read(ctx context.Context, id block.ID, f func(r record, form []byte) error) error {
+	err := s.readQuietly(ctx, id, f)
+	if err == nil {
+		s.cache.touch(id, s.now())
+	}
+	return err
+}
+
+// readQuietly finds a block, checks its record and calls f with it. The form is memory of its own when it
+// is raw, because then it is what Get returns.
+func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, form []byte) error) error {
 	var last row
 	for try := 1; ; try++ {
 		if err := ctx.Err(); err != nil {
@@ -59,13 +68,7 @@ func (s *Store) read(ctx context.Context, id block.ID, f func(r record, form []b
 			return fmt.Errorf("damaged and set aside: %w", block.ErrCorrupt)
 		}
 		err = s.readRow(id, r, f)
-		if err == nil {
-			if r.cached() {
-				s.cache.touch(id, s.now())
-			}
-			return nil
-		}
-		if !errors.Is(err, block.ErrCorrupt) {
+		if err == nil || !errors.Is(err, block.ErrCorrupt) {
 			return err
 		}
 		// It may have been deleted or moved since the lookup, or the read may have failed once.
