@@ -69,11 +69,7 @@ var errNotConfirmed = errors.New("not confirmed: nothing was done")
 
 // confirm asks on a terminal; elsewhere it goes on.
 func (e *env) confirm(question string) error {
-	f, ok := e.stdin.(*os.File)
-	if !ok {
-		return nil
-	}
-	if st, err := f.Stat(); err != nil || st.Mode()&os.ModeCharDevice == 0 || !isTerminal(e.stderr) {
+	if f, ok := e.stdin.(*os.File); !ok || !isTerminal(f) || !isTerminal(e.stderr) {
 		return nil
 	}
 	if _, err := fmt.Fprintf(e.stderr, "%s [y/N] ", question); err != nil {

@@ -174,8 +174,12 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 	if n > 0 {
 		p.committed(ctx)
 	}
-	if p.db.Dirty() {
+	ready, held := p.db.Uncommitted()
+	if ready {
 		p.barrier.wake() // rows that changed while the commit ran
+	}
+	if len(held) > 0 {
+		p.foldSoon()
 	}
 	return errors.Join(errs...)
 }

@@ -19,6 +19,7 @@ const (
 // left where they are while they may still grow into a larger chunk.
 func (p *Pod) cutLocked(ctx context.Context, n *node, all bool) error {
 	size := n.attr.Size
+	n.fresh.beyond = true
 	if all && size <= dag.InlineMax {
 		return p.inlineLocked(ctx, n)
 	}

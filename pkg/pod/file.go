@@ -63,10 +63,7 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 
 // Sync is vfs.File's.
 func (f *file) Sync(ctx context.Context) error {
-	if err := f.p.stage(ctx, f.n); err != nil {
-		return err
-	}
-	return f.p.barrier.wait(ctx)
+	return f.p.syncNode(ctx, f.n)
 }
 
 // Flush is vfs.File's.

@@ -97,6 +97,7 @@ type Pod struct {
 	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
+	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
 }
 
@@ -146,12 +147,13 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		reg:     newRegistry(cert.Network),
 		chunks:  newChunkCache(plainCacheBytes),
 		barrier: newBarrier(),
-		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
+		nodes:   nodes{byID: make(map[vfs.NodeID]*node), logged: make(map[*node]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),
+		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
@@ -204,7 +206,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			p.applied.tell(p.self, changes)
 		}
 	})
-	if err := p.knowPeers(); err != nil {
+	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
 	return p, nil
@@ -271,6 +273,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runWatch(work) })
 	group.Go(func() error { return p.runCollections(work) })
 	group.Go(func() error { return p.runScrub(work) })
+	group.Go(func() error { return p.runFold(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}

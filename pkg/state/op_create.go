@@ -107,6 +107,9 @@ func (t *tx) mknod(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (sh
 			if o.Content.Mtime != 0 {
 				c.Mtime = o.Content.Mtime
 			}
+			if err := t.dropJournal(o.Content.Folded); err != nil {
+				return shown{}, err
+			}
 		}
 	case vfs.KindSymlink:
 		body, err := t.d.symlinkBody(nn.Target)

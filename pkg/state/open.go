@@ -54,6 +54,7 @@ type DB struct {
 	order            uint64                     // counts dirty rows, in the order of their first change
 	gen              uint64                     // counts changes of dirty rows
 	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
+	journal          map[Ino][]uint64           // by file: the numbers of its journal records, rising; no empty ones
 	heads            map[ident.Actor]actorState // what was applied, durable or not
 	onDirty          func()
 	watchers         []func(changes []vfs.Change, local bool)
@@ -107,7 +108,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	d := &DB{
 		o: o, db: pdb, slog: o.Log,
-		dirty: map[string]*dirtyMark{}, heads: map[ident.Actor]actorState{}, published: VV{},
+		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
 		return nil, errors.Join(err, pdb.Close())
@@ -135,7 +136,7 @@ func (d *DB) load() error {
 	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
 		return err
 	}
-	return errors.Join(d.loadHeads(), d.loadDirty(), d.loadContentSeq(), d.loadCheckpoint())
+	return errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint())
 }
 
 // initialise writes what an empty DB has. Sync: the one of its batch.
