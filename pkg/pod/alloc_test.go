@@ -25,8 +25,8 @@ const (
 // allocBytes is the size of the files here: some 40 chunks, whose body is a tree.
 const allocBytes = 48 << 20
 
-// stillPod is a pod that was filled while it ran, and does not run: what is allocated is the test's.
-func stillPod(t testing.TB, fill func(p *Pod)) *Pod {
+// filledPod is a pod that was filled while it ran, and does not run: what is allocated is the test's.
+func filledPod(t testing.TB, fill func(p *Pod)) *Pod {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "pod")
 	if _, err := Create(quickly(t), dir, CreateOptions{NetworkName: "test", PodName: "still"}); err != nil {
@@ -92,7 +92,7 @@ func TestReadAllocs(t *testing.T) {
 		name string
 		size int64
 	}{{"chunk", 200 << 10}, {"entries", 4 << 20}, {"tree", allocBytes}}
-	p := stillPod(t, func(p *Pod) {
+	p := filledPod(t, func(p *Pod) {
 		for i, row := range rows {
 			putRandom(t, p, row.name, byte(i), row.size)
 		}
@@ -131,7 +131,7 @@ func allocsPerChunk(t *testing.T, f func()) float64 {
 
 // TestGetAllocs breaks if a chunk that is read from the disk takes more than its own memory and its place in the cache.
 func TestGetAllocs(t *testing.T) {
-	p := stillPod(t, func(p *Pod) { putRandom(t, p, "f", 1, allocBytes) })
+	p := filledPod(t, func(p *Pod) { putRandom(t, p, "f", 1, allocBytes) })
 	ctx := quickly(t)
 	f := openAt(t, p, "/f")
 	data := make([]byte, 1<<20)
@@ -150,7 +150,7 @@ func TestGetAllocs(t *testing.T) {
 
 // TestPutAllocs breaks if a chunk that is put takes memory that is not used again.
 func TestPutAllocs(t *testing.T) {
-	p := stillPod(t, func(*Pod) {})
+	p := filledPod(t, func(*Pod) {})
 	ctx := quickly(t)
 	seed := byte(0)
 	got := allocsPerChunk(t, func() {

@@ -15,6 +15,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
+	onlyFlag = flag.Int("n", 0, "tests that count operations of the disk try this number alone")
 	fullFlag = flag.Bool("full", false, "crash tests try every boundary of the disk, for many minutes")
 )
 

@@ -86,10 +86,20 @@ func (f *file) Close(ctx context.Context) error {
 	if f.closed.Swap(true) {
 		return nil
 	}
-	defer f.p.release(f.n)
 	// No longer open before the flush: who truncates the file from now on stages it themselves.
 	f.p.nodes.mu.Lock()
 	f.n.opens--
 	f.p.nodes.mu.Unlock()
-	return f.Flush(ctx)
+	return f.p.saved(f.n, f.Flush(ctx))
+}
+
+// saved ends a use of a file that was to be staged. One that could not be is kept and tried again, so that what was written,
+// and can be read, doesn't go back to something older.
+func (p *Pod) saved(n *node, err error) error {
+	if err != nil {
+		p.barrier.keep(n)
+	} else {
+		p.release(n)
+	}
+	return err
 }

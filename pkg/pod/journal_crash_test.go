@@ -20,14 +20,14 @@ import (
 // noFile is the state of a name at which nothing is.
 const noFile = "no file"
 
-// names are what a crash may leave at each name. A file's state is what it holds.
-type names struct {
+// outcomes are what a crash may leave at each name. A file's state is what it holds.
+type outcomes struct {
 	mu  sync.Mutex          // guards the fields below
 	may map[string][]string // the first is durable, the last is now
 	at  map[string]int      // the state that the last operation on the name itself made: of no older file, after any sync
 }
 
-func (m *names) now(name string) string {
+func (m *outcomes) now(name string) string {
 	if list := m.may[name]; len(list) > 0 {
 		return list[len(list)-1]
 	}
@@ -35,7 +35,7 @@ func (m *names) now(name string) string {
 }
 
 // becomes is called before a change: it may be there from now on. With own, it is one of the name.
-func (m *names) becomes(name, text string, own bool) {
+func (m *outcomes) becomes(name, text string, own bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.may[name]) == 0 {
@@ -48,7 +48,7 @@ func (m *names) becomes(name, text string, own bool) {
 }
 
 // synced is called after a sync of a file, or of all.
-func (m *names) synced(which ...string) {
+func (m *outcomes) synced(which ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, list := range m.may {
@@ -86,7 +86,7 @@ func TestJournalPower(t *testing.T) {
 		t.Fatal(err)
 	}
 	syncDirs(t, mem, dir)
-	model := &names{may: map[string][]string{}, at: map[string]int{}}
+	model := &outcomes{may: map[string][]string{}, at: map[string]int{}}
 	chance := rand.New(rand.NewPCG(seed, 1)) // guarded, as what follows, by model.mu
 	var cuts []cut
 	armed := false // Pebble's first steps are not what is tested
@@ -228,7 +228,7 @@ type saver struct {
 	t    *testing.T
 	ctx  context.Context
 	p    *testPod
-	m    *names
+	m    *outcomes
 	rng  *rand.Rand
 	n    int
 	open map[string]vfs.File

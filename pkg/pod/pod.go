@@ -67,6 +67,7 @@ type Pod struct {
 	reg       *registry
 	db        *state.DB
 	store     *store.Store
+	guard     *diskGuard
 	net       network
 	table     *chunker.Table
 	seal      sealing
@@ -126,9 +127,30 @@ func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert memb
 	}
 }
 
-// Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open.
-func Open(ctx context.Context, o Options) (_ *Pod, err error) {
+// Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open, vfs.ErrNoSpace where
+// the disk has no room even for that.
+func Open(ctx context.Context, o Options) (*Pod, error) {
 	o = o.withDefaults()
+	guard := newDiskGuard(o.Clock, o.Log)
+	type result struct {
+		p   *Pod
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		p, err := open(ctx, o, guard)
+		done <- result{p, err}
+	}()
+	_, broken := guard.stuck()
+	select {
+	case r := <-done:
+		return r.p, r.err
+	case <-broken: // what opens it waits for ever in Pebble
+		return nil, guard.err()
+	}
+}
+
+func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) {
 	key, err := readKey(o.Dir, fileKey)
 	if err != nil {
 		return nil, err
@@ -146,7 +168,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		dir: o.Dir, o: o, clock: o.Clock, log: o.Log,
 		reg:     newRegistry(cert.Network),
 		chunks:  newChunkCache(plainCacheBytes),
-		barrier: newBarrier(),
+		guard:   guard,
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node), logged: make(map[*node]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
@@ -157,6 +179,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
+	p.barrier = newBarrier(p.guard.err)
 	p.self = &view{p: p, watches: &p.watches}
 	p.pulls, p.spread = newPuller(p), newSpreader(p)
 	var opened []func() error
@@ -168,12 +191,13 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			err = errors.Join(err, shut())
 		}
 	}()
-	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
+	fs := p.guard.guard(o.FS, o.Dir)
+	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
 	p.store.SetCacheLimit(o.CacheBytes)
-	so := stateOptions(o.FS, o.Dir, key, cert, p.reg, o.Log)
+	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
 	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
 		id, _, err := p.putChunk(ctx, plain)
@@ -209,6 +233,7 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
+	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
 	return p, nil
 }
 
@@ -277,22 +302,53 @@ func (p *Pod) Run(ctx context.Context) error {
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
-	err := group.Wait()
-	if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
-		p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)
+	err := p.awaitGroup(group)
+	if p.guard.err() == nil {
+		if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
+			p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)
+		}
 	}
 	p.closed.Store(true)
 	endBarrier()
-	barrierErr := <-ended
+	barrierErr := p.awaitBarrier(ended)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
 	return errors.Join(err, barrierErr)
 }
 
-// Close ends the use of a pod whose Run has returned, or was never called.
+// awaitBarrier waits for the last pass, unless the disk does not let it end.
+func (p *Pod) awaitBarrier(ended <-chan error) error {
+	full, broken := p.guard.stuck()
+	select {
+	case err := <-ended:
+		return err
+	case <-full:
+	case <-broken:
+	}
+	return p.guard.err()
+}
+
+// awaitGroup waits for what runs, unless the databases can't be written any more: what waits for them never ends then.
+func (p *Pod) awaitGroup(group *errgroup.Group) error {
+	ended := make(chan error, 1)
+	go func() { ended <- group.Wait() }()
+	_, broken := p.guard.stuck()
+	select {
+	case err := <-ended:
+		return err
+	case <-broken:
+		return p.guard.err()
+	}
+}
+
+// Close ends the use of a pod whose Run has returned, or was never called. On a disk that is full or fails it leaves the
+// databases as a crash would: what was acknowledged is there at the next start.
 func (p *Pod) Close() error {
 	p.closed.Store(true)
+	if err := p.guard.err(); err != nil {
+		return errors.Join(p.net.Close(), err)
+	}
 	return errors.Join(p.net.Close(), p.db.Close(), p.store.Close())
 }
 
@@ -301,7 +357,7 @@ func (p *Pod) writable() error {
 	if p.closed.Load() {
 		return errClosed
 	}
-	return p.seal.usable()
+	return errors.Join(p.guard.err(), p.seal.usable())
 }
 
 // Info tells what the pod is.

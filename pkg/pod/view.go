@@ -187,20 +187,21 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 	if err != nil {
 		return err
 	}
-	defer p.release(n)
 	n.mu.Lock()
 	err = p.truncateLocked(ctx, n, size)
 	n.mu.Unlock()
 	if err != nil {
+		p.release(n)
 		return err
 	}
 	p.nodes.mu.Lock()
 	open := n.opens > 0
 	p.nodes.mu.Unlock()
 	if open {
+		p.release(n)
 		return nil // its close stages it
 	}
-	return p.stage(ctx, n)
+	return p.saved(n, p.stage(ctx, n))
 }
 
 // ReadDir is vfs.FS's.

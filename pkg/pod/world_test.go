@@ -298,17 +298,18 @@ func readNode(ctx context.Context, fs vfs.FS, a vfs.Attr) ([]byte, error) {
 	if err == nil && n != len(data) {
 		err = fmt.Errorf("%d bytes read of %d", n, len(data))
 	}
-	return data, errors.Join(err, f.Close(ctx))
+	_ = f.Close(ctx) // an error of it is about what others wrote into the file
+	return data, err
 }
 
 // newWorld is the world as it is shown by a pod, all of which is durable, and the users that change its folders.
-func newWorld(t *testing.T, p *testPod, folders int) (*world, []*user) {
+func newWorld(t *testing.T, p *testPod, folders int) (*world, []*user, error) {
 	t.Helper()
 	ctx := quickly(t)
 	bytesOf := map[string][]byte{}
 	found, err := dump(ctx, p.fs, func(p string, data []byte) { bytesOf[p] = data })
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	w := &world{}
 	var users []*user
@@ -319,7 +320,7 @@ func newWorld(t *testing.T, p *testPod, folders int) (*world, []*user) {
 		} else {
 			a, err := p.fs.Create(ctx, vfs.RootID, f.name, vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755})
 			if err != nil {
-				t.Fatal(err)
+				return nil, nil, err
 			}
 			f.id = a.ID
 		}
@@ -349,8 +350,5 @@ func newWorld(t *testing.T, p *testPod, folders int) (*world, []*user) {
 		w.folders = append(w.folders, f)
 		users = append(users, u)
 	}
-	if err := p.Settle(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return w, users
+	return w, users, p.Settle(ctx)
 }

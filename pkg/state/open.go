@@ -278,8 +278,12 @@ func (q quiet) Errorf(format string, args ...any) {
 	q.log.Error("pebble", "text", fmt.Sprintf(format, args...))
 }
 
-// Fatalf is what Pebble calls when it can't go on, for example on a failed write of its log. It must not return.
+// Fatalf is what Pebble calls when it can't go on, for example on a failed sync of its manifest. It must not return: the process ends,
+// as by a crash, which loses nothing that was acknowledged. The panic is in a goroutine of its own, since one that an
+// edge recovers from would leave Pebble's locks held.
 func (q quiet) Fatalf(format string, args ...any) {
-	q.log.Error("pebble cannot go on", "text", fmt.Sprintf(format, args...))
-	panic(fmt.Sprintf("pebble: "+format, args...))
+	text := fmt.Sprintf("pebble: "+format, args...)
+	q.log.Error("pebble cannot go on", "text", text)
+	go panic(text)
+	select {}
 }
