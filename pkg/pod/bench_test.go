@@ -8,7 +8,7 @@ import (
 
 // BenchmarkReadAt reads bytes that are in memory, in a file whose body is a tree.
 func BenchmarkReadAt(b *testing.B) {
-	p := stillPod(b, func(p *Pod) { putRandom(b, p, "f", 1, allocBytes) })
+	p := filledPod(b, func(p *Pod) { putRandom(b, p, "f", 1, allocBytes) })
 	f := openAt(b, p, "/f")
 	for _, row := range []struct {
 		name string
@@ -29,7 +29,7 @@ func BenchmarkReadAt(b *testing.B) {
 
 // BenchmarkGetChunks reads a file from the disk, or from what the system keeps of it in memory.
 func BenchmarkGetChunks(b *testing.B) {
-	p := stillPod(b, func(p *Pod) { putRandom(b, p, "f", 1, allocBytes) })
+	p := filledPod(b, func(p *Pod) { putRandom(b, p, "f", 1, allocBytes) })
 	f := openAt(b, p, "/f")
 	data := make([]byte, 1<<20)
 	b.SetBytes(allocBytes)
@@ -45,7 +45,7 @@ func BenchmarkGetChunks(b *testing.B) {
 
 // BenchmarkPutStream puts a stream that doesn't compress, each time another one.
 func BenchmarkPutStream(b *testing.B) {
-	p := stillPod(b, func(*Pod) {})
+	p := filledPod(b, func(*Pod) {})
 	data, err := io.ReadAll(randomStream(1, allocBytes))
 	if err != nil {
 		b.Fatal(err)
