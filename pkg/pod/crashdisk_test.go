@@ -129,7 +129,9 @@ func (c powerCut) of(t *testing.T, mem *pebblevfs.MemFS, dir string) *pebblevfs.
 func powerCuts(rng *rand.Rand) []powerCut {
 	some := 1 + rng.IntN(99)
 	all := []powerCut{
-		{0, 0, rng.Uint64()}, {some, some, rng.Uint64()}, {100, 100, rng.Uint64()},
+		{0, 0, rng.Uint64()},
+		{some, some, rng.Uint64()},
+		{100, 100, rng.Uint64()},
 		{100, 0, rng.Uint64()}, // the log was written back, the segments were not
 		{0, 100, rng.Uint64()},
 	}

@@ -27,10 +27,14 @@ type fastClock struct {
 }
 
 // Now is the fast time.
-func (c fastClock) Now() time.Time { return c.begin.Add(time.Duration(int64(time.Since(c.begin)) * c.times)) }
+func (c fastClock) Now() time.Time {
+	return c.begin.Add(time.Duration(int64(time.Since(c.begin)) * c.times))
+}
 
 // NewTimer fires when the fast time has come.
-func (c fastClock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(time.Duration(int64(d) / c.times)) }
+func (c fastClock) NewTimer(d time.Duration) *time.Timer {
+	return time.NewTimer(time.Duration(int64(d) / c.times))
+}
 
 // lonePod makes a network of one pod without a network, on a fast clock.
 func lonePod(t *testing.T, o Options) *testPod {

@@ -17,8 +17,8 @@ type Sparse interface {
 
 // putSparse puts what r has and returns the body of it. The cuts begin anew after each hole.
 func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
-	buf := cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
-	defer cutBuffers.Put(buf)
+	var mem cutMemory
+	defer mem.release()
 	var chunks []streamChunk
 	var holes int64
 	for {
@@ -33,7 +33,7 @@ func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
 		if err != nil {
 			return dag.Body{}, err
 		}
-		cut := p.table.Split(r, *buf)
+		cut := p.table.SplitOver(r, mem.next)
 		first, err := cut.Next()
 		if err == io.EOF { //nolint:errorlint // as in putStream
 			continue // it has become shorter
@@ -41,7 +41,7 @@ func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
 		if err != nil {
 			return dag.Body{}, err
 		}
-		part, err := p.putMany(ctx, cut, first)
+		part, err := p.putMany(ctx, cut, &mem, first)
 		if err != nil {
 			return dag.Body{}, err
 		}
