@@ -58,7 +58,7 @@ var editors = []struct {
 }
 
 // write makes a file with the new text.
-func (e editing) write(name string, sync bool) error {
+func (e editing) write(name string, synced bool) error {
 	a, err := e.fs.Create(e.ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (e editing) write(name string, sync bool) error {
 	for off := 0; off < len(e.text) && err == nil; off += 8192 {
 		_, err = f.WriteAt(e.ctx, e.text[off:min(off+8192, len(e.text))], int64(off))
 	}
-	if sync && err == nil {
+	if synced && err == nil {
 		err = f.Sync(e.ctx)
 	}
 	return errors.Join(err, f.Close(e.ctx))

@@ -54,7 +54,7 @@ func (p *Pod) KeepFile(ctx context.Context, parent vfs.NodeID, name string, m Fi
 		named := p.nodes.named.Load()
 		row, same, err := p.db.FromOrigin(parent, name, origin)
 		if err != nil || !same || p.writtenHere(row.ID) {
-			return vfs.Attr{}, false, ctx.Err() //nolint:nilerr // a name that is free, or an error that PutFile will tell
+			return vfs.Attr{}, false, ctx.Err() // a name that is free, or an error that PutFile will tell
 		}
 		if p.nodes.named.Load() != named {
 			continue // what was written here may have been named since the row was read

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -110,7 +111,7 @@ func checkData(t *testing.T, f vfs.File, want []byte) {
 	end := int64(0)
 	for {
 		from, to, err := f.(*file).NextData(quickly(t), end)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			from = int64(len(want))
 		} else if err != nil {
 			t.Fatal(err)
@@ -118,7 +119,7 @@ func checkData(t *testing.T, f vfs.File, want []byte) {
 		if from < end || !isZero(want[end:from]) {
 			t.Fatalf("there is data between %d and %d", end, from)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if to <= from || to > int64(len(want)) {

@@ -106,10 +106,9 @@ func (c *checker) origins() error {
 		}
 		cur, err := c.inode(ino)
 		switch {
-		case err != nil && !errors.Is(err, block.ErrCorrupt):
-			return err
+		case errors.Is(err, block.ErrCorrupt): // it was reported as a row
 		case err != nil:
-			return nil // it was reported as a row
+			return err
 		case cur.f == nil:
 			c.report("origin of inode %d, which is not there", ino)
 		}

@@ -264,7 +264,7 @@ func (p *Pod) Read() int {
 func (p *Pod) KeepFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta) (vfs.Attr, bool, error) {
 	a, err := p.mem.Lookup(ctx, parent, name)
 	if err != nil || m.Origin == nil {
-		return vfs.Attr{}, false, ctx.Err() //nolint:nilerr // it must be put
+		return vfs.Attr{}, false, ctx.Err() // it must be put
 	}
 	p.mu.Lock()
 	o, ok := p.origins[a.ID]

@@ -334,7 +334,7 @@ func (a *adder) equal(ctx context.Context, it api.Item, t target) (vfs.Attr, boo
 		return at, true, nil
 	}
 	old, err := a.fs.ReadLink(ctx, at.ID)
-	return at, err == nil && old == string(it.Target), nil //nolint:nilerr // one that can't be read is replaced
+	return at, err == nil && old == string(it.Target), nil // one that can't be read is replaced
 }
 
 // setDiffering sets those attributes that are not so already: what is equal is no change, which other pods had to hear of.

@@ -58,10 +58,12 @@ func (s *sparseFile) NextPart() (hole int64, err error) {
 			return hole, err
 		}
 		next, err := s.f.Seek(s.end, unix.SEEK_DATA)
-		if err != nil && !errors.Is(err, unix.ENXIO) {
+		switch {
+		case errors.Is(err, unix.ENXIO):
+			return hole, nil // there is no more
+		case err != nil:
 			return hole, err
-		}
-		if err != nil || next-s.end >= holeMin {
+		case next-s.end >= holeMin:
 			return hole, nil
 		}
 		s.end = next
