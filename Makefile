@@ -9,7 +9,7 @@ TOOL   := $(GO) tool -modfile=.ci/tools.mod
 VULNDB ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash powerloss mutants lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,12 @@ bench-data: build ## add and get beside cp, in turn
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
+
+powerloss: ## cut the power, fill the disk, flip bits at every place that a pod's disk has, for many minutes
+	$(GO) test ./pkg/pod -run 'TestPowerLoss|TestEditorsSaves|TestNoSpace|TestStateBitFlips' -full -v -timeout 4h
+
+mutants: ## plant known bugs, one after the other, and demand that tests fail
+	$(GO) run ./.ci/mutants
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)
