@@ -11,7 +11,7 @@ VULNDB ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-profile crash gc-race lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-profile crash gc-race powerloss mutants lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,12 @@ crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); roo
 
 gc-race: ## collect garbage against writers for GCTIME (10m)
 	$(GO) test ./pkg/pod -run '^TestCollectRace$$' -count=1 -v -timeout 0 -gctime $${GCTIME:-10m}
+
+powerloss: ## cut the power, fill the disk, flip bits at every place that a pod's disk has, for many minutes
+	$(GO) test ./pkg/pod -run 'TestPowerLoss|TestEditorsSaves|TestNoSpace|TestStateBitFlips' -full -v -timeout 4h
+
+mutants: ## plant known bugs, one after the other, and demand that tests fail
+	$(GO) run ./.ci/mutants
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)

@@ -111,3 +111,36 @@ func TestSyncBeforeName(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSymlinkAfterChunk breaks if the row of a symlink with a long target, which is a chunk, is there while the chunk is not durable.
+func TestSymlinkAfterChunk(t *testing.T) {
+	dir, mem := crashPod(t)
+	ctx := quickly(t)
+	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := strings.Repeat("t", vfs.TargetMax)
+	a, err := p.FS().Create(ctx, vfs.RootID, "link", vfs.NewNode{Kind: vfs.KindSymlink, Mode: 0o777, Target: target})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The log of the state reaches the disk first, for a reason of its own.
+	if err := p.db.SetLocal(ctx, "test", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	cut := powerCut{state: 100, store: 0, seed: 1}.of(t, mem, dir)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = Open(ctx, Options{Dir: dir, Offline: true, FS: cut}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.FS().ReadLink(ctx, a.ID)
+	if !errors.Is(err, vfs.ErrNotExist) && (err != nil || got != target) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -19,7 +19,7 @@ import (
 // what was acknowledged without saying so: an error at the start or at the read, which is block.ErrCorrupt.
 func TestStateBitFlips(t *testing.T) {
 	rng := testRand(t)
-	flips := 120
+	flips := 80
 	switch {
 	case *fullFlag:
 		flips = 5000

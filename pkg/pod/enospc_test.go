@@ -34,7 +34,7 @@ func TestNoSpace(t *testing.T) {
 	case testing.Short():
 		list = []int{1 + rng.IntN(60), 60 + rng.IntN(200)}
 	default:
-		for range 12 {
+		for range 8 {
 			list = append(list, 1+rng.IntN(60), 1+rng.IntN(500))
 		}
 	}

@@ -73,7 +73,7 @@ func (e *eavesdropper) heard() toldHead {
 // gone, or fsck finds something. With -full it is each boundary of some 2,400 operations, with none, some and all of what was not synced, of state and store.
 func TestPowerLoss(t *testing.T) {
 	rng := testRand(t)
-	rounds, ops, every := 3, 60, 8
+	rounds, ops, every := 3, 50, 9
 	switch {
 	case *fullFlag:
 		rounds, ops, every = 8, 100, 1

@@ -63,6 +63,7 @@ var worldOps = []struct {
 	{"settle", 2, func(u *user) error { return u.settle(u.p.Settle) }},
 	{"checkpoint", 1, (*user).checkpoint},
 	{"collect", 2, (*user).collect},
+	{"local value", 2, func(u *user) error { return u.p.db.SetLocal(u.ctx, u.f.name, u.bytes(9)) }}, // syncs the state alone
 }
 
 // step makes one random operation.

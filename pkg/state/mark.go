@@ -132,3 +132,24 @@ func (d *DB) sync() error {
 	}
 	return nil
 }
+
+// logSpan is how many bytes of commits are looked for at a start: more than the memtables that Pebble may hold hold.
+const logSpan = 48 << 20
+
+// checkLog looks for the newest commits of this pod in the log, one after the other. Pebble takes damage at the end of its list of
+// files for a torn end, too, and goes on without a table that holds what came before the write-ahead log. Error: block.ErrCorrupt.
+func (d *DB) checkLog() error {
+	own := d.heads[d.o.Actor]
+	span := 0
+	for seq := own.seq; seq > 0 && span < logSpan; seq-- {
+		b, err := get(d.db, logKey(d.o.Actor, seq))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return fmt.Errorf("state: commit %d of %d is not in the log: %w", seq, own.seq, damaged(pebble.ErrCorruption))
+		}
+		span += len(b)
+	}
+	return nil
+}

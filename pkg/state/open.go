@@ -142,6 +142,9 @@ func (d *DB) load() error {
 	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint()); err != nil {
 		return err
 	}
+	if err := d.checkLog(); err != nil {
+		return err
+	}
 	syncs, err := d.ownUint(ownSyncs)
 	if err != nil {
 		return err
