@@ -212,7 +212,7 @@ func build(dir string, f func(tmp string) error) (err error) {
 // makeDurable makes a folder, with those above it, and the entries of those that it made durable.
 func makeDurable(dir string) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return nil //nolint:nilerr // what uses it tells what is wrong
+		return nil // what uses it tells what is wrong
 	}
 	above := filepath.Dir(dir)
 	if above == dir {
