@@ -59,7 +59,7 @@ func newInit(e *env) *cobra.Command {
 		Short: "Make a network and its first pod",
 		Long: "Make a network and its first pod. Prints the network's id. With --import, what is in a folder becomes the network's tree; " +
 			"the folder stays as it is." + exits(exitNotFound, exitDenied, exitConflict, exitNotEnough),
-		Args:  cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
 			o.network = args[0]
 			return runInit(ctx, e, o)
