@@ -369,7 +369,7 @@ func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]b
 			return write(b, off)
 		})
 		if err == nil {
-			err = to.Truncate(size)
+			err = setSize(to, size)
 		}
 		return err
 	case a.Size >= aheadFrom:
@@ -404,7 +404,16 @@ func writeData(ctx context.Context, h holey, f vfs.File, out *writer, bufs [2][]
 	if end >= size {
 		return nil // It ends with data.
 	}
-	return out.to.Truncate(size)
+	return setSize(out.to, size)
+}
+
+// setSize makes a file with holes as long as it is to be. The client takes a file for complete by its size and time: one whose size doesn't come
+// from its bytes must have them on the disk before it gets its time, or a loss of power could leave zeros that pass for it.
+func setSize(f *os.File, size int64) error {
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // earlyBytes is how much of a large file is written before the disk is told to begin with it, in bytes: so it works while the rest is
