@@ -178,7 +178,10 @@ func (a *adder) send(ctx context.Context) error {
 	if err := a.flush(ctx); err != nil {
 		return a.sendError(ctx, err)
 	}
-	return a.sendError(ctx, a.c.Send(api.FrameFinish, struct{}{}, nil))
+	if err := a.c.Send(api.FrameFinish, struct{}{}, nil); err != nil {
+		return a.sendError(ctx, &connError{err})
+	}
+	return nil
 }
 
 // sendError lets the answers speak first where the connection failed.

@@ -421,7 +421,7 @@ func TestMoveKeeps(t *testing.T) {
 		return err
 	}
 	// The disk fails.
-	p.settle = func() error { return errors.New("disk") }
+	p.on(func() error { return errors.New("disk") })
 	if err := move(); err == nil {
 		t.Error("no error")
 	}
@@ -429,7 +429,7 @@ func TestMoveKeeps(t *testing.T) {
 		t.Error(d)
 	}
 	// Something changes while it becomes durable: its contents with size and time as before, a file that comes.
-	p.settle = func() error {
+	p.on(func() error {
 		if d := cmp.Diff(all, left()); d != "" {
 			t.Error(d)
 		}
@@ -441,7 +441,7 @@ func TestMoveKeeps(t *testing.T) {
 		write(t, path, "SAME")
 		write(t, filepath.Join(src, "sub", "new"), "")
 		return os.Chtimes(path, st.ModTime(), st.ModTime())
-	}
+	})
 	w.problems = nil
 	if err := move(); err != nil {
 		t.Fatal(err)
@@ -457,11 +457,24 @@ func TestMoveKeeps(t *testing.T) {
 // settling is a pod whose Settle can be changed.
 type settling struct {
 	*apitest.Pod
-	settle func() error
+
+	mu     sync.Mutex
+	settle func() error // guarded by mu
 }
 
 // Settle is settle.
-func (s *settling) Settle(context.Context) error { return s.settle() }
+func (s *settling) Settle(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settle()
+}
+
+// on sets it.
+func (s *settling) on(f func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle = f
+}
 
 // onePod is a machine with one pod.
 type onePod struct {
