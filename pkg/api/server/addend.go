@@ -29,6 +29,7 @@ func (a *adder) finish(ctx context.Context) error {
 	if err := a.folderTimes(ctx); err != nil {
 		return err
 	}
+	// What a client that moves deletes after this is durable as the policy says: only "local" can be set.
 	if err := a.p.Settle(ctx); err != nil {
 		return err
 	}

@@ -349,17 +349,17 @@ func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]b
 	}
 	defer func() { _ = f.Close(context.WithoutCancel(ctx)) }() // Only read.
 	size := int64(0)
+	out := writer{to: to}
 	write := func(b []byte, off int64) error {
 		size = off + int64(len(b))
-		_, err := to.WriteAt(b, off)
-		return err
+		return out.writeAt(b, off)
 	}
 	h, knows := f.(holey)
 	switch {
 	case a.Size < copySize && a.Blocks*512 >= a.Size:
 		return eachPart(ctx, f, bufs[0][:a.Size+1], write) // One more finds the end.
 	case knows:
-		return writeData(ctx, h, f, to, bufs, int64(a.Size))
+		return writeData(ctx, h, f, &out, bufs, int64(a.Size))
 	case a.Blocks*512 < a.Size: // There are holes.
 		err = eachPart(ctx, f, bufs[0][:sparseSize], func(b []byte, off int64) error {
 			if isZero(b) {
@@ -369,7 +369,7 @@ func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]b
 			return write(b, off)
 		})
 		if err == nil {
-			err = to.Truncate(size)
+			err = setSize(to, size)
 		}
 		return err
 	case a.Size >= aheadFrom:
@@ -379,7 +379,7 @@ func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]b
 }
 
 // writeData copies the parts of a file that are no holes, and makes the copy as long.
-func writeData(ctx context.Context, h holey, f vfs.File, to *os.File, bufs [2][]byte, size int64) error {
+func writeData(ctx context.Context, h holey, f vfs.File, out *writer, bufs [2][]byte, size int64) error {
 	end := int64(0)
 	for {
 		from, till, err := h.NextData(ctx, end)
@@ -390,10 +390,7 @@ func writeData(ctx context.Context, h holey, f vfs.File, to *os.File, bufs [2][]
 			return err
 		}
 		part := section{f, from, till}
-		write := func(b []byte, off int64) error {
-			_, err := to.WriteAt(b, from+off)
-			return err
-		}
+		write := func(b []byte, off int64) error { return out.writeAt(b, from+off) }
 		if till-from >= aheadFrom {
 			err = eachPartAhead(ctx, part, bufs, write)
 		} else {
@@ -407,7 +404,40 @@ func writeData(ctx context.Context, h holey, f vfs.File, to *os.File, bufs [2][]
 	if end >= size {
 		return nil // It ends with data.
 	}
-	return to.Truncate(size)
+	return setSize(out.to, size)
+}
+
+// setSize makes a file with holes as long as it is to be. The client takes a file for complete by its size and time: one whose size doesn't come
+// from its bytes must have them on the disk before it gets its time, or a loss of power could leave zeros that pass for it.
+func setSize(f *os.File, size int64) error {
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// earlyBytes is how much of a large file is written before the disk is told to begin with it, in bytes: so it works while the rest is
+// read and checked, not only when all is written.
+const earlyBytes = 8 << 20
+
+// writer writes a file in order.
+type writer struct {
+	to         *os.File
+	begun, end int64 // what the disk was told to begin with, and what is written
+}
+
+func (w *writer) writeAt(b []byte, off int64) error {
+	if _, err := w.to.WriteAt(b, off); err != nil {
+		return err
+	}
+	if off != w.end {
+		w.begun = max(w.begun, off) // Behind a hole.
+	}
+	if w.end = off + int64(len(b)); w.end-w.begun >= earlyBytes {
+		beginWriting(w.to, w.begun, w.end-w.begun)
+		w.begun = w.end
+	}
+	return nil
 }
 
 // section is the bytes [from, till) of a file, as a file to be read.
