@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -28,6 +29,8 @@ type ballast struct {
 func (b *ballast) init(fs vfs.FS, path string, reserveBytes int64, log *slog.Logger) {
 	b.fs, b.path, b.log = fs, path, log
 	b.bytes = min(reserveBytes, ballastBytes)
+	_, err := fs.Stat(path)
+	b.held = err == nil // an earlier Open's
 }
 
 // take makes the file, if the disk has more than twice its length free; avail is in bytes.
@@ -71,4 +74,30 @@ func (b *ballast) release() bool {
 	b.held = false
 	b.log.Warn("the disk is full: the store uses its reserve", "bytes", b.bytes)
 	return b.fs.Remove(b.path) == nil
+}
+
+// roomPoll is how often a full disk is looked at, and roomBytes what it must have free before the index goes on: an
+// index that can't write its manifest is beyond use until it is opened anew.
+const (
+	roomPoll  = time.Second
+	roomBytes = 1 << 20
+)
+
+// awaitRoom is called when a write of the index finds the disk full. It gives it the ballast; when that is gone it waits
+// until there is room, but not during Open, which fails with ErrNoSpace then.
+func (s *Store) awaitRoom(x *index) {
+	if s.ballast.release() || !s.opened.Load() {
+		return
+	}
+	s.o.Log.Error("the disk is full: the store index waits for room")
+	x.full.Store(true)
+	defer x.full.Store(false)
+	probe := ballast{fs: s.fs, path: s.ballast.path + ".probe", bytes: roomBytes}
+	for {
+		<-s.o.Clock.NewTimer(roomPoll).C
+		err := probe.create()
+		if cerr := s.fs.Remove(probe.path); err == nil && cerr == nil {
+			return
+		}
+	}
 }

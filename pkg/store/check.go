@@ -187,10 +187,10 @@ func (c *check) rows(ctx context.Context) error {
 		p.Kind = Damaged
 		c.s.mu.RLock()
 		g := c.s.segs[r.seg]
-		c.s.mu.RUnlock()
 		if g == nil || r.off+r.size() > g.end {
 			p.Kind = Missing
 		}
+		c.s.mu.RUnlock()
 		c.report(p)
 		return nil
 	})
