@@ -83,10 +83,22 @@ const (
 	roomBytes = 1 << 20
 )
 
+// roomForIndex is ErrNoSpace when the disk has no room for the index to be opened, not even with the ballast.
+func (s *Store) roomForIndex() error {
+	free := s.disk.refresh()
+	if free < roomBytes && s.ballast.release() {
+		free = s.disk.refresh()
+	}
+	if free < roomBytes {
+		return fmt.Errorf("%d bytes are free, the index needs %d: %w", free, roomBytes, ErrNoSpace)
+	}
+	return nil
+}
+
 // awaitRoom is called when a write of the index finds the disk full. It gives it the ballast; when that is gone it waits
-// until there is room, but not during Open, which fails with ErrNoSpace then.
+// until there is room.
 func (s *Store) awaitRoom(x *index) {
-	if s.ballast.release() || !s.opened.Load() {
+	if s.ballast.release() {
 		return
 	}
 	s.o.Log.Error("the disk is full: the store index waits for room")

@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	seedFlag    = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
-	crashesFlag = flag.Int("crash-every", 0, "crash at one of so many boundaries; 1: at all, each in three ways; 0: as fits the time")
+	seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
+	fullFlag = flag.Bool("full", false, "crash at all boundaries, fill the disk at 500 writes in a row, flip 100,000 bits; takes minutes")
 )
 
 // testRand is a random generator whose seed is printed when the test fails.
@@ -177,15 +177,15 @@ func (c crash) use(s *Store, pass int) error {
 }
 
 // TestCrash runs 2,000 random changes and takes clones of the disk at syncs, writes, renames, creations and removals,
-// with none, some and all of the unsynced bytes. Which of them are taken is random, unless -crash-every is 1.
+// with none, some and all of the unsynced bytes. Which of them are taken is random, without -full.
 func TestCrash(t *testing.T) {
 	rng := testRand(t)
 	every := 100
 	if testing.Short() {
 		every = 400
 	}
-	if *crashesFlag > 0 {
-		every = *crashesFlag
+	if *fullFlag {
+		every = 1
 	}
 	for run := range 5 {
 		t.Run(fmt.Sprint(run), func(t *testing.T) { runCrash(t, rng, every) })

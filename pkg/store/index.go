@@ -29,7 +29,7 @@ const (
 type index struct {
 	db    *pebble.DB
 	clock clock.Clock
-	full  atomic.Bool // a write in the background waits until the disk has room
+	full  atomic.Bool // a write waits until the disk has room
 }
 
 // errIndexOpen says that Pebble does not open the index.
@@ -74,11 +74,11 @@ func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom
 	return x, nil
 }
 
-// close makes the index durable and closes it. When the disk has no room for that, it is ErrNoSpace, and Pebble is left as
-// it is: it could not be closed before there is room. Nothing is lost by that.
+// close closes the index. While the disk has no room for what it writes, that is ErrNoSpace, and Pebble is left as it is:
+// it could not be closed before there is room. Nothing is lost by that.
 func (x *index) close() error {
-	if err := x.flush(context.Background()); errors.Is(err, ErrNoSpace) {
-		return err
+	if x.full.Load() {
+		return fmt.Errorf("index: %w", ErrNoSpace)
 	}
 	return x.db.Close()
 }

@@ -30,7 +30,7 @@ func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 		// The counts in memory are neither the old nor the new ones.
 		return s.poison(fmt.Errorf("rebuild the index: %w", err))
 	}
-	return nil
+	return s.index.flush(ctx)
 }
 
 func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
@@ -69,10 +69,7 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	s.flushing = nil
 	s.mu.Unlock()
 	stale := []byte{keyBlock, old}
-	if err := s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync); err != nil {
-		return err
-	}
-	return s.index.flush(ctx)
+	return s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync)
 }
 
 // keepNamed adds the blocks that the old generation named and the log doesn't, as damaged.

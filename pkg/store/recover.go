@@ -29,7 +29,9 @@ func (s *Store) recover(dir string) error {
 	aside := fmt.Sprintf("%s-corrupt-%d", dir, s.o.Clock.Now().UnixMilli())
 	s.o.Log.Error("store index is corrupt", "error", err, "kept_as", aside)
 	if s.index != nil {
-		_ = s.index.db.Close() // nothing in it is needed
+		if err := s.index.close(); errors.Is(err, ErrNoSpace) {
+			return err
+		}
 		s.index = nil
 	}
 	if err := s.fs.Rename(dir, aside); err != nil {
@@ -72,6 +74,9 @@ func (s *Store) openSegments() error {
 
 // recoverBy opens the index, reads again what it lacks, and finds the log's end.
 func (s *Store) recoverBy(dir string) (err error) {
+	if err := s.roomForIndex(); err != nil {
+		return err
+	}
 	if s.index, err = openIndex(s.fs, dir, s.o.Clock, s.o.Log, s.awaitRoom); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -66,8 +65,7 @@ type Store struct {
 	disk    disk
 	ballast ballast
 
-	opened     atomic.Bool // Open is done: only the disk's background work waits for room from here on
-	compacting sync.Mutex  // held during Compact
+	compacting sync.Mutex // held during Compact
 
 	syncing chan struct{} // holds one token: whoever took it writes to the index
 	roundMu sync.Mutex    // guards round
@@ -132,7 +130,6 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 		_ = s.closeFiles() // that it could not be opened is told; nothing was acknowledged
 		return nil, fmt.Errorf("store: open %s: %w", dir, noSpace(err))
 	}
-	s.opened.Store(true)
 	return s, nil
 }
 
@@ -175,7 +172,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.claims.shut() // nobody appends or reads the index now
-	return errors.Join(err, s.saveLastUse(), s.closeFiles())
+	return errors.Join(err, s.saveLastUse(), s.index.flush(context.Background()), s.closeFiles())
 }
 
 // closeFiles closes what is open, in the order in which nothing is lost.

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// hurriedClock is a test clock whose timers end soon, and that calls enough when many were asked for.
+type hurriedClock struct {
+	testClock
+	timers atomic.Int64
+	enough func()
+}
+
+func (c *hurriedClock) NewTimer(d time.Duration) *time.Timer {
+	if c.timers.Add(1) == 100 && c.enough != nil {
+		c.enough()
+	}
+	return time.NewTimer(min(d, time.Millisecond))
+}
+
+// TestFullAt: the disk is full from the n-th write on, or at the n-th only, n from 1 to 500, and each failing write leaves
+// a part of itself. Nothing is acknowledged that isn't so, and when there is room again the store goes on by itself, or
+// is opened as after a crash.
+func TestFullAt(t *testing.T) {
+	rng := testRand(t)
+	step := 40
+	switch {
+	case *fullFlag:
+		step = 1
+	case testing.Short():
+		step = 200
+	}
+	for n := 1 + rng.IntN(step); n <= 500; n += step {
+		for _, to := range []int{n, math.MaxInt} {
+			if err := fullAt(n, to, rng); err != nil {
+				t.Fatalf("full at writes %d to %d: %v", n, to, err)
+			}
+		}
+	}
+}
+
+func fullAt(from, to int, rng *rand.Rand) (err error) {
+	mem := vfs.NewCrashableMem()
+	if err := errors.Join(mem.MkdirAll("home", 0o700), syncDir(mem, "/"), syncDir(mem, "home")); err != nil {
+		return err
+	}
+	on := newTightFS(mem)
+	clock := &hurriedClock{enough: on.free} // Open waits for room when Pebble is on the way to open the index
+	m := newModel()
+	o := Options{SegmentBytes: 16 << 10, Clock: clock}
+	on.failFrom, on.failTo = from, to
+	s, err := Open(on, testDir, o)
+	for try := 0; errors.Is(err, ErrNoSpace) && try < 3; try++ {
+		if try == 1 {
+			on.free()
+		}
+		s, err = Open(on, testDir, o)
+	}
+	if err != nil {
+		return err
+	}
+	w := workload{s: s, m: m, clock: &clock.testClock, rng: rng, last: make(map[uint64]state)}
+	failed := 0
+	for step := 0; failed < 30; step++ {
+		err := w.step()
+		if err != nil && !errors.Is(err, ErrNoSpace) {
+			return fmt.Errorf("step %d: %w", step, err)
+		}
+		on.mu.Lock()
+		past := on.writes >= on.failFrom
+		on.mu.Unlock()
+		if past || step > 2000 {
+			failed++
+		}
+	}
+	clone := crash{mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng}), m.clone()}
+	on.free()
+	if err := clone.verify(o); err != nil {
+		return fmt.Errorf("after a crash: %w", err)
+	}
+	for range 20 {
+		if err := w.step(); err != nil {
+			return fmt.Errorf("with room again: %w", err)
+		}
+	}
+	if err := errors.Join(w.sync(), m.verify(s), s.Close()); err != nil {
+		return fmt.Errorf("with room again: %w", err)
+	}
+	return crash{mem, m}.verify(o)
+}
+
+// TestCollectOnFullDisk: without a free byte on the disk, but the store's own reserve, blocks go to the trash and out of
+// it, segments are rewritten, and there is room again.
+func TestCollectOnFullDisk(t *testing.T) {
+	const n = 3001
+	ctx := context.Background()
+	on := newTightFS(vfs.NewMem())
+	o := Options{ReserveBytes: 4 << 20, SegmentBytes: 64 << 10, Clock: &hurriedClock{}}
+	s := openAt(t, on, o)
+	var ids []block.ID
+	for seed := range uint64(300) {
+		ids = append(ids, mustPut(t, s, 2*seed+1, n))
+	}
+	mustSync(t, s)
+	for _, reopen := range []bool{false, true} {
+		on.fill()
+		if reopen {
+			mustClose(t, s)
+			s = openAt(t, on, o)
+		}
+		id, b := testBlock(1001, n)
+		if !reopen { // else the store has the ballast's bytes, some of which are above the reserve
+			wantErr(t, "put", s.Put(ctx, id, b), ErrNoSpace)
+		}
+		part := ids[:100]
+		ids = ids[100:]
+		for i, id := range part {
+			if i%2 == 0 {
+				if done, err := s.DeleteUnless(ctx, id, nil); !done || err != nil {
+					t.Fatalf("delete: %t, %v", done, err)
+				}
+				continue
+			}
+			mustTrash(t, s, id)
+			if done, err := s.Drop(ctx, id, nil); i%10 > 1 && (!done || err != nil) {
+				t.Fatalf("drop: %t, %v", done, err)
+			}
+		}
+		mustSync(t, s)
+		freed, err := s.Compact(ctx)
+		if err != nil || freed < 200_000 {
+			t.Fatalf("compact freed %d, %v", freed, err)
+		}
+		wantCheck(t, s, nil)
+		on.free()
+		mustPut(t, s, 1001, n)
+		if err := s.Delete(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		mustSync(t, s) // the ballast is made again
+	}
+	for i := range ids {
+		wantBlock(t, s, uint64(2*(200+i)+1), n)
+	}
+	mustClose(t, s)
+}
