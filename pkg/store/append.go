@@ -92,6 +92,8 @@ func (s *Store) write(r record, b []byte) (place, error) {
 	if _, err := g.file.WriteAt(b, g.end); err != nil {
 		// The next append goes over what this one left.
 		g.junk = max(g.junk, g.end+int64(len(b)))
+		// What it left must not be the record after all, together with bytes that an earlier failure left.
+		_, _ = g.file.WriteAt(make([]byte, recordHead), g.end) // if it fails, too, nothing can be done
 		return place{}, fmt.Errorf("append to segment %d: %w", g.num, noSpace(err))
 	}
 	at := place{g.num, g.end}
