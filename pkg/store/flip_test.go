@@ -261,6 +261,9 @@ func (im *flipImage) verifyIndexFlip() error {
 	}
 	failed := error(nil)
 	for id, seed := range im.seeds {
+		if failed != nil {
+			break // Pebble takes long for each such read: it tries which bit was flipped
+		}
 		got, err := s.Get(ctx, id)
 		switch {
 		case err == nil && !bytes.Equal(got, blockBytes(seed)):
@@ -361,6 +364,9 @@ func (im *flipImage) verifyHits(s *Store, hits map[block.ID][]place, what string
 			return err
 		} else if ok && slices.Contains(places, r.place) {
 			live[id] = true
+			if _, err := s.Wire(ctx, id); !errors.Is(err, block.ErrCorrupt) {
+				return fmt.Errorf("wire of block %s, which is hit at %v: %w", id, places, err)
+			}
 		}
 	}
 	if cursor, err := s.Scrub(ctx, "", 1<<40, note); err != nil || !cursor.Done {
