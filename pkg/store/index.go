@@ -60,10 +60,7 @@ func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom
 		MaxOpenFiles:          indexOpenFiles,
 		L0CompactionThreshold: 2,
 		Logger:                quiet{log},
-		EventListener: &pebble.EventListener{
-			BackgroundError: quiet{log}.backgroundError,
-			DataCorruption:  quiet{log}.dataCorruption,
-		},
+		EventListener:         &pebble.EventListener{BackgroundError: quiet{log}.backgroundError, DataCorruption: quiet{log}.damage},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -194,6 +191,12 @@ func (x *index) apply(b *pebble.Batch) error {
 	return b.Close()
 }
 
+// indexFatal is what quiet.Fatalf panics with.
+type indexFatal struct{ err error }
+
+// Error makes a panic readable.
+func (f *indexFatal) Error() string { return "store: " + f.err.Error() }
+
 // quiet logs what Pebble says only where something is wrong.
 type quiet struct{ log *slog.Logger }
 
@@ -218,15 +221,10 @@ func (q quiet) Fatalf(format string, args ...any) {
 	panic(&indexFatal{err})
 }
 
-// indexFatal is what Fatalf panics with.
-type indexFatal struct{ err error }
-
-// Error makes a panic readable.
-func (f *indexFatal) Error() string { return "store: " + f.err.Error() }
+// damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
+// would end the process.
+func (q quiet) damage(info pebble.DataCorruptionInfo) {
+	q.log.Error("store index is damaged", "path", info.Path, "error", info.Details)
+}
 
 func (q quiet) backgroundError(err error) { q.log.Warn("store index in the background", "error", err) }
-
-// dataCorruption is told of what a reader is told, too.
-func (q quiet) dataCorruption(info pebble.DataCorruptionInfo) {
-	q.log.Error("store index is corrupt", "error", info.Details)
-}
