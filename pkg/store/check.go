@@ -111,6 +111,10 @@ func (c *check) record(ctx context.Context, g *segment, r record) error {
 	if r.kind.isBlock() {
 		return c.block(ctx, g, r)
 	}
+	if r.kind.behind() > 0 && errors.Is(c.s.checkRecord(g, r), block.ErrCorrupt) {
+		c.gaps = append(c.gaps, Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size()})
+		return nil
+	}
 	if r.kind == kindCut {
 		if cut, err := readCut(g, r); err == nil {
 			c.cuts = append(c.cuts, cut)

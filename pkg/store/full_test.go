@@ -100,6 +100,33 @@ func fullAt(from, to int, rng *rand.Rand) (err error) {
 	return crash{mem, m}.verify(o)
 }
 
+// TestFailedWritesAreNoRecord breaks if what several failed writes left makes a record together, so that a deletion that
+// was refused comes true in a crash.
+func TestFailedWritesAreNoRecord(t *testing.T) {
+	ctx := context.Background()
+	mem := vfs.NewCrashableMem()
+	on := newTightFS(mem)
+	s := openAt(t, on, Options{})
+	if err := errors.Join(syncDir(mem, "/"), syncDir(mem, "home")); err != nil {
+		t.Fatal(err)
+	}
+	id := mustPut(t, s, 1, 1000)
+	mustSync(t, s)
+	on.failFrom, on.failTo = 0, math.MaxInt
+	for range 10 { // each leaves a longer part of itself
+		_, err := s.Trash(ctx, id, nil)
+		wantErr(t, "trash", err, ErrNoSpace)
+	}
+	wantErr(t, "delete", s.Delete(ctx, id), ErrNoSpace) // its last byte stands there, from the other mark
+	clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: testRand(t)})
+	on.free()
+	c := openAt(t, clone, Options{})
+	if owned, _ := c.Has(id); !owned {
+		t.Error("the block is gone by a deletion that was refused")
+	}
+	wantBlock(t, c, 1, 1000)
+}
+
 // TestCollectOnFullDisk: without a free byte on the disk, but the store's own reserve, blocks go to the trash and out of
 // it, segments are rewritten, and there is room again.
 func TestCollectOnFullDisk(t *testing.T) {

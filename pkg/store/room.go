@@ -24,21 +24,20 @@ func (s *Store) roomForIndex() error {
 	return nil
 }
 
-// awaitRoom is called when a write of the index finds the disk full. It gives it the ballast; when that is gone it waits
-// until there is room.
+// awaitRoom is called when a write of the index finds the disk full. It gives it the ballast, and waits until there is
+// room.
 func (s *Store) awaitRoom(x *index) {
-	if s.ballast.release() {
-		return
-	}
-	s.o.Log.Error("the disk is full: the store index waits for room")
-	x.full.Store(true)
-	defer x.full.Store(false)
+	s.ballast.release()
 	probe := ballast{fs: s.fs, path: s.ballast.path + ".probe", bytes: roomBytes}
 	for {
-		<-s.o.Clock.NewTimer(roomPoll).C
 		err := probe.create()
 		if cerr := s.fs.Remove(probe.path); err == nil && cerr == nil {
+			x.full.Store(false)
 			return
 		}
+		if !x.full.Swap(true) {
+			s.o.Log.Error("the disk is full: the store index waits for room")
+		}
+		<-s.o.Clock.NewTimer(roomPoll).C
 	}
 }
