@@ -127,6 +127,87 @@ func TestFailedWritesAreNoRecord(t *testing.T) {
 	wantBlock(t, c, 1, 1000)
 }
 
+// failAt makes the nth write from now on find the disk full, and no other.
+func (f *tightFS) failAt(nth int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failFrom, f.failTo = f.writes+nth, f.writes+nth
+}
+
+// TestFailedWriteIsCut breaks if what a failed write left at the end of a segment is taken for damage without the index,
+// also when the disk had no room for the record that cuts it at first.
+func TestFailedWriteIsCut(t *testing.T) {
+	ctx := context.Background()
+	mem := vfs.NewMem()
+	on := newTightFS(mem)
+	o := Options{SegmentBytes: 10_000}
+	s := openAt(t, on, o)
+	mustPut(t, s, 1, 7001)
+	id3, b3 := testBlock(3, 2001)
+	on.failAt(1)
+	wantErr(t, "put", s.Put(ctx, id3, b3), ErrNoSpace)
+	id5, b5 := testBlock(5, 3501) // begins the next segment
+	on.failAt(2)
+	wantErr(t, "put, the cut fails", s.Put(ctx, id5, b5), ErrNoSpace)
+	mustPut(t, s, 5, 3501)
+	mustSync(t, s)
+	mustPut(t, s, 7, 11) // its record says that all before is on disk
+	mustClose(t, s)
+	if err := mem.RemoveAll(testDir + "/index"); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, mem, o)
+	if r := s.Recovered(); len(r.Problems) > 0 {
+		t.Errorf("recovered %+v", r)
+	}
+	wantBlock(t, s, 1, 7001)
+	wantBlock(t, s, 5, 3501)
+	wantCheck(t, s, nil)
+}
+
+// TestTrashTimeStays breaks if a block comes out of the trash, or its time goes with a segment, because the disk was full
+// between a compaction's copy of it and the mark with the time.
+func TestTrashTimeStays(t *testing.T) {
+	ctx := context.Background()
+	mem := vfs.NewCrashableMem()
+	on := newTightFS(mem)
+	clock := &testClock{}
+	o := Options{SegmentBytes: 10_000, Clock: clock}
+	s := openAt(t, on, o)
+	id := mustPut(t, s, 1, 501)
+	for _, seed := range []uint64{3, 5, 7, 9} {
+		if err := s.Delete(ctx, mustPut(t, s, seed, 3001)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustTrash(t, s, id)
+	since := clock.Now().Unix()
+	mustSync(t, s)
+	clock.seconds.Add(1000)
+	on.failAt(2) // the first is the copy
+	_, err := s.Compact(ctx)
+	wantErr(t, "compact", err, ErrNoSpace)
+	if err := errors.Join(syncDir(mem, "/"), syncDir(mem, "home")); err != nil {
+		t.Fatal(err)
+	}
+	crashed := openAt(t, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: testRand(t)}), o)
+	if got := trashOf(t, crashed); got[id] != since {
+		t.Errorf("after a crash in the trash since %d, want %d", got[id], since)
+	}
+	if freed, err := s.Compact(ctx); freed == 0 || err != nil {
+		t.Fatalf("compact freed %d, %v", freed, err)
+	}
+	mustClose(t, s)
+	if err := mem.RemoveAll(testDir + "/index"); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, mem, o)
+	if got := trashOf(t, s); got[id] != since {
+		t.Errorf("in the trash since %d, want %d", got[id], since)
+	}
+	wantCheck(t, s, nil)
+}
+
 // TestCollectOnFullDisk: without a free byte on the disk, but the store's own reserve, blocks go to the trash and out of
 // it, segments are rewritten, and there is room again.
 func TestCollectOnFullDisk(t *testing.T) {
