@@ -111,6 +111,10 @@ func (c *check) record(ctx context.Context, g *segment, r record) error {
 	if r.kind.isBlock() {
 		return c.block(ctx, g, r)
 	}
+	if r.kind.behind() > 0 && errors.Is(c.s.checkRecord(g, r), block.ErrCorrupt) {
+		c.gaps = append(c.gaps, Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size()})
+		return nil
+	}
 	if r.kind == kindCut {
 		if cut, err := readCut(g, r); err == nil {
 			c.cuts = append(c.cuts, cut)
@@ -187,10 +191,10 @@ func (c *check) rows(ctx context.Context) error {
 		p.Kind = Damaged
 		c.s.mu.RLock()
 		g := c.s.segs[r.seg]
-		c.s.mu.RUnlock()
 		if g == nil || r.off+r.size() > g.end {
 			p.Kind = Missing
 		}
+		c.s.mu.RUnlock()
 		c.report(p)
 		return nil
 	})

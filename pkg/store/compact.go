@@ -67,7 +67,7 @@ func (s *Store) compactSegment(ctx context.Context, g *segment) (int64, error) {
 	if err := s.Sync(ctx); err != nil {
 		return 0, err
 	}
-	return s.removeSegment(g)
+	return s.removeSegment(ctx, g)
 }
 
 // carry appends a record of a segment that is about to go, if it still says something.
@@ -110,8 +110,15 @@ func (s *Store) carryMark(ctx context.Context, r record) error {
 
 func (s *Store) carryBlock(g *segment, r record) error {
 	old, ok, err := s.lookup(r.id)
-	if err != nil || !ok || old.bad() || old.place != (place{g.num, r.off}) {
+	switch {
+	case err != nil || !ok || old.bad():
 		return err
+	case old.place != place{g.num, r.off}:
+		if old.trashed() {
+			// r may be what a copy was made from whose mark did not get to the disk: with r the time would go.
+			return s.mark(kindTrash, r.id, old, old.since, func() {})
+		}
+		return nil
 	}
 	b := make([]byte, r.size())
 	if _, err := readRecord(g, r.off, b); errors.Is(err, block.ErrCorrupt) {
@@ -140,7 +147,7 @@ func (s *Store) carryBlock(g *segment, r record) error {
 
 // removeSegment removes a segment in which nothing lives. The index is made durable first: one
 // that lags behind would name blocks of the segment, whose deletions may be gone from the log.
-func (s *Store) removeSegment(g *segment) (int64, error) {
+func (s *Store) removeSegment(ctx context.Context, g *segment) (int64, error) {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
 	s.mu.RLock()
@@ -158,8 +165,8 @@ func (s *Store) removeSegment(g *segment) (int64, error) {
 	if err := errors.Join(b.Set(segmentKey(g.num), st.encode(), nil), s.index.apply(b)); err != nil {
 		return 0, err
 	}
-	if err := s.index.db.Flush(); err != nil {
-		return 0, fmt.Errorf("index: %w", err)
+	if err := s.index.flush(ctx); err != nil {
+		return 0, err
 	}
 	return freed, s.dropSegment(g.num)
 }

@@ -12,7 +12,8 @@
 //     is new), which concurrent Syncs share; only after that are rows written that name the bytes.
 //   - Bytes that fail the record's checksum or the block's hash are never served. The block is set
 //     aside: Has denies it, Get is block.ErrCorrupt, Check reports it, Put stores it anew.
-//   - A full disk or capacity is ErrNoSpace before anything is acknowledged.
+//   - A full disk or capacity is ErrNoSpace before anything is acknowledged. The index, which is written in the background,
+//     waits for room then, and what needs it durable (Compact, RebuildIndex, Close) is ErrNoSpace.
 //   - After a failed sync there are no more writes (ErrPoisoned): the kernel may have dropped the
 //     bytes and call the next sync good (Rebello et al., "Can Applications Recover from fsync
 //     Failures?", USENIX ATC 2020). Blocks that were acknowledged before are not touched by it.

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 // Memory of the index. A daemon that idles has 80 MB for everything.
@@ -24,11 +27,28 @@ const (
 // index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
 // derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
 type index struct {
-	db *pebble.DB
+	db    *pebble.DB
+	clock clock.Clock
+	full  atomic.Bool // a write waits until the disk has room
 }
 
-// openIndex opens or makes the index. It is empty after a loss: see meta.
-func openIndex(fs vfs.FS, dir string, log *slog.Logger) (*index, error) {
+// errIndexOpen says that Pebble does not open the index.
+var errIndexOpen = errors.New("index can't be opened")
+
+// openIndex opens or makes the index. It is empty after a loss: see meta. awaitRoom is called when a write finds the
+// disk full; the write is tried once more when it returns.
+func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom func(*index)) (x *index, err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case *indexFatal:
+			x, err = nil, r.err
+		default:
+			panic(r)
+		}
+	}()
+	x = &index{clock: c}
+	fs = vfs.OnDiskFull(fs, func() { awaitRoom(x) })
 	cache := pebble.NewCache(indexCacheBytes)
 	defer cache.Unref()
 	o := &pebble.Options{
@@ -45,15 +65,49 @@ func openIndex(fs vfs.FS, dir string, log *slog.Logger) (*index, error) {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("index: %w", err)
+	if x.db, err = pebble.Open(dir, o); err != nil {
+		return nil, fmt.Errorf("%w: %w", errIndexOpen, noSpace(err))
 	}
-	return &index{db: db}, nil
+	return x, nil
 }
 
-// close makes the index durable and closes it.
-func (x *index) close() error { return errors.Join(x.db.Flush(), x.db.Close()) }
+// close closes the index. While the disk has no room for what it writes, that is ErrNoSpace, and Pebble is left as it is:
+// it could not be closed before there is room. Nothing is lost by that.
+func (x *index) close() error {
+	if x.full.Load() {
+		return fmt.Errorf("index: %w", ErrNoSpace)
+	}
+	return x.db.Close()
+}
+
+// flushPoll is how often a flush looks whether it waits for room.
+const flushPoll = 50 * time.Millisecond
+
+// flush makes the index durable. With a full disk it is ErrNoSpace, and goes on in the background.
+func (x *index) flush(ctx context.Context) error {
+	if x.full.Load() {
+		return fmt.Errorf("index: %w", ErrNoSpace)
+	}
+	done, err := x.db.AsyncFlush()
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	for {
+		timer := x.clock.NewTimer(flushPoll)
+		select {
+		case <-done:
+			timer.Stop()
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+			if x.full.Load() {
+				return fmt.Errorf("index: %w", ErrNoSpace)
+			}
+		}
+	}
+}
 
 // get copies a value; ok says whether there is one.
 func (x *index) get(key []byte) (value []byte, ok bool, err error) {
@@ -137,6 +191,12 @@ func (x *index) apply(b *pebble.Batch) error {
 	return b.Close()
 }
 
+// indexFatal is what quiet.Fatalf panics with.
+type indexFatal struct{ err error }
+
+// Error makes a panic readable.
+func (f *indexFatal) Error() string { return "store: " + f.err.Error() }
+
 // quiet logs what Pebble says only where something is wrong.
 type quiet struct{ log *slog.Logger }
 
@@ -151,9 +211,20 @@ func (q quiet) Errorf(format string, args ...any) {
 // Fatalf must not return: Pebble calls it where going on would damage the index (a manifest that
 // can't be written). Nothing acknowledged is lost by it, since the segments hold everything.
 func (q quiet) Fatalf(format string, args ...any) {
-	msg := fmt.Sprintf(format, args...)
-	q.log.Error("store index is beyond use", "error", msg)
-	panic("store: index: " + msg)
+	err := fmt.Errorf("index: "+format, args...)
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			err = fmt.Errorf("%w: %w", err, noSpace(cause))
+		}
+	}
+	q.log.Error("store index is beyond use", "error", err)
+	panic(&indexFatal{err})
+}
+
+// damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
+// would end the process.
+func (q quiet) damage(info pebble.DataCorruptionInfo) {
+	q.log.Error("store index is damaged", "path", info.Path, "error", info.Details)
 }
 
 // damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble

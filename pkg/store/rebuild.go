@@ -12,8 +12,8 @@ import (
 
 // RebuildIndex makes the index anew from the segments, verifying the checksum of every record.
 // What the old index named and the segments don't hold is reported to f and kept as damaged: the
-// new index never names less than the old one. All other calls wait until it is done, so f must make none. A crash on
-// the way leaves the old index.
+// new index never names less than the old one; where that is corrupt, f is told so, with segment 0. All other calls wait
+// until it is done, so f must make none. A crash on the way leaves the old index.
 func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
@@ -30,7 +30,7 @@ func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 		// The counts in memory are neither the old nor the new ones.
 		return s.poison(fmt.Errorf("rebuild the index: %w", err))
 	}
-	return nil
+	return s.index.flush(ctx)
 }
 
 func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
@@ -51,7 +51,9 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	if err := rp.run(ctx, place{}); err != nil {
 		return err
 	}
-	if err := s.keepNamed(ctx, old, f); err != nil {
+	if err := s.keepNamed(ctx, old, f); indexLost(err) {
+		f(Problem{Kind: Garbage, Err: fmt.Errorf("the index was corrupt, what else it named is not known: %w", err)})
+	} else if err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -67,10 +69,7 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	s.flushing = nil
 	s.mu.Unlock()
 	stale := []byte{keyBlock, old}
-	if err := s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync); err != nil {
-		return err
-	}
-	return s.index.db.Flush()
+	return s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync)
 }
 
 // keepNamed adds the blocks that the old generation named and the log doesn't, as damaged.

@@ -6,25 +6,78 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
-// recover brings a store in order at Open: it opens segments and index, reads again what the index
-// lacks, and finds the log's end. Nobody else uses the store yet.
+// recover brings a store in order at Open. Nobody else uses the store yet. An index that is corrupt, wherever that shows, is
+// kept under another name and made anew.
 func (s *Store) recover(dir string) error {
-	segs, err := openSegments(s.fs, s.dir)
-	if err != nil {
+	if err := s.openSegments(); err != nil {
 		return err
 	}
+	dir = s.fs.PathJoin(dir, "index")
+	err := s.recoverBy(dir)
+	if !indexLost(err) {
+		return err
+	}
+	aside := fmt.Sprintf("%s-corrupt-%d", dir, s.o.Clock.Now().UnixMilli())
+	s.o.Log.Error("store index is corrupt", "error", err, "kept_as", aside)
+	if s.index != nil {
+		if err := s.index.close(); errors.Is(err, ErrNoSpace) {
+			return err
+		}
+		s.index = nil
+	}
+	if err := s.fs.Rename(dir, aside); err != nil {
+		return fmt.Errorf("set a corrupt index aside: %w", err)
+	}
+	for _, g := range s.segs {
+		_ = g.release() // it is opened anew
+	}
+	clear(s.segs)
+	clear(s.pending)
+	s.active, s.flushing, s.punches, s.unsynced, s.recovery = nil, nil, nil, 0, Recovery{}
+	s.cache.load(nil)
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	return s.recoverBy(dir)
+}
+
+// indexLost says whether an error of recoverBy means that the index must be made anew: any but those of the disk.
+func indexLost(err error) bool {
+	var errno syscall.Errno
+	switch {
+	case err == nil || errors.Is(err, ErrNoSpace):
+		return false
+	case pebble.IsCorruptionError(err), errors.Is(err, block.ErrCorrupt), errors.Is(err, fs.ErrNotExist):
+		return true
+	case errors.As(err, &errno):
+		return false
+	}
+	return errors.Is(err, errIndexOpen)
+}
+
+func (s *Store) openSegments() error {
+	segs, err := openSegments(s.fs, s.dir)
 	for _, g := range segs {
 		s.segs[g.num] = g
 	}
-	if err := s.openIndex(s.fs.PathJoin(dir, "index")); err != nil {
+	return err
+}
+
+// recoverBy opens the index, reads again what it lacks, and finds the log's end.
+func (s *Store) recoverBy(dir string) (err error) {
+	if err := s.roomForIndex(); err != nil {
+		return err
+	}
+	if s.index, err = openIndex(s.fs, dir, s.o.Clock, s.o.Log, s.awaitRoom); err != nil {
 		return err
 	}
 	m, err := s.index.meta()
@@ -32,9 +85,9 @@ func (s *Store) recover(dir string) error {
 		return err
 	}
 	s.generation, s.totals = m.generation, m.totals
-	if m == (meta{}) && len(segs) > 0 {
+	if m == (meta{}) && len(s.segs) > 0 {
 		s.recovery.IndexRebuilt = true
-		s.o.Log.Error("store index is lost: it is made anew from the segments", "segments", len(segs))
+		s.o.Log.Error("store index is lost: it is made anew from the segments", "segments", len(s.segs))
 	}
 	if err := s.loadStats(m.upTo); err != nil {
 		return err
@@ -48,30 +101,6 @@ func (s *Store) recover(dir string) error {
 		return err
 	}
 	return s.loadCache(context.Background())
-}
-
-// openIndex opens the index. One that is corrupt is kept under another name and made anew.
-func (s *Store) openIndex(dir string) error {
-	// What the index writes is retried once when the disk is full and the ballast gave way.
-	fs := vfs.OnDiskFull(s.fs, func() { s.ballast.release() })
-	x, err := openIndex(fs, dir, s.o.Log)
-	if err == nil {
-		if _, err = x.meta(); err == nil {
-			s.index = x
-			return nil
-		}
-		err = errors.Join(err, x.close())
-	}
-	if !pebble.IsCorruptionError(err) && !errors.Is(err, block.ErrCorrupt) {
-		return err
-	}
-	aside := fmt.Sprintf("%s-corrupt-%d", dir, s.o.Clock.Now().UnixMilli())
-	s.o.Log.Error("store index is corrupt", "error", err, "kept_as", aside)
-	if err := s.fs.Rename(dir, aside); err != nil {
-		return fmt.Errorf("set a corrupt index aside: %w", err)
-	}
-	s.index, err = openIndex(fs, dir, s.o.Log)
-	return err
 }
 
 func (s *Store) noteProblem(p Problem) {

@@ -75,6 +75,7 @@ type Store struct {
 	// exactly what lies between the last flush and the end.
 	appendMu  sync.Mutex
 	active    *segment // takes appends; nil: the next append makes one
+	cuts      []cut    // due before the next record
 	sinceBack int64    // bytes appended since the last writeBack
 	nextSeg   uint64
 
@@ -127,7 +128,7 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 	s.disk.init(on, s.dir)
 	if err := s.open(dir); err != nil {
 		_ = s.closeFiles() // that it could not be opened is told; nothing was acknowledged
-		return nil, fmt.Errorf("store: open %s: %w", dir, err)
+		return nil, fmt.Errorf("store: open %s: %w", dir, noSpace(err))
 	}
 	return s, nil
 }
@@ -155,7 +156,8 @@ func (s *Store) open(dir string) error {
 	return s.recover(dir)
 }
 
-// Close syncs and closes the store. Calls that run meanwhile may return ErrClosed.
+// Close syncs and closes the store. Calls that run meanwhile may return ErrClosed. When the index needs room to be written
+// and the disk has none, it is ErrNoSpace: nothing is lost, but this process can't open the store again before there is.
 func (s *Store) Close() error {
 	err := s.Sync(context.Background())
 	s.syncing <- struct{}{} // nobody else writes to the index now
@@ -170,19 +172,22 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.claims.shut() // nobody appends or reads the index now
-	return errors.Join(err, s.saveLastUse(), s.closeFiles())
+	return errors.Join(err, s.saveLastUse(), s.index.flush(context.Background()), s.closeFiles())
 }
 
 // closeFiles closes what is open, in the order in which nothing is lost.
 func (s *Store) closeFiles() error {
 	var errs []error
+	busy := false
 	if s.index != nil {
-		errs = append(errs, s.index.close())
+		err := s.index.close()
+		busy = errors.Is(err, ErrNoSpace)
+		errs = append(errs, err)
 	}
 	for _, g := range s.segs {
 		errs = append(errs, g.release())
 	}
-	if s.lock != nil {
+	if s.lock != nil && !busy {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)

@@ -253,3 +253,42 @@ func TestTrashDamaged(t *testing.T) {
 	}
 	wantCheck(t, s, nil)
 }
+
+// TestTrashMarkRot breaks if a trash mark with damaged bytes is believed, not reported, or takes its block with it.
+func TestTrashMarkRot(t *testing.T) {
+	fs := rotten(t)
+	s := openAt(t, fs, Options{})
+	id, _ := testBlock(7, rotLen)
+	mustTrash(t, s, id)
+	mustSync(t, s)
+	mustPut(t, s, 101, 10) // its record says that all before is on disk
+	mustClose(t, s)
+	path := segmentFiles(t, fs)[0]
+	info, err := fs.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip(t, fs, path, info.Size()-10-recordHead-1) // the last byte of the time
+	s = openAt(t, fs, Options{})
+	wantCheck(t, s, map[ProblemKind]int{Garbage: 1})
+	mustClose(t, s)
+	if err := fs.RemoveAll(testDir + "/index"); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, fs, Options{})
+	if owned, _ := s.Has(id); !owned {
+		t.Error("the block is in the trash, by a damaged mark")
+	}
+	wantBlock(t, s, 7, rotLen)
+	wantCheck(t, s, map[ProblemKind]int{Garbage: 1})
+}
+
+// TestMetaV1 breaks if an index that was written before there was a trash can't be read.
+func TestMetaV1(t *testing.T) {
+	want := meta{generation: 3, upTo: place{4, 5}, totals: totals{owned: 6, cached: 7, blocks: 8}}
+	b := want.encode()[:metaLenV1]
+	b[0] = 1
+	if got, err := decodeMeta(b); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
