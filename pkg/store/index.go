@@ -41,7 +41,7 @@ func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case *indexFatal:
+		case *fatalError:
 			x, err = nil, r.err
 		default:
 			panic(r)
@@ -191,11 +191,11 @@ func (x *index) apply(b *pebble.Batch) error {
 	return b.Close()
 }
 
-// indexFatal is what quiet.Fatalf panics with.
-type indexFatal struct{ err error }
+// fatalError is what quiet.Fatalf panics with.
+type fatalError struct{ err error }
 
 // Error makes a panic readable.
-func (f *indexFatal) Error() string { return "store: " + f.err.Error() }
+func (f *fatalError) Error() string { return "store: " + f.err.Error() }
 
 // quiet logs what Pebble says only where something is wrong.
 type quiet struct{ log *slog.Logger }
@@ -218,13 +218,7 @@ func (q quiet) Fatalf(format string, args ...any) {
 		}
 	}
 	q.log.Error("store index is beyond use", "error", err)
-	panic(&indexFatal{err})
-}
-
-// damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
-// would end the process.
-func (q quiet) damage(info pebble.DataCorruptionInfo) {
-	q.log.Error("store index is damaged", "path", info.Path, "error", info.Details)
+	panic(&fatalError{err})
 }
 
 // damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
