@@ -300,7 +300,7 @@ func (im *flipImage) verifyIndexFlip() error {
 			}
 		}
 		if err := im.verifyAll(s); err != nil {
-			return fmt.Errorf("reads failed at first by %v; in the end, reopened %t: %w", failed, reopen, err)
+			return fmt.Errorf("reads failed at first by %w; in the end, reopened %t: %w", failed, reopen, err)
 		}
 	}
 	return s.Close()
