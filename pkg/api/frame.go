@@ -35,7 +35,7 @@ const (
 	BatchFDs  = 64        // descriptors of a batch
 	BatchMax  = 512       // items of a batch
 	BatchSize = 256 << 10 // bytes of names, targets and attributes after which a batch is sent
-	Window    = 4         // batches under way
+	Window    = 16        // batches under way
 )
 
 // FrameKind says what a frame is.

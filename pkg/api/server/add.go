@@ -17,7 +17,7 @@ import (
 )
 
 // putters is how many files are put at a time: most of them wait for the sync that they share.
-const putters = 256
+const putters = 1024
 
 // adder takes an add in. The goroutine that receives owns all but what mu guards; it makes folders, symlinks and
 // special files itself, in order, and hands files to the workers.
