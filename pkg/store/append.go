@@ -145,9 +145,12 @@ func (s *Store) writeCut(c cut) error {
 	return nil
 }
 
-// mark appends a record about the block record of r.
-func (s *Store) mark(k kind, id block.ID, r row, done func()) error {
-	b := make([]byte, recordHead)
+// mark appends a record of kind k about the block record of r; since is for a trash mark.
+func (s *Store) mark(k kind, id block.ID, r row, since int64, done func()) error {
+	b := make([]byte, recordHead, recordHead+trashLen)
+	if k == kindTrash {
+		b = appendUint64(b, uint64(since))
+	}
 	return s.append(record{kind: k, id: id, target: r.place}, b, true, func(place) { done() })
 }
 

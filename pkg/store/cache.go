@@ -136,8 +136,10 @@ func (s *Store) evict(id block.ID) (int64, error) {
 	return r.size(), s.remove(id, r)
 }
 
-// now is the time in unix seconds.
-func (s *Store) now() uint32 { return uint32(s.o.Clock.Now().Unix()) }
+// unix is the time in unix seconds, and so is now.
+func (s *Store) unix() int64 { return max(s.o.Clock.Now().Unix(), 0) }
+
+func (s *Store) now() uint32 { return uint32(s.unix()) }
 
 func encodeLastUse(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 

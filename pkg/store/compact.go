@@ -85,7 +85,7 @@ func (s *Store) carry(ctx context.Context, g *segment, r record) error {
 	if r.target.seg == g.num || !there {
 		return nil // what it is about is gone, or goes with it
 	}
-	if r.kind == kindOwn || r.kind == kindDisown {
+	if r.kind == kindOwn || r.kind == kindDisown || r.kind == kindTrash {
 		return s.carryMark(ctx, r)
 	}
 	b := make([]byte, r.size())
@@ -105,11 +105,7 @@ func (s *Store) carryMark(ctx context.Context, r record) error {
 	if err != nil || !ok || now.place != r.target {
 		return err
 	}
-	r.kind = kindOwn
-	if now.cached() {
-		r.kind = kindDisown
-	}
-	return s.append(r, make([]byte, recordHead), true, func(place) {})
+	return s.mark(now.markKind(), r.id, now, now.since, func() {})
 }
 
 func (s *Store) carryBlock(g *segment, r record) error {
@@ -125,14 +121,21 @@ func (s *Store) carryBlock(g *segment, r record) error {
 		return err
 	}
 	r.kind = kindBlock
-	if old.cached() {
+	switch {
+	case old.cached():
 		r.kind = kindCached
+	case old.trashed():
+		r.kind = kindTrashed
 	}
-	return s.append(r, b, true, func(at place) {
-		now := old
+	now := old
+	err = s.append(r, b, true, func(at place) {
 		now.place = at
 		s.setRow(r.id, old, true, now)
 	})
+	if err == nil && now.trashed() {
+		err = s.mark(kindTrash, r.id, now, now.since, func() {})
+	}
+	return err
 }
 
 // removeSegment removes a segment in which nothing lives. The index is made durable first: one

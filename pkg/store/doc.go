@@ -31,6 +31,7 @@
 //	 0  f7 "whr"     magic
 //	 4  u8           version, 1
 //	 5  u8           kind: 1 block, owned · 2 block, cached · 3 gone · 4 own · 5 disown · 6 cut
+//	                 7 trash · 8 block, in the trash
 //	 6  u16          zero
 //	 8  u64          nonce of the segment
 //	16  u64          offset of this record in the segment
@@ -39,10 +40,11 @@
 //	36  u32          crc32c of what follows the head
 //	40  36 bytes     block ID, binary CIDv1; zero in a cut
 //	76  u32          crc32c of bytes 0 to 75 and 80 to 95
-//	80  16 bytes     kinds 1, 2: block.Header; the others: the target, segment u64 and offset u64
-//	96  length       kinds 1, 2: the form; 6: end offset of the cut, u64; the others: nothing
+//	80  16 bytes     kinds 1, 2, 8: block.Header; the others: the target, segment u64 and offset u64
+//	96  length       kinds 1, 2, 8: the form; 6: end offset of the cut, u64; 7: unix seconds of the
+//	                 trashing, u64; the others: nothing
 //
-// Bytes 80 to the end of a block record are the block as it is sent. Kinds 3 to 5 speak of the
+// Bytes 80 to the end of a block record are the block as it is sent. Kinds 3 to 5 and 7 speak of the
 // block record that stands at the target, and of no other: a deletion never hits a block that was
 // put again, wherever the log is read from. A later record of the same block replaces an earlier.
 //
@@ -64,6 +66,11 @@
 // and carries along what still speaks of records elsewhere. Before it removes a segment it makes
 // the index durable, because an older one could name blocks of the segment whose deletions are
 // dropped from the log from then on.
+//
+// A block in the trash is out of use and can still be read; one put again is brought back by a mark.
+// Compact copies it as kind 8, and says the time again in a mark (7) behind it. Until that is on
+// disk, too, the time is the one of the record that the copy replaces: so it is never in use
+// in between.
 //
 // # Concurrency
 //

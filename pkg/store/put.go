@@ -89,14 +89,7 @@ func (s *Store) putClaimed(ctx context.Context, id block.ID, plainLen int, cache
 		return err
 	}
 	if had && !old.bad() {
-		if err := s.writable(); err != nil {
-			return err
-		}
-		if old.cached() && !cached {
-			return s.setCached(id, old, false)
-		}
-		s.cache.touch(id, s.now())
-		return nil
+		return s.putAgain(ctx, id, old, cached)
 	}
 	buf := s.bufs.get(recordHead + plainLen + plainLen/8 + 64) // the frame may be longer than the bytes
 	defer s.bufs.put(buf)
@@ -115,6 +108,22 @@ func (s *Store) putClaimed(ctx context.Context, id block.ID, plainLen int, cache
 	return s.append(head, b, false, func(at place) { s.setRow(id, old, had, newRow(at, head)) })
 }
 
+// putAgain puts a block that is here: it costs a mark at most. A mark tells of an owned block when it was a cached copy
+// or in the trash; the ID is claimed.
+func (s *Store) putAgain(ctx context.Context, id block.ID, old row, cached bool) error {
+	switch {
+	case !cached && !old.owned():
+		return s.restate(kindOwn, id, old, 0)
+	case cached && old.trashed():
+		if err := s.makeCacheRoom(ctx, old.size()); err != nil {
+			return err
+		}
+		return s.restate(kindDisown, id, old, 0)
+	}
+	s.cache.touch(id, s.now())
+	return s.writable()
+}
+
 // boundUnsynced syncs when much is unsynced.
 func (s *Store) boundUnsynced(ctx context.Context) error {
 	s.mu.RLock()
@@ -126,19 +135,12 @@ func (s *Store) boundUnsynced(ctx context.Context) error {
 	return s.Sync(ctx)
 }
 
-// setCached makes an owned block a cached copy or the reverse; the ID is claimed.
-func (s *Store) setCached(id block.ID, old row, cached bool) error {
-	r := old
-	k := kindOwn
-	r.flags &^= flagCached
-	if cached {
-		k = kindDisown
-		r.flags |= flagCached
-	}
-	return s.mark(k, id, old, func() { s.setRow(id, old, true, r) })
+// restate makes a block an owned one, a cached copy or trash, by a mark of the kind that says so; the ID is claimed.
+func (s *Store) restate(k kind, id block.ID, old row, since int64) error {
+	return s.mark(k, id, old, since, func() { s.setRow(id, old, true, old.as(k, since)) })
 }
 
-// Own makes a cached copy the pod's own; an owned block stays it. Durable after Sync.
+// Own makes a cached copy or a block in the trash the pod's own; an owned block stays it. Durable after Sync.
 // Errors: block.ErrNotFound, block.ErrCorrupt when it was found damaged, those of Put.
 func (s *Store) Own(ctx context.Context, id block.ID) error { return s.change(ctx, "own", id, s.own) }
 
@@ -146,27 +148,29 @@ func (s *Store) own(id block.ID, r row) error {
 	switch {
 	case r.bad():
 		return block.ErrCorrupt
-	case !r.cached():
+	case r.owned():
 		return s.writable()
 	}
-	return s.setCached(id, r, false)
+	return s.restate(kindOwn, id, r, 0)
 }
 
 // Disown makes an owned block a cached copy, which may be evicted; it is not evicted at once even
-// when that passes the cache limit. Errors are those of Own.
+// when that passes the cache limit. One in the trash is block.ErrNotFound. Errors are those of Own.
 func (s *Store) Disown(ctx context.Context, id block.ID) error {
 	return s.change(ctx, "disown", id, func(id block.ID, r row) error {
 		switch {
 		case r.bad():
 			return block.ErrCorrupt
+		case r.trashed():
+			return block.ErrNotFound
 		case r.cached():
 			return s.writable()
 		}
-		return s.setCached(id, r, true)
+		return s.restate(kindDisown, id, r, 0)
 	})
 }
 
-// Delete deletes a block, owned or cached; one that is not there is no error. It is gone at once
+// Delete deletes a block, owned, cached or in the trash; one that is not there is no error. It is gone at once
 // and for good after Sync, which also gives its space back where the file system can.
 func (s *Store) Delete(ctx context.Context, id block.ID) error {
 	err := s.change(ctx, "delete", id, s.remove)
@@ -192,7 +196,7 @@ func (s *Store) Uncache(ctx context.Context, id block.ID) error {
 
 // remove deletes a block; the ID is claimed.
 func (s *Store) remove(id block.ID, r row) error {
-	return s.mark(kindGone, id, r, func() { s.dropRow(id, r) })
+	return s.mark(kindGone, id, r, 0, func() { s.dropRow(id, r) })
 }
 
 // change claims an ID and calls f with its row.

@@ -15,7 +15,8 @@ const (
 	recordVersion = 1
 	recordHead    = 96 // bytes before the form
 	wireStart     = recordHead - block.HeaderLen
-	cutLen        = 8 // bytes behind the head of a cut
+	cutLen        = 8 // bytes behind the head of a cut: its end
+	trashLen      = 8 // bytes behind the head of a trash mark: the time
 )
 
 // kind says what a record does.
@@ -28,9 +29,25 @@ const (
 	kindOwn    kind = 4 // the block record at target is owned from here on
 	kindDisown kind = 5 // the block record at target is a cached copy from here on
 	kindCut    kind = 6 // the bytes from target to cutEnd of its segment are no records: a torn write
+	kindTrash  kind = 7 // the block record at target is in the trash from here on
+	// kindTrashed is a block in the trash, moved by a compaction: it is there since the record that
+	// it replaces is. A trash mark with the time follows, for when that one is gone.
+	kindTrashed kind = 8
 )
 
-func (k kind) isBlock() bool { return k == kindBlock || k == kindCached }
+func (k kind) isBlock() bool { return k == kindBlock || k == kindCached || k == kindTrashed }
+
+// behind is how many bytes follow the head of a record that is no block.
+func (k kind) behind() uint32 {
+	switch k {
+	case kindCut:
+		return cutLen
+	case kindTrash:
+		return trashLen
+	default:
+		return 0
+	}
+}
 
 // place is where a record stands: a segment and the offset of the record in it.
 // The zero place is none: segments are numbered from 1.
@@ -143,14 +160,10 @@ func (r *record) parseBody(b []byte) error {
 		seg: binary.BigEndian.Uint64(b[wireStart:]),
 		off: int64(binary.BigEndian.Uint64(b[wireStart+8:])),
 	}
-	want := uint32(0)
-	if r.kind == kindCut {
-		want = cutLen
-	}
 	switch {
-	case r.kind < kindBlock || r.kind > kindCut:
+	case r.kind < kindBlock || r.kind > kindTrashed:
 		return fmt.Errorf("kind %d is not known: %w", r.kind, block.ErrCorrupt)
-	case r.length != want:
+	case r.length != r.kind.behind():
 		return fmt.Errorf("%d bytes behind a record of kind %d: %w", r.length, r.kind, block.ErrCorrupt)
 	case r.target.seg == 0 || r.target.off < 0 || r.target.off > math.MaxInt64/2:
 		return fmt.Errorf("target %d in segment %d: %w", r.target.off, r.target.seg, block.ErrCorrupt)

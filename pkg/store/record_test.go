@@ -31,6 +31,8 @@ func goldenRecords() []record {
 		{kind: kindOwn, id: id, target: place{2, 0x1234}},
 		{kind: kindDisown, id: id, target: place{3, 1 << 40}},
 		{kind: kindCut, target: place{1, 104}, length: cutLen, sum: checksum(make([]byte, 8))},
+		{kind: kindTrash, id: id, target: place{1, 0}, length: trashLen, sum: checksum(make([]byte, 8))},
+		{kind: kindTrashed, id: id, header: block.Header{PlainLen: 8}, length: 8, sum: checksum(plain)},
 	}
 	off := int64(0)
 	for i := range rs {
@@ -46,7 +48,7 @@ func segmentOf(rs []record) []byte {
 	for _, r := range rs {
 		rec := make([]byte, r.size())
 		r.encode(rec)
-		if r.kind == kindBlock {
+		if r.header.PlainLen > 0 {
 			copy(rec[recordHead:], "wormhole")
 		}
 		b = append(b, rec...)
@@ -179,14 +181,16 @@ func FuzzScan(f *testing.F) {
 // FuzzIndexValues: no value in the index makes its decoder panic, and what is accepted is written
 // again as it was.
 func FuzzIndexValues(f *testing.F) {
-	f.Add(row{place{1, 2}, 3, flagCached}.encode())
-	f.Add(meta{1, place{2, 3}, totals{4, 5, 6}}.encode())
+	f.Add(row{place{1, 2}, 3, flagCached, 0}.encode())
+	f.Add(row{place{1, 2}, 3, flagTrash, 5}.encode())
+	f.Add(meta{1, place{2, 3}, totals{4, 5, 6, 7}}.encode())
+	f.Add(append([]byte{1}, make([]byte, metaLenV1-1)...))
 	f.Add(segmentStats{1, 2, 3, 4}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := decodeRow(b); err == nil && !bytes.Equal(r.encode(), b) {
 			t.Errorf("row %x is %+v", b, r)
 		}
-		if m, err := decodeMeta(b); err == nil && !bytes.Equal(m.encode(), b) {
+		if m, err := decodeMeta(b); err == nil && b[0] == metaVersion && !bytes.Equal(m.encode(), b) {
 			t.Errorf("meta %x is %+v", b, m)
 		}
 		if st, err := decodeStats(segmentKey(7), b); err == nil && !bytes.Equal(st.encode(), b) {

@@ -237,16 +237,31 @@ func (rp *replay) survey(ctx context.Context, segs []*segment, start func(*segme
 	return nil
 }
 
-// readCut reads what stands behind the head of a cut.
-func readCut(g *segment, r record) (cut, error) {
-	var b [cutLen]byte
+// readNumber reads the number that stands behind the head of a cut or a trash mark.
+func readNumber(g *segment, r record) (int64, error) {
+	var b [8]byte
 	if _, err := readAt(g.file, b[:], r.off+recordHead, r.end()); err != nil {
-		return cut{}, err
+		return 0, err
 	}
 	if err := r.checkSum(b[:]); err != nil {
-		return cut{}, err
+		return 0, err
 	}
-	return cut{r.target.seg, span{r.target.off, int64(binary.BigEndian.Uint64(b[:]))}}, nil
+	return int64(binary.BigEndian.Uint64(b[:])), nil
+}
+
+// readCut reads what stands behind the head of a cut.
+func readCut(g *segment, r record) (cut, error) {
+	to, err := readNumber(g, r)
+	return cut{r.target.seg, span{r.target.off, to}}, err
+}
+
+// readSince reads what stands behind the head of a trash mark.
+func readSince(g *segment, r record) (int64, error) {
+	since, err := readNumber(g, r)
+	if err == nil && since < 0 {
+		err = fmt.Errorf("record at %d: time %d: %w", r.off, since, block.ErrCorrupt)
+	}
+	return since, err
 }
 
 // segment replays one segment from an offset on.
@@ -346,6 +361,16 @@ func (rp *replay) fold(g *segment, r record) error {
 	if r.kind == kindCut {
 		return nil
 	}
+	since := int64(0)
+	if r.kind == kindTrash {
+		var err error
+		if since, err = readSince(g, r); errors.Is(err, block.ErrCorrupt) {
+			rp.bad(g, r, err) // the block stays what it is: that loses nothing
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	old, had, err := s.find(r.id)
 	if err != nil {
 		return err
@@ -358,19 +383,21 @@ func (rp *replay) fold(g *segment, r record) error {
 		if had && old.place == at {
 			return nil
 		}
-		s.setRow(r.id, old, had, newRow(at, r))
+		now := newRow(at, r)
+		if r.kind == kindTrashed {
+			since := s.unix() // replaced by the mark that follows
+			if had && old.trashed() {
+				since = old.since
+			}
+			now = now.as(kindTrash, since)
+		}
+		s.setRow(r.id, old, had, now)
 	case !had || old.place != r.target:
 		// It is about a record that was replaced since, or is gone.
 	case r.kind == kindGone:
 		s.dropRow(r.id, old)
-	case r.kind == kindOwn:
-		now := old
-		now.flags &^= flagCached
-		s.setRow(r.id, old, true, now)
-	case r.kind == kindDisown:
-		now := old
-		now.flags |= flagCached
-		s.setRow(r.id, old, true, now)
+	default:
+		s.setRow(r.id, old, true, old.as(r.kind, since))
 	}
 	return nil
 }

@@ -10,9 +10,10 @@ import (
 // Keys of the index, and their values; integers big-endian.
 //
 //	'm'                    meta: version u8, generation u8, place of the log up to which the index
-//	                       goes (segment u64, offset u64), owned bytes, cached bytes, blocks u64
+//	                       goes (segment u64, offset u64), owned, cached bytes, blocks, trash bytes u64
 //	's' segment u64        end, live, punched u64
-//	'b' generation u8, ID  row: segment u64, offset u64, form length u32, flags u8
+//	'b' generation u8, ID  row: segment u64, offset u64, form length u32, flags u8, and of a block
+//	                       in the trash since when, unix seconds, u64
 //	'c' ID                 of each cached copy: last use, unix seconds, u32
 const (
 	keyMeta    = 'm'
@@ -20,16 +21,19 @@ const (
 	keyBlock   = 'b'
 	keyCached  = 'c'
 
-	metaVersion = 1
-	metaLen     = 2 + 5*8
+	metaVersion = 2 // 1 had no trash bytes; it is read, too
+	metaLen     = 2 + 6*8
+	metaLenV1   = 2 + 5*8
 	statsLen    = 3 * 8
 	rowLen      = 8 + 8 + 4 + 1
+	rowLenTrash = rowLen + 8
 )
 
 const (
 	flagCached = 1 << iota // a cached copy
 	flagBad                // damage was found; the record is not served
 	flagRaw                // the form is raw: a hint for how its memory is taken
+	flagTrash              // in the trash; never with flagCached
 )
 
 // row says where a block is.
@@ -37,10 +41,38 @@ type row struct {
 	place
 	length uint32 // bytes of the form
 	flags  byte
+	since  int64 // when it came into the trash, unix seconds; 0 of others
 }
 
-func (r row) cached() bool { return r.flags&flagCached != 0 }
-func (r row) bad() bool    { return r.flags&flagBad != 0 }
+func (r row) cached() bool  { return r.flags&flagCached != 0 }
+func (r row) bad() bool     { return r.flags&flagBad != 0 }
+func (r row) trashed() bool { return r.flags&flagTrash != 0 }
+func (r row) owned() bool   { return r.flags&(flagCached|flagTrash) == 0 }
+
+// as is the row after a mark of kind own, disown or trash; since is for the last.
+func (r row) as(k kind, since int64) row {
+	r.flags &^= flagCached | flagTrash
+	r.since = 0
+	switch k {
+	case kindDisown:
+		r.flags |= flagCached
+	case kindTrash:
+		r.flags |= flagTrash
+		r.since = since
+	}
+	return r
+}
+
+// markKind is the kind of the mark that makes a row what it is.
+func (r row) markKind() kind {
+	switch {
+	case r.cached():
+		return kindDisown
+	case r.trashed():
+		return kindTrash
+	}
+	return kindOwn
+}
 
 // newRow is the row of a block whose record begins with head.
 func newRow(at place, head record) row {
@@ -58,15 +90,19 @@ func newRow(at place, head record) row {
 func (r row) size() int64 { return recordHead + int64(r.length) }
 
 func (r row) encode() []byte {
-	b := make([]byte, 0, rowLen)
+	b := make([]byte, 0, rowLenTrash)
 	b = binary.BigEndian.AppendUint64(b, r.seg)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.off))
 	b = binary.BigEndian.AppendUint32(b, r.length)
-	return append(b, r.flags)
+	b = append(b, r.flags)
+	if r.trashed() {
+		b = binary.BigEndian.AppendUint64(b, uint64(r.since))
+	}
+	return b
 }
 
 func decodeRow(b []byte) (row, error) {
-	if len(b) != rowLen {
+	if len(b) != rowLen && len(b) != rowLenTrash {
 		return row{}, fmt.Errorf("index: row of %d bytes: %w", len(b), block.ErrCorrupt)
 	}
 	r := row{
@@ -74,7 +110,11 @@ func decodeRow(b []byte) (row, error) {
 		length: binary.BigEndian.Uint32(b[16:]),
 		flags:  b[20],
 	}
-	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad|flagRaw {
+	if len(b) == rowLenTrash {
+		r.since = int64(binary.BigEndian.Uint64(b[rowLen:]))
+	}
+	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad|flagRaw|flagTrash ||
+		r.trashed() != (len(b) == rowLenTrash) || r.trashed() && r.cached() || r.since < 0 {
 		return row{}, fmt.Errorf("index: row %x: %w", b, block.ErrCorrupt)
 	}
 	return r, nil
@@ -82,14 +122,17 @@ func decodeRow(b []byte) (row, error) {
 
 // totals are what Usage tells, kept up to date with every change.
 type totals struct {
-	owned, cached int64 // bytes of records
-	blocks        int64
+	owned, cached, trash int64 // bytes of records
+	blocks               int64 // owned and cached
 }
 
 // add counts a row (sign +1) or takes it out (-1). A bad row counts as nothing.
 func (t *totals) add(r row, sign int64) {
 	switch {
 	case r.bad():
+		return
+	case r.trashed():
+		t.trash += sign * r.size()
 		return
 	case r.cached():
 		t.cached += sign * r.size()
@@ -109,22 +152,27 @@ type meta struct {
 func (m meta) encode() []byte {
 	b := []byte{metaVersion, m.generation}
 	b = binary.BigEndian.AppendUint64(b, m.upTo.seg)
-	for _, v := range []int64{m.upTo.off, m.owned, m.cached, m.blocks} {
+	for _, v := range []int64{m.upTo.off, m.owned, m.cached, m.blocks, m.trash} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
 	}
 	return b
 }
 
 func decodeMeta(b []byte) (meta, error) {
-	if len(b) != metaLen || b[0] != metaVersion {
+	v1 := len(b) == metaLenV1 && b[0] == 1
+	if !v1 && (len(b) != metaLen || b[0] != metaVersion) {
 		return meta{}, fmt.Errorf("index: meta row %x is not known: %w", b, block.ErrCorrupt)
 	}
 	i64 := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[2+8*i:])) }
-	return meta{
+	m := meta{
 		generation: b[1],
 		upTo:       place{binary.BigEndian.Uint64(b[2:]), i64(1)},
 		totals:     totals{owned: i64(2), cached: i64(3), blocks: i64(4)},
-	}, nil
+	}
+	if !v1 {
+		m.trash = i64(5)
+	}
+	return m, nil
 }
 
 func blockKey(generation byte, id block.ID) []byte {

@@ -242,14 +242,14 @@ func (s *Store) find(id block.ID) (row, bool, error) {
 }
 
 // Has says whether a block is held, as the pod's own or as a cached copy. A block that was found
-// damaged is not held.
+// damaged or is in the trash is not held.
 func (s *Store) Has(id block.ID) (owned, cached bool) {
 	r, ok, err := s.lookup(id)
 	if err != nil {
 		s.o.Log.Error("store index can't be read", "block", id, "error", err)
 		return false, false
 	}
-	if !ok || r.bad() {
+	if !ok || r.bad() || r.trashed() {
 		return false, false
 	}
 	return !r.cached(), r.cached()

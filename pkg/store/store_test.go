@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -108,6 +109,13 @@ func checkCounts(t testing.TB, s *Store) {
 	})
 	if err != nil {
 		t.Fatalf("each: %v", err)
+	}
+	err = s.EachTrash(context.Background(), func(_ block.ID, n int64, _ time.Time) error {
+		want.TrashBytes += n
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("each of the trash: %v", err)
 	}
 	got := s.Usage()
 	want.DeadBytes, want.FreeBytes = got.DeadBytes, got.FreeBytes

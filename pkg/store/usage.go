@@ -20,16 +20,17 @@ import (
 type Usage struct {
 	OwnedBytes  int64
 	CachedBytes int64
+	TrashBytes  int64
 	DeadBytes   int64 // of deleted records and marks, not given back yet
 	FreeBytes   int64 // that Put may still take, cached copies not evicted
-	Blocks      int64 // owned and cached
+	Blocks      int64 // owned and cached, not those in the trash
 }
 
 // Usage says what the store holds now.
 func (s *Store) Usage() Usage {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	u := Usage{OwnedBytes: s.totals.owned, CachedBytes: s.totals.cached, Blocks: s.totals.blocks}
+	u := Usage{OwnedBytes: s.totals.owned, CachedBytes: s.totals.cached, TrashBytes: s.totals.trash, Blocks: s.totals.blocks}
 	used := int64(0)
 	for _, g := range s.segs {
 		u.DeadBytes += g.reclaimable()
@@ -62,18 +63,13 @@ const evictAtOnce = 16 << 20
 // makeRoom evicts cached copies so that n more bytes fit: below the cache limit if they are a
 // cached copy, and into the capacity.
 func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
-	have, limit := s.cache.sizes()
 	if cached {
-		if n > limit {
-			return fmt.Errorf("%d bytes do not fit into a cache of %d: %w", n, limit, ErrNoSpace)
-		}
-		if have+n > limit {
-			if _, err := s.EvictTo(ctx, limit-n); err != nil {
-				return err
-			}
+		if err := s.makeCacheRoom(ctx, n); err != nil {
+			return err
 		}
 	}
-	if have, _ = s.cache.sizes(); have == 0 || s.room() >= n {
+	have, _ := s.cache.sizes()
+	if have == 0 || s.room() >= n {
 		return nil // append has the last word
 	}
 	if _, err := s.EvictTo(ctx, have-max(n, min(evictAtOnce, have/8))); err != nil {
@@ -82,11 +78,24 @@ func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
 	return s.Sync(ctx) // the space comes back when the deletions are durable
 }
 
+// makeCacheRoom evicts cached copies so that one of n bytes stays below the limit.
+func (s *Store) makeCacheRoom(ctx context.Context, n int64) error {
+	have, limit := s.cache.sizes()
+	switch {
+	case n > limit:
+		return fmt.Errorf("%d bytes do not fit into a cache of %d: %w", n, limit, ErrNoSpace)
+	case have+n <= limit:
+		return nil
+	}
+	_, err := s.EvictTo(ctx, limit-n)
+	return err
+}
+
 // Each calls f for every block, in the order of the IDs; bytes are those of its record. Damaged
-// blocks are left out; a change that is made meanwhile may be seen or not. f may call the store.
+// blocks and those in the trash are left out; a change that is made meanwhile may be seen or not. f may call the store.
 func (s *Store) Each(ctx context.Context, f func(id block.ID, bytes int64, cached bool) error) error {
 	return s.eachRow(ctx, func(id block.ID, r row) error {
-		if r.bad() {
+		if r.bad() || r.trashed() {
 			return nil
 		}
 		return f(id, r.size(), r.cached())
