@@ -115,3 +115,45 @@ func TestPutAllocs(t *testing.T) {
 	}
 	t.Logf("%.0f allocations a Put", got)
 }
+
+// TestChunkAllocs breaks if storing or reading a chunk takes memory each time: at most 2 allocations for a Put, none for
+// a GetInto of a raw chunk, 1 for a compressed one.
+func TestChunkAllocs(t *testing.T) {
+	const n = 1 << 20
+	ctx := context.Background()
+	s, err := Open(vfs.Default, t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mustClose(t, s) })
+	plain := blocktest.Bytes(1, n)
+	var i uint64
+	put := testing.AllocsPerRun(40, func() {
+		i++
+		binary.BigEndian.PutUint64(plain, i)
+		if err := s.Put(ctx, block.Sum(block.Raw, plain), plain); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if put > 2 {
+		t.Errorf("%.0f allocations a Put", put)
+	}
+	raw, zstd := mustPut(t, s, 3, n), mustPut(t, s, 2, n)
+	mustSync(t, s)
+	for _, tt := range []struct {
+		name string
+		id   block.ID
+		max  float64
+	}{{"raw", raw, 0}, {"compressed", zstd, 1}} {
+		dst := make([]byte, 0, n)
+		got := testing.AllocsPerRun(40, func() {
+			b, err := s.GetInto(ctx, tt.id, dst)
+			if err != nil || len(b) != n || &b[0] != &dst[:1][0] {
+				t.Fatalf("%d bytes, %v", len(b), err)
+			}
+		})
+		if got > tt.max {
+			t.Errorf("%s: %.0f allocations a GetInto", tt.name, got)
+		}
+	}
+}

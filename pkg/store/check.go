@@ -112,11 +112,28 @@ func (c *check) record(ctx context.Context, g *segment, r record) error {
 		return c.block(ctx, g, r)
 	}
 	if r.kind == kindCut {
-		if cut, err := readCut(g, r); err == nil {
-			c.cuts = append(c.cuts, cut)
+		if err := c.cut(g, r); err != nil {
+			return err
 		}
 	}
+	if bad := c.s.checkRecord(g, r); errors.Is(bad, block.ErrCorrupt) {
+		c.gaps = append(c.gaps, Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size()})
+	} else if bad != nil {
+		return bad
+	}
 	return c.mark(ctx, g, r)
+}
+
+// cut takes note of a cut; a damaged one says nothing.
+func (c *check) cut(g *segment, r record) error {
+	to, err := readCut(g, r)
+	if err == nil {
+		c.cuts = append(c.cuts, to)
+	}
+	if errors.Is(err, block.ErrCorrupt) {
+		return nil
+	}
+	return err
 }
 
 // mark takes note of a deletion.
@@ -157,7 +174,7 @@ func (c *check) block(ctx context.Context, g *segment, r record) error {
 	case now.place != at || now.bad():
 		return nil // rows reports it
 	}
-	_, err = c.s.Get(ctx, r.id) // with its second try, and its setting aside
+	err = c.s.verify(ctx, r.id) // with its second try, and its setting aside
 	if err == nil || errors.Is(err, block.ErrNotFound) {
 		return nil
 	}
@@ -179,7 +196,7 @@ func (c *check) rows(ctx context.Context) error {
 			if err := c.head(id, r); err == nil || !errors.Is(err, block.ErrCorrupt) {
 				return nil // unreadable ones were reported with their segment
 			}
-			_, err := c.s.Get(ctx, id)
+			err := c.s.verify(ctx, id)
 			if err == nil || !errors.Is(err, block.ErrCorrupt) {
 				return nil // it moved meanwhile
 			}

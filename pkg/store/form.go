@@ -52,8 +52,8 @@ func (c *codec) encode(b, plain []byte) ([]byte, block.Header, error) {
 }
 
 // decode is the plain bytes of a form, exactly as long as the header says, which checkForm has
-// bounded. A raw form is returned itself.
-func (c *codec) decode(h block.Header, form []byte) ([]byte, error) {
+// bounded. A raw form is returned itself, others are decoded into dst if it has the capacity.
+func (c *codec) decode(h block.Header, form, dst []byte) ([]byte, error) {
 	if h.Form == block.FormRaw {
 		return form, nil
 	}
@@ -68,7 +68,10 @@ func (c *codec) decode(h block.Header, form []byte) ([]byte, error) {
 			return nil, fmt.Errorf("zstd decoder: %w", err)
 		}
 	}
-	plain, err := dec.DecodeAll(form, make([]byte, 0, h.PlainLen))
+	if cap(dst) < int(h.PlainLen) {
+		dst = make([]byte, h.PlainLen)
+	}
+	plain, err := dec.DecodeAll(form, dst[:0:h.PlainLen])
 	c.decoders.Put(dec)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w: %w", err, block.ErrCorrupt)
@@ -76,12 +79,12 @@ func (c *codec) decode(h block.Header, form []byte) ([]byte, error) {
 	if len(plain) != int(h.PlainLen) {
 		return nil, fmt.Errorf("zstd: %d plain bytes, header says %d: %w", len(plain), h.PlainLen, block.ErrCorrupt)
 	}
-	return plain, nil
+	return dst[:len(plain)], nil
 }
 
-// open decodes a form and verifies it against the ID.
-func (c *codec) open(id block.ID, h block.Header, form []byte) ([]byte, error) {
-	plain, err := c.decode(h, form)
+// open decodes a form, as decode does, and verifies it against the ID.
+func (c *codec) open(id block.ID, h block.Header, form, dst []byte) ([]byte, error) {
+	plain, err := c.decode(h, form, dst)
 	if err != nil {
 		return nil, err
 	}

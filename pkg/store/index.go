@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -23,7 +24,8 @@ const (
 // index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
 // derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
 type index struct {
-	db *pebble.DB
+	db   *pebble.DB
+	keys sync.Pool // of *[]byte, in which keys are built
 }
 
 // openIndex opens or makes the index. It is empty after a loss: see meta.
@@ -69,8 +71,13 @@ func (x *index) get(key []byte) (value []byte, ok bool, err error) {
 
 // row is the row of a block.
 func (x *index) row(generation byte, id block.ID) (row, bool, error) {
-	var key [2 + block.IDLen]byte
-	v, closer, err := x.db.Get(id.Append(append(key[:0], keyBlock, generation)))
+	key, _ := x.keys.Get().(*[]byte)
+	if key == nil {
+		key = new([]byte)
+	}
+	*key = id.Append(append((*key)[:0], keyBlock, generation))
+	v, closer, err := x.db.Get(*key)
+	x.keys.Put(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return row{}, false, nil
 	}

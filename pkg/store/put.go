@@ -47,7 +47,7 @@ func (s *Store) PutWire(ctx context.Context, id block.ID, wire []byte, cached bo
 	}
 	form := wire[block.HeaderLen:]
 	if err = checkForm(id, h, int64(len(form))); err == nil {
-		_, err = s.codec.open(id, h, form)
+		_, err = s.codec.open(id, h, form, nil)
 	}
 	if err == nil {
 		err = s.put(ctx, id, int(h.PlainLen), cached, func(b []byte) ([]byte, block.Header, error) {

@@ -60,6 +60,8 @@ type Store struct {
 	index   *index
 	codec   codec
 	bufs    buffers
+	heads   buffers // of recordHead bytes exactly
+	plains  buffers // for verifying
 	claims  claims
 	cache   cache
 	disk    disk

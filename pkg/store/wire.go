@@ -18,7 +18,7 @@ func (s *Store) OpenWire(id block.ID, wire []byte) ([]byte, error) {
 	if err := checkForm(id, h, int64(len(form))); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", id, err)
 	}
-	plain, err := s.codec.open(id, h, form)
+	plain, err := s.codec.open(id, h, form, nil)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", id, err)
 	}
