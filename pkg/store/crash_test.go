@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
 )
+
+var fullFlag = flag.Bool("full", false, "tests of crashes, flipped bits and full disks leave nothing out")
 
 var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
 
@@ -35,7 +39,23 @@ const (
 	absent state = iota
 	owned
 	cached
+	trashed // and the time of it, in seconds
 )
+
+// stateOf is the state of a block in a store.
+func stateOf(s *Store, id block.ID) state {
+	r, ok, err := s.lookup(id)
+	isOwned, isCached := s.Has(id)
+	switch {
+	case err == nil && ok && s.InTrash(id) && !isOwned && !isCached:
+		return trashed + state(r.since)
+	case isOwned:
+		return owned
+	case isCached:
+		return cached
+	}
+	return absent
+}
 
 // model is what is acknowledged, and what a crash may leave instead.
 type model struct {
@@ -110,12 +130,7 @@ func verifyCrash(t *testing.T, c crash, o Options) {
 		}
 		for seed := range uint64(crashSeeds) {
 			id, _ := testBlock(seed, crashLen(seed))
-			now := absent
-			if isOwned, isCached := s.Has(id); isOwned {
-				now = owned
-			} else if isCached {
-				now = cached
-			}
+			now := stateOf(s, id)
 			if now != c.m.acked[seed] && !c.m.maybe[seed][now] {
 				t.Fatalf("%s, %s: seed %d: state %d, acknowledged %d, possible %v", c.what, index, seed, now, c.m.acked[seed], c.m.maybe[seed])
 			}
@@ -143,44 +158,68 @@ func verifyCrash(t *testing.T, c crash, o Options) {
 	}
 }
 
-// TestCrash runs random changes and takes a clone of the disk at every sync and write, with none,
-// some or all of the unsynced bytes.
+// TestCrash runs random changes and takes clones of the disk before every sync, write, rename, creation and removal, with
+// none, a random part and all of the unsynced bytes; of 2,000 changes with -full, else of a sample.
 func TestCrash(t *testing.T) {
 	rng := testRand(t)
-	runs := 4
-	if testing.Short() {
-		runs = 1
+	runs, one := 10, 24 // of so many boundaries a clone is taken at one
+	switch {
+	case *fullFlag:
+		runs, one = 50, 1
+	case testing.Short():
+		runs, one = 3, 24
 	}
+	total := 0
 	for run := range runs {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { runCrash(t, rng) })
+		t.Run(fmt.Sprint(run), func(t *testing.T) { total += runCrash(t, rng, one) })
+	}
+	t.Logf("%d crashes in %d changes", total, runs*crashLives*crashChanges)
+	if total < 10*runs {
+		t.Errorf("only %d crashes", total)
 	}
 }
 
-func runCrash(t *testing.T, rng *rand.Rand) {
+const (
+	crashLives   = 2  // clean reopens in a run
+	crashChanges = 20 // in each life
+)
+
+// boundary says whether an operation changes what a crash leaves.
+func boundary(k errorfs.OpKind) bool {
+	switch k {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpFileWrite, errorfs.OpFileWriteAt,
+		errorfs.OpRename, errorfs.OpCreate, errorfs.OpRemove, errorfs.OpRemoveAll, errorfs.OpLink, errorfs.OpMkdirAll:
+		return true
+	default:
+		return false
+	}
+}
+
+func runCrash(t *testing.T, rng *rand.Rand, one int) int {
 	mem := vfs.NewCrashableMem()
 	m := newModel()
 	var mu sync.Mutex // guards the fields below
 	var crashes []crash
 	cloneRand := rand.New(rand.NewPCG(rng.Uint64(), 1))
 	on := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
-		isSync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpRemove
-		if !isSync && (op.Kind != errorfs.OpFileWriteAt || !strings.HasSuffix(op.Path, ".seg")) {
+		if !boundary(op.Kind) {
 			return nil
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if !isSync && cloneRand.IntN(8) > 0 {
+		if cloneRand.IntN(one) > 0 {
 			return nil
 		}
-		percent := []int{0, 50, 90, 100}[cloneRand.IntN(4)]
-		crashes = append(crashes, crash{
-			what: fmt.Sprintf("crash %d at %v of %s, %d%% of the unsynced", len(crashes), op.Kind, op.Path, percent),
-			fs:   mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: cloneRand}),
-			m:    m.clone(),
-		})
+		for _, percent := range []int{0, 1 + cloneRand.IntN(99), 100} {
+			crashes = append(crashes, crash{
+				what: fmt.Sprintf("crash %d at %v of %s, %d%% of the unsynced", len(crashes), op.Kind, op.Path, percent),
+				fs:   mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: cloneRand}),
+				m:    m.clone(),
+			})
+		}
 		return nil
 	})}
-	o := Options{SegmentBytes: 16 << 10}
+	o := Options{SegmentBytes: 16 << 10, Clock: &testClock{}}
 	if err := mem.MkdirAll("home", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -190,91 +229,131 @@ func runCrash(t *testing.T, rng *rand.Rand) {
 		}
 	}
 	fs := errorfs.Wrap(mem, &on)
-	for range 3 { // clean reopens between
+	for range crashLives {
+		on.On()
 		s, err := Open(fs, testDir, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		on.On()
 		changes(t, s, m, rng)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		on.Off()
 	}
-	t.Logf("%d crashes", len(crashes))
-	if len(crashes) < 10 {
-		t.Errorf("only %d crashes", len(crashes))
-	}
-	for i, c := range crashes {
-		if testing.Short() && i%4 > 0 {
-			continue
-		}
+	for _, c := range crashes {
 		verifyCrash(t, c, o)
 	}
+	return len(crashes)
 }
 
 // changes makes random changes and Syncs, and tells the model.
 func changes(t *testing.T, s *Store, m *model, rng *rand.Rand) {
 	t.Helper()
-	ctx := context.Background()
-	last := make(map[uint64]state)
-	for range 120 {
-		seed := uint64(rng.IntN(crashSeeds))
-		id, b := testBlock(seed, crashLen(seed))
-		was := absent
-		if isOwned, isCached := s.Has(id); isOwned {
-			was = owned
-		} else if isCached {
-			was = cached
-		}
-		var err error
-		to := was
-		switch rng.IntN(12) {
-		case 0, 1, 2, 3:
-			to = owned
-			m.change(seed, to)
-			err = s.Put(ctx, id, b)
-		case 4:
-			if was == absent {
-				to = cached
-			}
-			m.change(seed, to)
-			err = s.PutCached(ctx, id, b)
-		case 5, 6, 7:
-			to = absent
-			m.change(seed, to)
-			err = s.Delete(ctx, id)
-		case 8:
-			if was == cached {
-				to = owned
-				m.change(seed, to)
-				err = s.Own(ctx, id)
-			}
-		case 9:
-			if was == owned {
-				to = cached
-				m.change(seed, to)
-				err = s.Disown(ctx, id)
-			}
-		case 10:
-			err = s.Sync(ctx)
-			m.ack(last)
-		case 11:
-			if rng.IntN(5) == 0 {
-				if _, err = s.Compact(ctx); err == nil {
-					err = s.Sync(ctx)
-					m.ack(last)
-				}
-			}
-		}
-		if err != nil {
+	clock := s.o.Clock.(*testClock)
+	w := worker{s: s, m: m, last: make(map[uint64]state)}
+	for range crashChanges {
+		clock.seconds.Add(1)
+		if err := w.change(rng); err != nil {
 			t.Fatal(err)
 		}
-		last[seed] = to
 	}
-	if err := s.Sync(ctx); err != nil {
+	if err := w.sync(); err != nil {
 		t.Fatal(err)
 	}
-	m.ack(last)
+}
+
+// worker changes a store, and tells the model of it.
+type worker struct {
+	s    *Store
+	m    *model
+	last map[uint64]state // what was made of blocks since the last Sync
+}
+
+func (w *worker) sync() error {
+	err := w.s.Sync(context.Background())
+	if err == nil {
+		w.m.ack(w.last)
+	}
+	return err
+}
+
+// to notes what is about to become of a block; the returned function does it, and notes that it is so.
+func (w *worker) to(seed uint64, to state, do func() error) error {
+	w.m.change(seed, to)
+	err := do()
+	if err == nil {
+		w.last[seed] = to
+	}
+	return err
+}
+
+// change makes one random change.
+func (w *worker) change(rng *rand.Rand) error {
+	ctx := context.Background()
+	s := w.s
+	seed := uint64(rng.IntN(crashSeeds))
+	id, b := testBlock(seed, crashLen(seed))
+	was := stateOf(s, id)
+	keepOr := func(to state, from ...state) state {
+		if slices.Contains(from, was) || was >= trashed && slices.Contains(from, trashed) {
+			return to
+		}
+		return was
+	}
+	done := func(_ bool, err error) error { return err }
+	switch rng.IntN(18) {
+	case 0, 1, 2, 3:
+		return w.to(seed, owned, func() error { return s.Put(ctx, id, b) })
+	case 4, 5:
+		return w.to(seed, keepOr(cached, absent, trashed), func() error { return s.PutCached(ctx, id, b) })
+	case 6, 7:
+		return w.to(seed, absent, func() error { return s.Delete(ctx, id) })
+	case 8, 9, 10:
+		return w.to(seed, keepOr(trashed+state(s.unix()), owned), func() error { return done(s.Trash(ctx, id, nil)) })
+	case 11:
+		return w.to(seed, keepOr(absent, trashed), func() error { return done(s.Drop(ctx, id, nil)) })
+	case 12:
+		return w.to(seed, keepOr(absent, owned), func() error { return done(s.DeleteUnless(ctx, id, nil)) })
+	case 13:
+		if was != absent {
+			return w.to(seed, owned, func() error { return s.Own(ctx, id) })
+		}
+	case 14:
+		if was == owned || was == cached {
+			return w.to(seed, cached, func() error { return s.Disown(ctx, id) })
+		}
+	case 15:
+		return w.evict(ctx)
+	case 16:
+		if rng.IntN(3) > 0 {
+			return w.sync()
+		}
+		if _, err := s.Compact(ctx); err != nil {
+			return err
+		}
+	case 17:
+		if rng.IntN(4) > 0 {
+			return w.sync()
+		}
+		return s.RebuildIndex(ctx, func(p Problem) { panic(p.String()) })
+	}
+	return nil
+}
+
+// evict evicts cached copies.
+func (w *worker) evict(ctx context.Context) error {
+	var copies []uint64
+	for seed := range uint64(crashSeeds) {
+		if id, _ := testBlock(seed, crashLen(seed)); stateOf(w.s, id) == cached {
+			copies = append(copies, seed)
+			w.m.change(seed, absent)
+		}
+	}
+	_, err := w.s.EvictTo(ctx, 5000)
+	for _, seed := range copies {
+		id, _ := testBlock(seed, crashLen(seed))
+		w.last[seed] = stateOf(w.s, id)
+	}
+	return err
 }
