@@ -9,7 +9,7 @@ TOOL   := $(GO) tool -modfile=.ci/tools.mod
 VULNDB ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash gc-race lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench-data: build ## add and get beside cp, in turn
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
+
+gc-race: ## collect garbage against writers for GCTIME (10m)
+	$(GO) test ./pkg/pod -run '^TestCollectRace$$' -count=1 -v -timeout 0 -gctime $${GCTIME:-10m}
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)

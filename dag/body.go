@@ -53,8 +53,11 @@ func InlineBody(data []byte) Body {
 
 // Encode encodes the body; only a valid one can be decoded again.
 func (b Body) Encode() []byte {
-	out := cbor.AppendArray(make([]byte, 0, 128+len(b.Inline)+48*len(b.Entries)), 6)
-	out = cbor.AppendUint(out, typeBody)
+	return b.append(make([]byte, 0, 128+len(b.Inline)+48*len(b.Entries)))
+}
+
+func (b Body) append(out []byte) []byte {
+	out = cbor.AppendUint(cbor.AppendArray(out, 6), typeBody)
 	switch {
 	case !b.Tree.IsZero():
 		out = cbor.AppendUint(cbor.AppendUint(out, formTree), b.Size)

@@ -75,37 +75,57 @@ func (n *bodyNode) encode() []byte {
 
 // decodeBodyNode decodes what encode writes.
 func decodeBodyNode(data []byte) (*bodyNode, error) {
-	r := cbor.NewReader(data)
-	readType(r, 3, typeBodyNode)
-	n := &bodyNode{depth: int(r.UintMax(DepthMax))}
-	switch {
-	case r.Err() != nil:
-	case n.depth == 0:
-		r.Fail("depth 0")
-	case n.depth == 1:
-		n.entries, n.length = readEntries(r, fanMax)
-	default:
-		count := r.Array(fanMax)
-		if r.Err() == nil && count == 0 {
-			r.Fail("no children")
+	n := &bodyNode{}
+	var err error
+	n.depth, _, err = scanBodyNode(data, func(depth int, item Entry) {
+		if n.length += item.Len; depth == 1 {
+			n.entries = append(n.entries, item)
+		} else {
+			n.kids = append(n.kids, &bodyNode{depth: depth - 1, length: item.Len, id: item.ID})
 		}
-		n.kids = make([]*bodyNode, 0, count)
-		for range count {
-			r.Tuple(2)
-			kid := &bodyNode{depth: n.depth - 1, length: r.UintMax(SizeMax), id: readLink(r, block.DagCBOR)}
-			if n.length += kid.length; r.Err() == nil && (kid.length == 0 || n.length > SizeMax) {
-				r.Fail("child of %d bytes, %d in all", kid.length, n.length)
-			}
-			if r.Err() != nil {
-				break
-			}
-			n.kids = append(n.kids, kid)
-		}
-	}
-	if err := r.Done(); err != nil {
-		return nil, corrupt("body node", err)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return n, nil
+}
+
+// scanBodyNode calls f for each item of an encoded node, in order: an entry if depth is 1, else a child, as its length
+// and ID. What it told is to be believed only when it returns no error.
+func scanBodyNode(data []byte, f func(depth int, item Entry)) (depth, count int, err error) {
+	r := cbor.NewReader(data)
+	readType(r, 3, typeBodyNode)
+	if depth = int(r.UintMax(DepthMax)); r.Err() == nil && depth == 0 {
+		r.Fail("depth 0")
+	}
+	if count = r.Array(fanMax); r.Err() == nil && count == 0 {
+		r.Fail("no items")
+	}
+	if depth == 1 {
+		scanEntries(r, count, func(e Entry) { f(depth, e) })
+	} else {
+		scanKids(r, count, func(kid Entry) { f(depth, kid) })
+	}
+	if err := r.Done(); err != nil {
+		return 0, 0, corrupt("body node", err)
+	}
+	return depth, count, nil
+}
+
+// scanKids reads the n children of a node and calls f for each.
+func scanKids(r *cbor.Reader, n int, f func(Entry)) {
+	var size uint64
+	for range n {
+		r.Tuple(2)
+		kid := Entry{Len: r.UintMax(SizeMax), ID: readLink(r, block.DagCBOR)}
+		if size += kid.Len; r.Err() == nil && (kid.Len == 0 || size > SizeMax) {
+			r.Fail("child of %d bytes, %d in all", kid.Len, size)
+		}
+		if r.Err() != nil {
+			return
+		}
+		f(kid)
+	}
 }
 
 // put puts the node and all below it that have no ids yet, children first.

@@ -61,11 +61,24 @@ func (b Body) root(ctx context.Context, get block.Getter) (*bodyNode, error) {
 	if err := n.load(ctx, get, true); err != nil {
 		return nil, err
 	}
-	if n.depth == 1 && len(n.entries) <= embedEntriesMax {
-		b.Tree, b.Depth, b.Entries = block.ID{}, 0, n.entries
-		if len(b.Encode()) <= EmbedMax {
-			return nil, corruptf("body", "a tree where %d entries have room", len(n.entries))
+	return n, b.checkRoot(n.items(), len(n.encode()))
+}
+
+// checkRoot says what is wrong with the number of items and the bytes of the root of the body's tree: one above entries has
+// two children at least, and entries that have room in the body itself have no tree.
+func (b Body) checkRoot(count, size int) error {
+	if b.Depth > 1 {
+		if count < 2 {
+			return corruptf("body", "a root with %d child", count)
 		}
+		return nil
 	}
-	return n, nil
+	// In both the same array of entries stands behind a head; an inline body of no bytes has one byte there.
+	const nodeHead, none = 3, 1
+	b.Tree, b.Depth = block.ID{}, 0
+	var buf [128 + ParamsMax]byte
+	if len(b.append(buf[:0]))-none+size-nodeHead <= EmbedMax {
+		return corruptf("body", "a tree where %d entries have room", count)
+	}
+	return nil
 }

@@ -144,19 +144,29 @@ func readEntries(r *cbor.Reader, limit int) (entries []Entry, size uint64) {
 		r.Fail("no entries")
 	}
 	entries = make([]Entry, 0, n)
+	size = scanEntries(r, n, func(e Entry) { entries = append(entries, e) })
+	if r.Err() != nil {
+		return nil, 0
+	}
+	return entries, size
+}
+
+// scanEntries reads n entries, no two holes in turn, calls f for each, and adds up their lengths.
+func scanEntries(r *cbor.Reader, n int, f func(Entry)) (size uint64) {
+	hole := false
 	for range n {
 		e := readEntry(r)
-		if len(entries) > 0 && e.IsHole() && entries[len(entries)-1].IsHole() && r.Err() == nil {
+		if hole && e.IsHole() && r.Err() == nil {
 			r.Fail("two holes in turn")
-		}
-		if r.Err() != nil {
-			return nil, 0
 		}
 		if size += e.Len; size > SizeMax {
 			r.Fail("entries of over %d bytes", uint64(SizeMax))
-			return nil, 0
 		}
-		entries = append(entries, e)
+		if r.Err() != nil {
+			return 0
+		}
+		hole = e.IsHole()
+		f(e)
 	}
-	return entries, size
+	return size
 }

@@ -17,14 +17,83 @@ type Placed struct {
 // others can have an entry for each byte, so ask for ranges of bounded length.
 // Errors: block.ErrCorrupt, the Getter's.
 func Range(ctx context.Context, get block.Getter, b Body, off, n uint64) ([]Placed, error) {
+	return AppendRange(ctx, get, nil, b, off, n)
+}
+
+// AppendRange is Range that appends to out. It allocates nothing where out has room and the Getter doesn't.
+func AppendRange(ctx context.Context, get block.Getter, out []Placed, b Body, off, n uint64) ([]Placed, error) {
 	if len(b.Inline) > 0 || n == 0 || off >= b.Size {
-		return nil, nil
+		return out, nil
 	}
-	root, err := b.root(ctx, get)
+	s := rangeScan{out: out, lo: off, hi: off + min(n, b.Size-off)}
+	if b.Tree.IsZero() {
+		for _, e := range b.Entries {
+			s.entry(e)
+		}
+		return s.out, nil
+	}
+	count, size, err := s.node(ctx, get, b.Tree, int(b.Depth), b.Size)
+	if err == nil {
+		err = b.checkRoot(count, size)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return root.appendRange(ctx, get, nil, 0, off, off+min(n, b.Size-off))
+	return s.out, nil
+}
+
+// rangeScan finds entries in encoded nodes, which are read from front to back and not taken apart in memory.
+type rangeScan struct {
+	out    []Placed
+	lo, hi uint64 // the bytes that are asked for
+	at     uint64 // where the next entry begins
+}
+
+func (s *rangeScan) entry(e Entry) {
+	if s.at < s.hi && s.at+e.Len > s.lo {
+		s.out = append(s.out, Placed{Off: s.at, Entry: e})
+	}
+	s.at += e.Len
+}
+
+// node reads a node of a depth and a length in bytes, and those below it that overlap. It checks what bodyNode.load
+// does, but for the least number of items, which is the caller's to check.
+func (s *rangeScan) node(ctx context.Context, get block.Getter, id block.ID, depth int, length uint64) (count, size int, err error) {
+	data, err := getNode(ctx, get, id)
+	if err != nil {
+		return 0, 0, err
+	}
+	begin := s.at
+	var below error
+	got, count, err := scanBodyNode(data, func(d int, e Entry) {
+		switch {
+		case d != depth || below != nil: // told below
+		case d == 1:
+			s.entry(e)
+		case s.at < s.hi && s.at+e.Len > s.lo:
+			below = s.kid(ctx, get, e, d-1)
+		default:
+			s.at += e.Len
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case below != nil:
+		return 0, 0, below
+	case got != depth || s.at-begin != length:
+		return 0, 0, corruptf("body node "+id.String(), "depth %d, %d bytes where depth %d, %d bytes are expected", got, s.at-begin, depth, length)
+	}
+	return count, len(data), nil
+}
+
+// kid reads a child of a node.
+func (s *rangeScan) kid(ctx context.Context, get block.Getter, e Entry, depth int) error {
+	count, _, err := s.node(ctx, get, e.ID, depth, e.Len)
+	if err == nil && count < fanMin {
+		err = corruptf("body node "+e.ID.String(), "%d items where %d or more are expected", count, fanMin)
+	}
+	return err
 }
 
 // appendRange appends the entries that overlap [lo, hi) of the body; the node, loaded, begins at byte at.

@@ -157,7 +157,7 @@ func (b *blockStream) header(req uint64) (frameHeader, error) {
 
 // wireOK says whether a block of this ID may have a header and form of so many bytes.
 func wireOK(id block.ID, length int) bool {
-	return length >= block.HeaderLen && length <= block.SizeMax(id)+(WireMax-block.ChunkMax)
+	return length >= block.HeaderLen && length <= block.HeaderLen+block.SizeMax(id)
 }
 
 // hearing counts what is read from a stream of blocks as a sign of life.

@@ -2,110 +2,178 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
-
-	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
 )
 
-// data measures add and get beside cp, in turn, each with a sync of the disk afterwards.
+// result is what was measured of one data set: for each tool a value of each round.
+type result struct {
+	source source
+	add    map[string][]float64 // seconds
+	get    map[string][]float64 // seconds
+	fresh  map[string]int64     // bytes that d4 added to a store that has d1
+	again  []float64            // seconds of Wormhole's second add of the same
+	costs  []cost               // of Wormhole's first add
+}
+
+// data measures how data goes in and out beside its peers, in turn, each with a sync of the disk.
 func (b *bench) data(ctx context.Context) error {
-	rounds := b.rounds
-	if rounds == 0 {
-		rounds = 3
+	if b.rounds == 0 {
+		b.rounds = 3
 	}
-	big := filepath.Join(b.dir, "big")
-	if err := makeBig(big, b.bigBytes); err != nil {
-		return err
-	}
-	source, err := fleet.GoSource(ctx)
+	who, err := b.contenders(ctx)
 	if err != nil {
 		return err
 	}
-	b.head(ctx, fmt.Sprintf("wh-bench -rounds %d -bytes %d data", rounds, b.bigBytes))
-	b.row("Seconds, each with a sync of the disk: median of %d rounds, taken in turn. Over 1.00x: faster than cp.\n", rounds)
-	b.row("| what | wh add | cp -a | add to cp | wh get | cp -a back | get to cp |\n|---|---|---|---|---|---|---|")
-	for _, subject := range []struct{ name, path string }{{fmt.Sprintf("one file of %d bytes", b.bigBytes), big}, {"Go source tree", source}} {
-		var add, cp, get, back []float64
-		for i := range rounds {
-			t, err := b.round(ctx, i, subject.path)
-			if err != nil {
-				return err
-			}
-			add, cp, get, back = append(add, t[0]), append(cp, t[1]), append(get, t[2]), append(back, t[3])
+	results := make(map[string]*result)
+	for _, name := range strings.Split(b.what, ",") {
+		s, err := b.makeSource(ctx, name)
+		if err != nil {
+			return err
 		}
-		m := func(v []float64) float64 { return quantile(v, 0.5) }
-		b.row("| %s | %.2f | %.2f | %.2fx | %.2f | %.2f | %.2fx |", subject.name, m(add), m(cp), m(cp)/m(add), m(get), m(back), m(back)/m(get))
+		r := &result{source: s, add: map[string][]float64{}, get: map[string][]float64{}, fresh: map[string]int64{}}
+		results[name] = r
+		if name == "d4" {
+			err = b.edited(ctx, who, r)
+		} else {
+			for i := 0; i < b.rounds && err == nil; i++ {
+				err = b.round(ctx, i, who, r)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if name == "d1" { // d4 is made of it
+			continue
+		}
+		if err := os.RemoveAll(s.path); err != nil {
+			return err
+		}
+	}
+	b.report(ctx, who, results)
+	return nil
+}
+
+// round adds a data set with each tool, and then gets it with each, all with stores of their own.
+func (b *bench) round(ctx context.Context, i int, who []contender, r *result) (err error) {
+	tools, end, err := b.open(ctx, who)
+	defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
+	if err != nil {
+		return err
+	}
+	turn := make([]int, len(who))
+	for at := range turn {
+		turn[at] = at
+	}
+	if i%2 == 1 {
+		slices.Reverse(turn) // who goes first has it easier
+	}
+	for _, at := range turn {
+		seconds, err := timed(ctx, func() error { return tools[at].add(ctx, r.source.path) })
+		if err != nil {
+			return err
+		}
+		r.add[who[at].name] = append(r.add[who[at].name], seconds)
+	}
+	r.costs = append(r.costs, tools[0].(*wormhole).cost) //nolint:errcheck,forcetypeassert // it is the first
+	for _, at := range turn {
+		to := filepath.Join(b.dir, "got")
+		seconds, err := timed(ctx, func() error { return tools[at].get(ctx, to) })
+		if err == nil {
+			err = r.source.same(to)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", who[at].name, err)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		r.get[who[at].name] = append(r.get[who[at].name], seconds)
+	}
+	seconds, err := timed(ctx, func() error { return tools[0].add(ctx, r.source.path) })
+	r.again = append(r.again, seconds)
+	return err
+}
+
+// edited adds d4 with each tool to a store that has d1.
+func (b *bench) edited(ctx context.Context, who []contender, r *result) (err error) {
+	tools, end, err := b.open(ctx, who)
+	defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
+	if err != nil {
+		return err
+	}
+	for at, t := range tools {
+		if err := t.add(ctx, filepath.Join(b.dir, "d1")); err != nil {
+			return err
+		}
+		before, err := t.stored(ctx)
+		if err != nil {
+			return err
+		}
+		seconds, err := timed(ctx, func() error { return t.add(ctx, r.source.path) })
+		if err != nil {
+			return err
+		}
+		after, err := t.stored(ctx)
+		if err != nil {
+			return err
+		}
+		r.add[who[at].name] = []float64{seconds}
+		r.fresh[who[at].name] = after - before
 	}
 	return nil
 }
 
-// makeBig writes a file of random bytes.
-func makeBig(path string, size int64) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
+// open makes an empty store for each tool; end closes and removes all that were made.
+func (b *bench) open(ctx context.Context, who []contender) (tools []tool, end func(context.Context) error, err error) {
+	dir := filepath.Join(b.dir, "round")
+	end = func(ctx context.Context) error {
+		var errs []error
+		for _, t := range tools {
+			errs = append(errs, t.close(ctx))
+		}
+		return errors.Join(append(errs, os.RemoveAll(dir))...)
 	}
-	seed := [32]byte{1}
-	if _, err := io.CopyN(f, rand.NewChaCha8(seed), size); err != nil {
-		_ = f.Close() // the write's error is the one to tell
-		return err
+	for i, c := range who {
+		t := c.make()
+		own := filepath.Join(dir, fmt.Sprint(i), "store")
+		if err := os.MkdirAll(own, 0o700); err != nil {
+			return tools, end, err
+		}
+		if err := t.open(ctx, own); err != nil {
+			return tools, end, fmt.Errorf("%s: %w", c.name, err)
+		}
+		tools = append(tools, t)
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return f.Close()
+	return tools, end, nil
 }
 
-// round adds and gets with a network of its own, and copies there and back: seconds of add, cp, get, cp back.
-func (b *bench) round(ctx context.Context, i int, path string) (t [4]float64, err error) {
-	dir := filepath.Join(b.dir, fmt.Sprintf("round-%d", i))
-	m := &fleet.Machine{Name: "solo", WH: b.wh, Home: filepath.Join(dir, "home")}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return t, err
+// same says whether as many files and bytes came out as went in.
+func (s source) same(path string) error {
+	files, size, err := measure(path)
+	if err == nil && (files != s.files || size != s.bytes) {
+		err = fmt.Errorf("%d files of %d bytes came out, %d of %d went in", files, size, s.files, s.bytes)
 	}
-	if err := m.Init(ctx, "bench"); err != nil {
-		return t, err
+	return err
+}
+
+// timed is how many seconds f takes, with a sync of the disk afterwards; what was unsynced before it doesn't count.
+func timed(ctx context.Context, f func() error) (seconds float64, err error) {
+	if err := syncDisks(ctx); err != nil {
+		return 0, err
 	}
-	defer func() {
-		if stopErr := m.Stop(ctx); err == nil {
-			err = stopErr
-		}
-		if rmErr := os.RemoveAll(dir); err == nil {
-			err = rmErr
-		}
-	}()
-	base := filepath.Base(path)
-	copied, got, back := filepath.Join(dir, "copied"), filepath.Join(dir, "got"), filepath.Join(dir, "back")
-	steps := []func() error{
-		func() error { _, err := m.Run(ctx, "add", path, "--to", "/", "--quiet"); return err },
-		func() error { return exec.CommandContext(ctx, "cp", "-a", path, copied).Run() },
-		func() error { _, err := m.Run(ctx, "get", "/"+base, "-o", got, "--quiet"); return err },
-		func() error { return exec.CommandContext(ctx, "cp", "-a", copied, back).Run() },
+	begin := time.Now()
+	if err := f(); err != nil {
+		return 0, err
 	}
-	order := []int{0, 1, 2, 3}
-	if i%2 == 1 {
-		order = []int{1, 0, 3, 2} // who goes first has it easier
-	}
-	for _, s := range order {
-		if err := syncDisks(ctx); err != nil {
-			return t, err
-		}
-		begin := time.Now()
-		if err := steps[s](); err != nil {
-			return t, err
-		}
-		if err := syncDisks(ctx); err != nil {
-			return t, err
-		}
-		t[s] = time.Since(begin).Seconds()
-	}
-	return t, nil
+	err = syncDisks(ctx)
+	return time.Since(begin).Seconds(), err
 }
 
 func syncDisks(ctx context.Context) error { return exec.CommandContext(ctx, "sync").Run() }

@@ -1,12 +1,14 @@
 // Command wh-bench measures Wormhole on this machine and prints a table in Markdown: commands, figures, spread.
 //
 //	wh-bench visible   how soon a file written through one mount is read through another, and how soon three pods agree
-//	wh-bench data      add and get of the Go source tree and of one large file, beside cp, in turn
+//	wh-bench data      add and get of four data sets, beside cp, Kubo, restic and desync, as far as they are on PATH, in turn
+//	wh-bench profile   where the daemon's CPU time goes in add and get
 //
 // It drives the wh binary beside it.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -27,15 +29,28 @@ import (
 
 func main() {
 	b := &bench{out: os.Stdout}
+	var to string
 	flag.StringVar(&b.wh, "wh", "", "the wh binary; default: beside this one")
-	flag.IntVar(&b.files, "files", 200, "visible: files written")
+	flag.StringVar(&b.dir, "dir", "", "folder on the disk to measure; default: the temporary one")
+	flag.StringVar(&to, "o", "", "file to write to, when all is measured; default: stdout")
 	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data 3")
-	flag.Int64Var(&b.bigBytes, "bytes", 1<<30, "data: bytes of the large file")
-	flag.StringVar(&b.dir, "dir", "", "data: folder on the disk to measure; default: the temporary one")
+	flag.IntVar(&b.files, "files", 200, "visible: files written")
+	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
+	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, profile: bytes of d1")
+	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
+	flag.StringVar(&b.peers, "peers", "", "data: programs to compare with, of cp, ipfs, restic, desync; cp is always; default: all on PATH")
+	flag.BoolVar(&b.encrypt, "encrypt", false, "data, profile: of an encrypted network")
 	flag.Parse()
+	var text bytes.Buffer
+	if to != "" {
+		b.out = &text
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := b.run(ctx, flag.Arg(0))
 	stop()
+	if err == nil && to != "" {
+		err = os.WriteFile(to, text.Bytes(), 0o644)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "wh-bench: error:", err)
 		os.Exit(1)
@@ -45,12 +60,16 @@ func main() {
 // bench is a run.
 type bench struct {
 	wh       string
-	dir      string
+	dir      string // the work folder
 	out      io.Writer
-	files    int
 	rounds   int
+	files    int
+	what     string
 	bigBytes int64
-	machines []*fleet.Machine
+	tiny     int
+	peers    string
+	encrypt  bool
+	machines []*fleet.Machine // of visible
 }
 
 func (b *bench) run(ctx context.Context, what string) (err error) {
@@ -72,8 +91,10 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return b.visible(ctx)
 	case "data":
 		return b.data(ctx)
+	case "profile":
+		return b.profile(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|profile, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.

@@ -1,5 +1,8 @@
 // Command wh-crash kills the daemon with SIGKILL at random moments while programs write through its mount, starts it
-// again, and checks that nothing that was acknowledged (fsync returned) is missing or wrong, and that fsck is clean.
+// again, and checks that nothing that was acknowledged (fsync, or wh add, returned) is missing or wrong, and that fsck is clean.
+//
+// The programs save files as editors do, write big ones, overwrite pages in place, fill and rename folders, truncate and append,
+// and run wh add. What they were told is safe is read back through a new mount, with the pods' files out of the page cache.
 //
 // It fails, too, if nothing was being written when it killed. It drives the wh binary beside it; root and /dev/fuse are needed.
 package main
@@ -13,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,7 +28,9 @@ func main() {
 	flag.StringVar(&c.wh, "wh", "", "the wh binary; default: beside this one")
 	flag.IntVar(&c.rounds, "rounds", 20, "how often it kills")
 	flag.IntVar(&c.pods, "pods", 1, "pods of the network; the first is killed")
-	flag.IntVar(&c.writers, "writers", 4, "programs that write at once")
+	flag.IntVar(&c.writers, "writers", len(kinds), "programs that write at once, of each kind in turn")
+	flag.DurationVar(&c.load, "load", 600*time.Millisecond, "how long they write in a round, at most")
+	flag.IntVar(&c.fsckEvery, "fsck", 10, "rounds from one wh fsck to the next; the last round has one")
 	flag.Uint64Var(&c.seed, "seed", 0, "of the random choices; 0: a new one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,6 +48,8 @@ type crash struct {
 	rounds        int
 	pods, writers int
 	seed          uint64
+	load          time.Duration
+	fsckEvery     int
 	dir           string
 	machines      []*fleet.Machine
 }
@@ -79,24 +87,45 @@ func (c *crash) run(ctx context.Context) (err error) {
 		}
 	}
 	rnd := rand.New(rand.NewPCG(c.seed, 0))
-	var writers []*writer
-	for i := range c.writers {
-		writers = append(writers, newWriter(c.machines[0].Mount, i, rnd.Uint64()))
-	}
-	acknowledged := 0
+	writers := c.newWriters(rnd)
+	begin, acknowledged := time.Now(), 0
 	for round := range c.rounds {
-		n, err := c.round(ctx, writers, time.Duration(50+rnd.IntN(1500))*time.Millisecond)
+		load := min(c.load, 50*time.Millisecond) + time.Duration(rnd.Int64N(int64(max(c.load-50*time.Millisecond, 1))))
+		fsck := (round+1)%max(c.fsckEvery, 1) == 0 || round == c.rounds-1
+		n, err := c.round(ctx, writers, load, fsck)
 		if err != nil {
 			return fmt.Errorf("round %d of seed %d: %w", round+1, c.seed, err)
 		}
 		acknowledged += n
+		if fsck {
+			fmt.Fprintf(os.Stderr, "%d rounds in %s, %d steps acknowledged\n", round+1, time.Since(begin).Round(time.Second), acknowledged)
+		}
 	}
-	fmt.Printf("%d kills, %d pods, %d writes acknowledged, none missing or wrong\n", c.rounds, c.pods, acknowledged)
+	fmt.Printf("%d kills, %d pods, %d programs, %d steps acknowledged, none missing or wrong, in %s\n",
+		c.rounds, c.pods, len(writers), acknowledged, time.Since(begin).Round(time.Second))
 	return nil
 }
 
+// newWriters makes the programs.
+func (c *crash) newWriters(rnd *rand.Rand) []writer {
+	m := c.machines[0]
+	var out []writer
+	for i := range c.writers {
+		kind := kinds[i%len(kinds)]
+		name := fmt.Sprintf("%s-%d", kind.name, i)
+		out = append(out, kind.make(place{
+			dir: filepath.Join(m.Mount, name), outside: filepath.Join(c.dir, "sources", name), rnd: rand.New(rand.NewPCG(rnd.Uint64(), uint64(i))),
+			wh: func(ctx context.Context, args ...string) error {
+				_, err := m.Run(ctx, args...)
+				return err
+			},
+		}))
+	}
+	return out
+}
+
 // round writes for a while, kills, starts again, checks. It returns how many writes were acknowledged.
-func (c *crash) round(ctx context.Context, writers []*writer, after time.Duration) (int, error) {
+func (c *crash) round(ctx context.Context, writers []writer, after time.Duration, fsck bool) (int, error) {
 	m := c.machines[0]
 	load, stop := context.WithCancel(ctx)
 	defer stop()
@@ -118,21 +147,27 @@ func (c *crash) round(ctx context.Context, writers []*writer, after time.Duratio
 		acknowledged += <-done
 	}
 	for _, w := range writers {
-		if w.pending != "" {
+		if w.pending() != "" {
 			inFlight++
 		}
 	}
 	if inFlight == 0 {
 		return 0, errors.New("nothing was being written when the daemon was killed: the round proves nothing")
 	}
+	if err := coldFiles(m.Home); err != nil {
+		return 0, err
+	}
 	if err := m.Up(ctx); err != nil {
 		return 0, err
 	}
-	var errs []error
-	for _, w := range writers {
-		errs = append(errs, w.check())
+	errs := make([]error, len(writers), len(writers)+1)
+	var checks sync.WaitGroup
+	for i, w := range writers {
+		checks.Go(func() { errs[i] = w.check() })
 	}
-	if _, err := m.Run(ctx, "fsck"); err != nil {
+	checks.Wait()
+	if fsck {
+		_, err := m.Run(ctx, "fsck")
 		errs = append(errs, err)
 	}
 	return acknowledged, errors.Join(errs...)

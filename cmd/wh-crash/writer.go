@@ -1,115 +1,98 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 )
 
-const (
-	namesMax = 40      // files of a writer
-	sizeMax  = 200_000 // bytes of a file
-)
-
-// writer saves files as editors do: write a new one, fsync it, rename it over the old one. Some are written in
-// place the first time. It remembers what was acknowledged.
-type writer struct {
-	dir  string
-	rnd  *rand.Rand
-	safe map[string][]byte // by name: what a returned fsync, and rename, promised
-	// pending is the name that was being saved when the daemon was killed, and next what it was to hold.
-	pending string
-	next    []byte
-	renamed bool // the rename was begun, so that next may be there
+// writer is a program that writes until the daemon is killed, and remembers what it was told is safe.
+type writer interface {
+	// write works until a call fails because the daemon is gone, or, between two of its steps, ctx ends. It returns how many steps were acknowledged.
+	write(ctx context.Context) int
+	// pending is what was under way when it ended; "": nothing.
+	pending() string
+	// check reads back all that was acknowledged, once the daemon runs again. What was under way may be there or not,
+	// whole; it takes over what it finds.
+	check() error
 }
 
-func newWriter(mount string, i int, seed uint64) *writer {
-	return &writer{
-		dir: filepath.Join(mount, fmt.Sprintf("writer-%d", i)), rnd: rand.New(rand.NewPCG(seed, uint64(i))),
-		safe: make(map[string][]byte),
+// kinds are the kinds of writers; with more writers than kinds, they are taken in turn.
+var kinds = []struct {
+	name string
+	make func(place) writer
+}{
+	{"save", newSaver},     // small files: write new, fsync, rename over
+	{"stream", newStream},  // big files front to back, fsync now and then
+	{"pages", newPages},    // a database: 4 KiB overwritten in place, fsync
+	{"trees", newTrees},    // folders that are filled, renamed, removed
+	{"resize", newResizer}, // truncate and append, fsync
+	{"add", newAdder},      // wh add
+}
+
+// place is where a writer works.
+type place struct {
+	dir     string // below the mount
+	outside string // on another file system
+	rnd     *rand.Rand
+	wh      func(ctx context.Context, args ...string) error
+}
+
+// step is what a writer does at a time, by name. It is shared by all writers.
+type step struct{ what string }
+
+func (s *step) pending() string { return s.what }
+
+// steps runs f until it fails or ctx ends. begin is called with what f does next.
+func (s *step) steps(ctx context.Context, dir string, f func() error) int {
+	s.what = "mkdir"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0
 	}
-}
-
-// write saves files until the daemon is gone, and returns how many saves were acknowledged.
-func (w *writer) write(ctx context.Context) int {
-	w.pending = ""
 	for n := 0; ; n++ {
-		if ctx.Err() != nil && w.pending == "" {
+		s.what = ""
+		if ctx.Err() != nil {
 			return n
 		}
-		name := fmt.Sprintf("f%d", w.rnd.IntN(namesMax))
-		data := make([]byte, w.rnd.IntN(sizeMax))
-		for i := range data {
-			data[i] = byte(w.rnd.Uint32())
-		}
-		w.pending, w.next, w.renamed = name, data, false
-		if err := w.save(name, data); err != nil {
+		s.what = "a step"
+		if err := f(); err != nil {
 			return n // the daemon is gone; what was pending stays so
 		}
-		w.safe[name], w.pending = data, ""
 	}
 }
 
-func (w *writer) save(name string, data []byte) error {
-	if err := os.MkdirAll(w.dir, 0o755); err != nil {
-		return err
-	}
-	tmp := filepath.Join(w.dir, name+".tmp")
-	f, err := os.Create(tmp)
+// fill makes bytes that are found again by their seed.
+func fill(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24), byte(seed >> 32), byte(seed >> 40)}).Read(b) //nolint:errcheck // it never fails
+	return b
+}
+
+// writeSynced makes or replaces a file's contents, and has them synced.
+func writeSynced(name string, data []byte) error {
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	if _, err := f.Write(data); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	w.renamed = true
-	if err := os.Rename(tmp, filepath.Join(w.dir, name)); err != nil {
-		return err
-	}
-	d, err := os.Open(w.dir)
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// syncDir makes a folder's entries durable.
+func syncDir(name string) error {
+	d, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// check reads back all that was acknowledged.
-func (w *writer) check() error {
-	var errs []error
-	for name, want := range w.safe {
-		got, err := os.ReadFile(filepath.Join(w.dir, name))
-		if name == w.pending && w.renamed && err == nil && bytes.Equal(got, w.next) {
-			w.safe[name] = w.next // the new one, whole, is as good
-			continue
-		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			errs = append(errs, fmt.Errorf("%s: acknowledged and missing", name))
-		case err != nil:
-			errs = append(errs, err)
-		case !bytes.Equal(got, want):
-			errs = append(errs, fmt.Errorf("%s: %d bytes, not the %d that were acknowledged", name, len(got), len(want)))
-		}
-	}
-	if _, known := w.safe[w.pending]; w.pending != "" && !known && w.renamed {
-		got, err := os.ReadFile(filepath.Join(w.dir, w.pending))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			errs = append(errs, err)
-		case !bytes.Equal(got, w.next):
-			errs = append(errs, fmt.Errorf("%s: neither missing nor whole after a save that was cut short", w.pending))
-		default:
-			w.safe[w.pending] = got
-		}
-	}
-	return errors.Join(errs...)
+// wrong says that what was read is not what was promised.
+func wrong(name string, format string, args ...any) error {
+	return fmt.Errorf("%s: %s", filepath.Base(filepath.Dir(name))+"/"+filepath.Base(name), fmt.Sprintf(format, args...))
 }

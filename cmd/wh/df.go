@@ -32,6 +32,8 @@ func runDf(ctx context.Context, e *env) error {
 		{"pinned", size(u.PinnedBytes)},
 		{"cache", size(u.CacheBytes)},
 		{"trash", size(u.TrashBytes)},
+		{"snapshots", size(u.SnapshotBytes)},
+		{"garbage", size(u.GarbageBytes)},
 		{"free", size(u.FreeBytes)},
 	})
 }

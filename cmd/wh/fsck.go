@@ -28,16 +28,14 @@ func runFsck(ctx context.Context, e *env, q api.FsckRequest) error {
 	all := []api.Problem{}
 	left := 0
 	err := client.List(ctx, e.client(), "fsck", q, func(p api.Problem) error {
-		word := "repaired"
 		if !p.Fixed {
-			word = "problem"
 			left++
 		}
 		if e.json {
 			all = append(all, p)
 			return nil
 		}
-		return e.out("%s: %s: %s", word, e.name(string(p.Where)), e.name(string(p.What)))
+		return e.problem(p)
 	})
 	if err == nil && e.json {
 		err = e.document(struct {
@@ -48,4 +46,13 @@ func runFsck(ctx context.Context, e *env, q api.FsckRequest) error {
 		return fmt.Errorf("%d problems are left: %w", left, block.ErrCorrupt)
 	}
 	return err
+}
+
+// problem prints a problem that was found.
+func (e *env) problem(p api.Problem) error {
+	word := "problem"
+	if p.Fixed {
+		word = "repaired"
+	}
+	return e.out("%s: %s: %s", word, e.name(string(p.Where)), e.name(string(p.What)))
 }

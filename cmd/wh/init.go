@@ -65,14 +65,11 @@ func newInit(e *env) *cobra.Command {
 	}
 	o.flags.add(c)
 	c.Flags().StringVar(&o.access, "access", "invite", "who may join: invite")
-	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the network (not in this version)")
+	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the contents of files, on disks and on the way, under a key that members have")
 	return c
 }
 
 func runInit(ctx context.Context, e *env, o initOptions) error {
-	if o.encrypt {
-		return fmt.Errorf("--encrypt: %w", api.ErrUnsupported)
-	}
 	if o.access != "invite" {
 		return fmt.Errorf("--access %s: %w", o.access, api.ErrUnsupported)
 	}
@@ -80,7 +77,7 @@ func runInit(ctx context.Context, e *env, o initOptions) error {
 	if err != nil {
 		return err
 	}
-	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m}
+	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m, Encrypt: o.encrypt}
 	made, err := makePod(ctx, e, "init", r, func() (api.Made, error) { return daemon.Create(ctx, e.home, e.engine, r) })
 	if err != nil {
 		return err

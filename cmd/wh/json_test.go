@@ -90,6 +90,8 @@ func TestJSON(t *testing.T) {
 		{"mounts", "", 0, []string{"mount"}},
 		{"fsck", "", exitCorrupt, []string{"fsck"}},
 		{"fsck-repair", "", 0, []string{"fsck", "--repair"}},
+		{"scrub", "", exitCorrupt, []string{"scrub"}},
+		{"gc", "", 0, []string{"gc"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, stderr, code := s.wh(c.stdin, append(c.args, "--json")...)

@@ -42,8 +42,12 @@ func printStatus(e *env, st api.Status) error {
 	if !st.Healthy {
 		word = "NOT HEALTHY"
 	}
+	network := fmt.Sprintf("network %s (%.8s)", st.NetworkName, st.Network)
+	if st.Encrypted {
+		network += ", encrypted"
+	}
 	lines := []string{
-		fmt.Sprintf("network %s (%.8s): %s", st.NetworkName, st.Network, word),
+		network + ": " + word,
 		fmt.Sprintf("this pod %s, %s; not yet safe %s, not yet committed %s", st.Name, st.Role, size(st.UnsafeBytes), size(st.DirtyBytes)),
 	}
 	for _, r := range st.Reasons {

@@ -66,5 +66,5 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 		}
 		do.Mount = &api.Mount{Dir: api.Text(dir), Options: append([]string{}, o.options...), Pod: e.pod}
 	}
-	return daemon.Run(ctx, do)
+	return profiled(func() error { return daemon.Run(ctx, do) })
 }

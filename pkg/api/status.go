@@ -66,6 +66,7 @@ var codes = []struct {
 	{"unavailable", block.ErrUnavailable},
 	{"bad_cid", block.ErrBadID},
 
+	{"no_key", pod.ErrNoKey}, // a vfs.ErrNotPermitted
 	{"not_exist", vfs.ErrNotExist},
 	{"exist", vfs.ErrExist},
 	{"not_folder", vfs.ErrNotDir},

@@ -34,6 +34,7 @@ type InitRequest struct {
 	Name    string   `json:"name"`
 	Listen  []string `json:"listen"`
 	Mount   *Mount   `json:"mount,omitempty"`
+	Encrypt bool     `json:"encrypt,omitempty"` // seal the contents of files
 }
 
 // JoinRequest asks for a new pod in a network that exists.
@@ -116,16 +117,47 @@ type Status struct {
 	ID          string    `json:"id"`
 	Role        string    `json:"role"`
 	Addrs       []string  `json:"addrs"`
+	Encrypted   bool      `json:"encrypted"` // the contents of files are
 }
 
 // Usage is how the pod's disk is used.
 type Usage struct {
-	StoredBytes int64 `json:"stored_bytes"`
-	LiveBytes   int64 `json:"live_bytes"`
-	PinnedBytes int64 `json:"pinned_bytes"`
-	CacheBytes  int64 `json:"cache_bytes"`
-	TrashBytes  int64 `json:"trash_bytes"`
-	FreeBytes   int64 `json:"free_bytes"`
+	StoredBytes   int64 `json:"stored_bytes"`
+	LiveBytes     int64 `json:"live_bytes"`
+	PinnedBytes   int64 `json:"pinned_bytes"`
+	CacheBytes    int64 `json:"cache_bytes"`
+	TrashBytes    int64 `json:"trash_bytes"`
+	SnapshotBytes int64 `json:"snapshot_bytes"` // only in snapshots
+	GarbageBytes  int64 `json:"garbage_bytes"`  // dead, and not given back to the disk yet
+	FreeBytes     int64 `json:"free_bytes"`
+}
+
+// GCRequest asks for a collection of garbage.
+type GCRequest struct {
+	DryRun bool `json:"dry_run"`
+	Now    bool `json:"now"` // free what no member needs, however short it has been in the trash
+}
+
+// GC is what a collection found and did; with a dry run, what it would do.
+type GC struct {
+	TrashedBytes   int64  `json:"trashed_bytes"` // moved to the trash: nothing names it
+	FreedBytes     int64  `json:"freed_bytes"`   // deleted from the trash, and nodes of old checkpoints
+	RestoredBytes  int64  `json:"restored_bytes"`
+	TrashBytes     int64  `json:"trash_bytes"`     // that stay in the trash
+	CompactedBytes int64  `json:"compacted_bytes"` // dead space given back by rewriting
+	Waiting        []Text `json:"waiting"`         // pods that must be met before the trash can go
+}
+
+// ScrubLine is a line of the answer to a scrub: a problem, or at the end the result.
+type ScrubLine struct {
+	Problem *Problem  `json:"problem,omitempty"`
+	Result  *Scrubbed `json:"result,omitempty"`
+}
+
+// Scrubbed is what a scrub verified.
+type Scrubbed struct {
+	Bytes  int64 `json:"bytes"`
+	Blocks int64 `json:"blocks"`
 }
 
 // Root is a tree root or a state root.

@@ -1,24 +1,25 @@
 // Package block is the vocabulary of stored objects: their names (ID), the header that says how
 // one is stored (Header), and the small interfaces by which blocks are got and put.
 //
-// A block is a chunk (bytes of a file) or a node (DAG-CBOR that links to others). Its ID names the
-// plain bytes; how they are stored, plain or compressed, stands in the header outside them.
+// A block is a chunk (bytes of a file, on encrypted networks sealed) or a node (DAG-CBOR that links to others). Its ID names the
+// uncompressed bytes; how they are stored, plain or compressed, stands in the header outside them.
 //
 // All types are values and safe for concurrent use.
 package block
 
 import "context"
 
-// Limits of a block's plain bytes.
+// Limits of blocks.
 const (
-	ChunkMax = 4 << 20 // bytes of a chunk (DESIGN section 3)
-	NodeMax  = 1 << 20 // bytes of a node
+	ChunkMax     = 4 << 20 // bytes of a file in one chunk (DESIGN section 3)
+	NodeMax      = 1 << 20 // bytes of a node
+	SealOverhead = 64      // bytes that sealing adds to a chunk: a Header, 32 of synthetic nonce, 16 of tag (package seal)
 )
 
-// SizeMax is the most plain bytes that a block of this ID may have.
+// SizeMax is the most bytes that an ID may name: of a chunk as many as a sealed one has.
 func SizeMax(id ID) int {
 	if id.Codec() == Raw {
-		return ChunkMax
+		return ChunkMax + SealOverhead
 	}
 	return NodeMax
 }

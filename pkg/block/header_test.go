@@ -35,11 +35,41 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+// TestSealedHeader holds the header of sealed chunks apart from that of stored blocks: neither passes for the other.
+func TestSealedHeader(t *testing.T) {
+	h := Header{Scheme: SchemeSealed, Form: FormZstd, KeyID: 0xa1b2c3d4, PlainLen: ChunkMax}
+	b := h.Append(nil)
+	if got, want := hex.EncodeToString(b), "7768620101010000a1b2c3d400400000"; got != want {
+		t.Errorf("header %s, want %s", got, want)
+	}
+	if got, err := ParseSealedHeader(b); err != nil || got != h || !IsSealed(b) {
+		t.Errorf("parsed %+v, %v", got, err)
+	}
+	if _, err := ParseHeader(b); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a sealed chunk's header passes for a stored block's: %v", err)
+	}
+	h.PlainLen++
+	if _, err := ParseSealedHeader(h.Append(nil)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%d plain bytes: %v", h.PlainLen, err)
+	}
+	plain := Header{PlainLen: ChunkMax + SealOverhead}.Append(nil)
+	if _, err := ParseSealedHeader(plain); !errors.Is(err, ErrCorrupt) || IsSealed(plain) || IsSealed(b[:4]) {
+		t.Errorf("a stored block's header passes for a sealed chunk's: %v", err)
+	}
+	if _, err := ParseHeader(plain); err != nil {
+		t.Errorf("the largest sealed chunk can't be stored: %v", err)
+	}
+}
+
 // FuzzHeader breaks if hostile bytes panic, or don't round-trip.
 func FuzzHeader(f *testing.F) {
 	f.Add(Header{PlainLen: 5}.Append(nil))
+	f.Add(Header{Scheme: SchemeSealed, KeyID: 9, PlainLen: 5}.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := ParseHeader(b)
+		if err != nil {
+			h, err = ParseSealedHeader(b)
+		}
 		if err == nil && string(h.Append(nil)) != string(b[:HeaderLen]) {
 			t.Errorf("%x is written again as %x", b[:HeaderLen], h.Append(nil))
 		}

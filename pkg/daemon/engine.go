@@ -44,7 +44,10 @@ type Mounted interface {
 }
 
 // CreateOptions are for Engine.Create.
-type CreateOptions struct{ NetworkName, PodName string }
+type CreateOptions struct {
+	NetworkName, PodName string
+	Encrypt              bool
+}
 
 // JoinOptions are for Engine.Join.
 type JoinOptions struct {

@@ -99,7 +99,7 @@ func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (lo
 		return local{}, pod.Info{}, err
 	}
 	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
-		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name})
+		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt})
 	})
 }
 

@@ -26,7 +26,10 @@
 //	request  = [1, secret, podName]                      at most 4 KiB
 //	reply    = [1, code, text, chain bytes, networkName, [statement...], [[pod, [addr...]]...]]
 //	settings = [[1, network, name, policy, durability, version, ext], chain bytes of the signer, signature]
-//	           domain "wormhole/network/1"
+//	           domain "wormhole/network/1"; of an encrypted network
+//	           [[2, network, name, policy, durability, version, ext, keyID], chain bytes, signature]
+//	key      = [[1, network, subject, keyID, sealed], chain bytes of the signer, signature]
+//	           domain "wormhole/key/1"; sealed is 80 bytes, see SealKey
 //	statement = [kind, bytes]
 //
 // A reply with a code other than 0 has everything after the text empty.

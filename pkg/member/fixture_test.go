@@ -3,6 +3,7 @@ package member
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/hex"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -88,6 +89,38 @@ func testSettings(t testing.TB) Settings {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func testSealedSettings(t testing.TB) Settings {
+	t.Helper()
+	s := testSettings(t)
+	s.KeyID = [KeyIDLen]byte{0xa1, 2, 3}
+	s, err := s.Sign(s.Signer, func(m []byte) []byte { return ed25519.Sign(testKey(adminSeed), m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// testSecret is the data key in testSealedKey.
+var testSecret = [32]byte{1, 2, 3, 4}
+
+// testSealed is testSecret as SealKey made it once for the pod of testChain: each time it makes other bytes.
+const testSealed = "6d5297e5ea67de32778958795137375d90ba5bdb9466f4a316a403465b2b304861f60929a7302c73d115f48627364af78f8d0271bd810c29ecb1ed200dedb4891bc5be56a418ea2739c3501f500e43d3"
+
+// testSealedKey is the data key for the pod of testChain.
+func testSealedKey(t testing.TB) SealedKey {
+	t.Helper()
+	sealed, err := hex.DecodeString(testSealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := SealedKey{Network: testNet, Subject: ident.PodOf(testPub(podSeed)), KeyID: [KeyIDLen]byte{0xa1, 2, 3}, Sealed: sealed}.
+		Sign(testSettings(t).Signer, func(m []byte) []byte { return ed25519.Sign(testKey(adminSeed), m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func testReply(t testing.TB) EnrolReply {

@@ -35,7 +35,9 @@ func formats(t testing.TB) map[string]struct {
 			y, err := DecodeEnrolReply(b)
 			return y.Encode(), err
 		}},
-		"settings": {testSettings(t).Encode(), func(b []byte) ([]byte, error) { s, err := DecodeSettings(b); return s.Encode(), err }},
+		"settings":        {testSettings(t).Encode(), func(b []byte) ([]byte, error) { s, err := DecodeSettings(b); return s.Encode(), err }},
+		"settings-sealed": {testSealedSettings(t).Encode(), func(b []byte) ([]byte, error) { s, err := DecodeSettings(b); return s.Encode(), err }},
+		"key":             {testSealedKey(t).Encode(), func(b []byte) ([]byte, error) { k, err := DecodeSealedKey(b); return k.Encode(), err }},
 		"statement": {EncodeStatement(KindLayout, []byte("body")), func(b []byte) ([]byte, error) {
 			kind, body, err := DecodeStatement(b)
 			return EncodeStatement(kind, body), err
@@ -91,15 +93,19 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-func fuzz(f *testing.F, name string) {
+// fuzz fuzzes the format of a name, with the examples of others as seeds too.
+func fuzz(f *testing.F, name string, others ...string) {
 	f.Helper()
 	all := formats(f)
-	seed, ok := all[name]
-	if !ok || len(seed.bytes) == 0 {
-		f.Fatal("no seed")
+	seed := all[name]
+	for _, n := range append(others, name) {
+		b := all[n].bytes
+		if len(b) == 0 {
+			f.Fatal("no seed")
+		}
+		f.Add(b)
+		f.Add(b[:len(b)/2])
 	}
-	f.Add(seed.bytes)
-	f.Add(seed.bytes[:len(seed.bytes)/2])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again, err := seed.again(b)
 		if err != nil {
@@ -118,7 +124,8 @@ func FuzzToken(f *testing.F)      { fuzz(f, "token") }
 func FuzzInvite(f *testing.F)     { fuzz(f, "invite") }
 func FuzzEnrolAsk(f *testing.F)   { fuzz(f, "enrol-ask") }
 func FuzzEnrolReply(f *testing.F) { fuzz(f, "enrol-reply") }
-func FuzzSettings(f *testing.F)   { fuzz(f, "settings") }
+func FuzzSettings(f *testing.F)   { fuzz(f, "settings", "settings-sealed") }
+func FuzzSealedKey(f *testing.F)  { fuzz(f, "key") }
 func FuzzStatement(f *testing.F)  { fuzz(f, "statement") }
 
 // Besides the round trip: no bytes but the chain's own verify, whatever is changed in them.

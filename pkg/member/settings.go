@@ -24,19 +24,39 @@ type Settings struct {
 	Durability string // the default durability; "": as the policy says
 	Version    uint64 // hybrid clock at the signing; the highest wins
 	Ext        []Field
-	Signer     Chain // of an admin
+	KeyID      [KeyIDLen]byte // names the data key under which chunks are sealed; zero: the network is not encrypted
+	Signer     Chain          // of an admin
 	Sig        []byte
 }
 
+// The settings of an encrypted network have a version of their own, so that a pod that can't seal refuses them,
+// instead of storing plain chunks.
+const (
+	settingsSealed   = 2 // version
+	settingsFieldsNo = 7 // of version 1
+	settingsSealedNo = 8 // of version 2
+)
+
+// Encrypted says whether chunks are sealed.
+func (s Settings) Encrypted() bool { return s.KeyID != [KeyIDLen]byte{} }
+
 func (s Settings) body() []byte {
-	b := cbor.AppendArray(nil, 7)
-	b = cbor.AppendUint(b, formatVersion)
+	fields, version := settingsFieldsNo, uint64(formatVersion)
+	if s.Encrypted() {
+		fields, version = settingsSealedNo, settingsSealed
+	}
+	b := cbor.AppendArray(nil, fields)
+	b = cbor.AppendUint(b, version)
 	b = cbor.AppendBytes(b, s.Network[:])
 	b = cbor.AppendText(b, s.Name)
 	b = cbor.AppendText(b, s.Policy)
 	b = cbor.AppendText(b, s.Durability)
 	b = cbor.AppendUint(b, s.Version)
-	return appendExt(b, s.Ext)
+	b = appendExt(b, s.Ext)
+	if s.Encrypted() {
+		b = cbor.AppendBytes(b, s.KeyID[:])
+	}
+	return b
 }
 
 // Sign fills in Signer and Sig: signer is the chain of an admin and sign makes its Ed25519 signatures. Settings
@@ -74,8 +94,12 @@ func (s Settings) Verify(net ident.Network) error {
 
 func settingText(s string) bool { return len(s) <= settingTextMax && utf8.ValidString(s) }
 
-// Newer says whether s wins over other: the higher version, then the greater bytes. Verify both first.
+// Newer says whether s wins over other: the one that is encrypted, since that is decided for good when a network is made;
+// then the higher version, then the greater bytes. Verify both first.
 func (s Settings) Newer(other Settings) bool {
+	if s.Encrypted() != other.Encrypted() {
+		return s.Encrypted()
+	}
 	if s.Version != other.Version {
 		return s.Version > other.Version
 	}
@@ -94,8 +118,15 @@ func (s Settings) Encode() []byte {
 func DecodeSettings(b []byte) (Settings, error) {
 	r := cbor.NewReader(b)
 	r.Tuple(3)
-	r.Tuple(7)
-	readVersion(r)
+	fields := r.Array(settingsSealedNo)
+	sealed := fields == settingsSealedNo
+	switch v := r.Uint(); {
+	case r.Err() != nil:
+	case sealed && v != settingsSealed, !sealed && v != formatVersion:
+		r.Fail("version %d with %d fields is not known", v, fields)
+	case !sealed && fields != settingsFieldsNo:
+		r.Fail("%d fields", fields)
+	}
 	s := Settings{
 		Network:    readNetwork(r),
 		Name:       readName(r),
@@ -103,6 +134,12 @@ func DecodeSettings(b []byte) (Settings, error) {
 		Durability: r.Text(settingTextMax),
 		Version:    r.Uint(),
 		Ext:        readExt(r),
+	}
+	if sealed {
+		copy(s.KeyID[:], r.Fixed(KeyIDLen))
+		if r.Err() == nil && !s.Encrypted() {
+			r.Fail("encrypted under no key")
+		}
 	}
 	chain := r.Bytes(ChainBytesMax)
 	s.Sig = r.Fixed(ed25519.SignatureSize)

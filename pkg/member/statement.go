@@ -19,6 +19,7 @@ const (
 	KindChain   StatementKind = 1 // an encoded Chain
 	KindLayout  StatementKind = 2 // a signed entry of the layout (package placement)
 	KindNetwork StatementKind = 3 // the network's Settings
+	KindKey     StatementKind = 4 // a SealedKey
 )
 
 // EncodeStatement puts a body in its envelope; equal statements are equal bytes.

@@ -83,4 +83,8 @@ func TestSettingsNewer(t *testing.T) {
 	if !b.Newer(a) || a.Newer(b) || a.Newer(a) || a.Newer(c) == c.Newer(a) {
 		t.Error("no order")
 	}
+	// What is sealed would be served as it is if a later statement could take the encryption away.
+	if sealed := testSealedSettings(t); !sealed.Newer(b) || b.Newer(sealed) {
+		t.Error("encryption can be switched off")
+	}
 }

@@ -42,10 +42,13 @@ func (p *Pod) readAhead(ctx context.Context, a *ahead, body dag.Body, off, n int
 	a.to = from + aheadWindow/2
 	a.mu.Unlock()
 
-	placed, err := dag.Range(ctx, blocks{p}, body, uint64(from), uint64(min(aheadWindow/2, int64(body.Size)-from)))
+	buf := placedBuffers.Get().(*[]dag.Placed) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer placedBuffers.Put(buf)
+	placed, err := dag.AppendRange(ctx, blocks{p}, (*buf)[:0], body, uint64(from), uint64(min(aheadWindow/2, int64(body.Size)-from)))
 	if err != nil {
 		return // the reader will meet the error itself
 	}
+	keepPlaced(buf, placed)
 	for _, e := range placed {
 		if e.IsHole() {
 			continue

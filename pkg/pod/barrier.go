@@ -20,16 +20,21 @@ const (
 // barrier queues what waits for a sync. One goroutine makes passes: it syncs the store, makes the files and names the contents
 // that were queued before (I2a: bytes are durable before the row that names them), and commits.
 type barrier struct {
-	kick chan struct{} // capacity 1
+	kick     chan struct{} // capacity 1
+	refusing func() error  // not nil while no pass can be made
 
 	mu      sync.Mutex // guards the fields below
 	staged  []*node
+	unsaved []*node // closed, and could not be staged: each counts as a use
 	puts    []*newFile
 	waiters []chan error // each of capacity 1; told the result of the next pass that begins
+	serving []chan error // those of the pass that runs
 	closed  bool
 }
 
-func newBarrier() *barrier { return &barrier{kick: make(chan struct{}, 1)} }
+func newBarrier(refusing func() error) *barrier {
+	return &barrier{kick: make(chan struct{}, 1), refusing: refusing}
+}
 
 func (b *barrier) wake() {
 	select {
@@ -56,6 +61,9 @@ func (b *barrier) wait(ctx context.Context) error {
 	}
 	b.waiters = append(b.waiters, done)
 	b.mu.Unlock()
+	if err := b.refusing(); err != nil {
+		return err
+	}
 	b.wake()
 	select {
 	case err := <-done:
@@ -72,6 +80,14 @@ func (b *barrier) waiting() bool {
 	return len(b.waiters) > 0
 }
 
+// keep has the barrier try again to stage a file whose last user was told that it could not be. The caller hands over a use of it.
+func (b *barrier) keep(n *node) {
+	b.mu.Lock()
+	b.unsaved = append(b.unsaved, n)
+	b.mu.Unlock()
+	b.wake()
+}
+
 // queued is what a pass is about.
 type queued struct {
 	staged  []*node
@@ -83,8 +99,29 @@ func (b *barrier) take() queued {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := queued{b.staged, b.puts, b.waiters}
-	b.staged, b.puts, b.waiters = nil, nil, nil
+	b.staged, b.puts, b.waiters, b.serving = nil, nil, nil, b.waiters
 	return q
+}
+
+// refuse tells all that wait an error now: the pass that runs can't go on. What is staged is kept for later.
+func (b *barrier) refuse(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range append(b.serving, b.waiters...) {
+		tell(w, err)
+	}
+	for _, f := range b.puts {
+		f.done <- made{err: err}
+	}
+	b.waiters, b.puts, b.serving = nil, nil, nil
+}
+
+// tell gives a waiter its error, unless it was refused before.
+func tell(w chan<- error, err error) {
+	select {
+	case w <- err:
+	default:
+	}
 }
 
 // close tells all that wait that no pass will come.
@@ -93,7 +130,7 @@ func (b *barrier) close() {
 	defer b.mu.Unlock()
 	b.closed = true
 	for _, w := range b.waiters {
-		w <- errClosed
+		tell(w, errClosed)
 	}
 	for _, f := range b.puts {
 		f.done <- made{err: errClosed}
@@ -125,12 +162,31 @@ func (p *Pod) runBarrier(ctx context.Context) error {
 
 // pass makes durable, names and publishes what was queued before it began.
 func (p *Pod) pass(ctx context.Context) error {
+	again := p.saveAgain(ctx)
 	q := p.barrier.take()
 	err := p.makePass(ctx, q)
 	for _, w := range q.waiters {
-		w <- err
+		tell(w, err)
 	}
-	return err
+	return errors.Join(err, again)
+}
+
+// saveAgain tries to stage what could not be staged at its close: there may be room again.
+func (p *Pod) saveAgain(ctx context.Context) error {
+	p.barrier.mu.Lock()
+	list := p.barrier.unsaved
+	p.barrier.unsaved = nil
+	p.barrier.mu.Unlock()
+	for i, n := range list {
+		if err := p.stage(ctx, n); err != nil {
+			p.barrier.mu.Lock()
+			p.barrier.unsaved = append(p.barrier.unsaved, list[i:]...)
+			p.barrier.mu.Unlock()
+			return err
+		}
+		p.release(n)
+	}
+	return nil
 }
 
 func (p *Pod) makePass(ctx context.Context, q queued) error {
@@ -174,8 +230,12 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 	if n > 0 {
 		p.committed(ctx)
 	}
-	if p.db.Dirty() {
+	ready, held := p.db.Uncommitted()
+	if ready {
 		p.barrier.wake() // rows that changed while the commit ran
+	}
+	if len(held) > 0 {
+		p.foldSoon()
 	}
 	return errors.Join(errs...)
 }

@@ -1,64 +1,107 @@
 package pod
 
 import (
-	"container/list"
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 // chunkCache keeps the plain bytes of blocks that were verified a short while ago, so that a file which is
-// read in small pieces is decoded and hashed once. The least recently used go first.
+// read in small pieces is decoded and hashed once. The least recently used go first. It also has each block loaded once
+// only, for all that want it at a time.
 type chunkCache struct {
 	limit int64 // bytes
 
-	mu    sync.Mutex // guards the fields below
+	mu    sync.Mutex // guards the fields below, and those of all entries
 	bytes int64
-	order *list.List // of *cached, most recently used first
-	byID  map[block.ID]*list.Element
+	order cached // the ring of loaded ones: order.next is the most recently used
+	spare *cached
+	byID  map[block.ID]*cached
 }
 
+// cached is a block that is in memory or on its way there. Its load and its place in the ring are one piece of memory, because
+// there is one for each chunk that is read.
 type cached struct {
-	id    block.ID
-	plain []byte
+	id         block.ID
+	plain      []byte
+	err        error         // of the load
+	loaded     bool          // plain or err is there
+	done       chan struct{} // closed when it is loaded; nil: only the one who loads it knows of it
+	prev, next *cached
 }
 
 func newChunkCache(limit int64) *chunkCache {
-	return &chunkCache{limit: limit, order: list.New(), byID: make(map[block.ID]*list.Element)}
+	c := &chunkCache{limit: limit, byID: make(map[block.ID]*cached)}
+	c.order.prev, c.order.next = &c.order, &c.order
+	return c
 }
 
-// get returns a block's plain bytes, which must not be changed, or nil.
-func (c *chunkCache) get(id block.ID) []byte {
+// get returns a block's plain bytes, which must not be changed, if they are here. Else it returns the load of them: with
+// first set it is the caller's to make, and to finish in any case; without, somebody makes it and done is closed then.
+func (c *chunkCache) get(id block.ID) (plain []byte, load *cached, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byID[id]
-	if e == nil {
-		return nil
+	switch {
+	case e == nil:
+		if e = c.spare; e != nil {
+			c.spare = nil
+		} else {
+			e = new(cached)
+		}
+		*e = cached{id: id}
+		c.byID[id] = e
+		return nil, e, true
+	case e.loaded:
+		e.unlink()
+		c.linkLocked(e)
+		return e.plain, nil, false
+	case e.done == nil:
+		e.done = make(chan struct{})
 	}
-	c.order.MoveToFront(e)
-	return e.Value.(*cached).plain //nolint:errcheck,forcetypeassert // only *cached goes in
+	return nil, e, false
 }
 
-// put keeps a block's plain bytes, which must not change any more.
-func (c *chunkCache) put(id block.ID, plain []byte) {
-	size := int64(len(plain))
-	if size == 0 || size > c.limit/4 {
-		return
-	}
+// share lets the one who loads a block wait for it, because another goroutine is to finish it.
+func (c *chunkCache) share(load *cached) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byID[id] != nil {
-		return
-	}
-	c.byID[id] = c.order.PushFront(&cached{id: id, plain: plain})
-	c.bytes += size
-	for c.bytes > c.limit {
-		c.dropLocked(c.order.Back())
+	if load.done == nil {
+		load.done = make(chan struct{})
 	}
 }
 
-func (c *chunkCache) dropLocked(e *list.Element) {
-	old := c.order.Remove(e).(*cached) //nolint:errcheck,forcetypeassert // only *cached goes in
-	delete(c.byID, old.id)
-	c.bytes -= int64(len(old.plain))
+// finish ends a load, and keeps the bytes, which must not change any more. The load is not the caller's any more then,
+// unless it is shared.
+func (c *chunkCache) finish(load *cached, plain []byte, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	load.plain, load.err, load.loaded = plain, err, true
+	if load.done != nil {
+		close(load.done)
+	}
+	size := int64(len(plain))
+	if err != nil || size == 0 || size > c.limit/4 {
+		delete(c.byID, load.id)
+		return
+	}
+	c.linkLocked(load)
+	c.bytes += size
+	for c.bytes > c.limit {
+		old := c.order.prev
+		old.unlink()
+		delete(c.byID, old.id)
+		c.bytes -= int64(len(old.plain))
+		if old.done == nil { // else others may still look at it
+			old.plain, c.spare = nil, old
+		}
+	}
 }
+
+// linkLocked makes an entry the most recently used one.
+func (c *chunkCache) linkLocked(e *cached) {
+	e.prev, e.next = &c.order, c.order.next
+	e.prev.next, e.next.prev = e, e
+}
+
+func (e *cached) unlink() { e.prev.next, e.next.prev = e.next, e.prev }

@@ -34,6 +34,7 @@ const (
 type CreateOptions struct {
 	NetworkName string // see member.CheckName
 	PodName     string
+	Encrypt     bool        // seal the chunks of files under a data key, which is made here
 	Clock       clock.Clock // nil: clock.Real
 }
 
@@ -79,17 +80,27 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 			return err
 		}
 		now := uint64(state.NextHLC(0, orReal(o.Clock).Now()))
-		settings, err := member.Settings{
+		settings := member.Settings{
 			Network: chain[0].Network, Name: o.NetworkName, Policy: defaultPolicy, Durability: defaultDurable, Version: now,
-		}.Sign(admin, func(msg []byte) []byte { return ed25519.Sign(adminKey, msg) })
+		}
+		statements := [][]byte{member.EncodeStatement(member.KindChain, chain.Encode())}
+		if o.Encrypt {
+			dataKey, err := newDataKey(tmp)
+			if err != nil {
+				return err
+			}
+			sealed, err := sealedKeyFor(settings.Network, chain.Leaf().Pod(), dataKey, authority{adminKey, admin})
+			if err != nil {
+				return err
+			}
+			settings.KeyID, statements = dataKey.ID(), append(statements, sealed)
+		}
+		settings, err = settings.Sign(admin, func(msg []byte) []byte { return ed25519.Sign(adminKey, msg) })
 		if err != nil {
 			return err
 		}
 		info = infoOf(chain, o.NetworkName)
-		return seed(ctx, tmp, key, chain, [][]byte{
-			member.EncodeStatement(member.KindChain, chain.Encode()),
-			member.EncodeStatement(member.KindNetwork, settings.Encode()),
-		}, nil)
+		return seed(ctx, tmp, key, chain, append(statements, member.EncodeStatement(member.KindNetwork, settings.Encode())), nil)
 	})
 	return info, err
 }
@@ -101,7 +112,8 @@ type JoinOptions struct {
 }
 
 // Join makes a pod in dir, which must not exist, of the network that a token invites to: complete, or not at all.
-// Errors: ErrExists, member.ErrBadToken, member.ErrDenied, member.ErrExpired, member.ErrUsed, p2p.ErrUnreachable.
+// Errors: ErrExists, member.ErrBadToken, member.ErrDenied, member.ErrExpired, member.ErrUsed, p2p.ErrUnreachable; ErrNoKey where the
+// network is encrypted and its key did not come with the answer.
 func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
 	token, err := member.ParseToken(o.Token)
 	if err != nil {
@@ -226,5 +238,13 @@ func seed(ctx context.Context, dir string, key ed25519.PrivateKey, chain member.
 			return errors.Join(err, db.Close())
 		}
 	}
-	return errors.Join(addrs.save(ctx, db), db.Close())
+	err = errors.Join(addrs.save(ctx, db), db.Close())
+	if err != nil {
+		return err
+	}
+	// Who may read begins with the key, durably, or not at all.
+	if _, err = findSealing(dir, key, reg); errors.Is(err, ErrNoKey) && !cert.Role.MayRead() {
+		return nil
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
@@ -18,6 +19,7 @@ const (
 // left where they are while they may still grow into a larger chunk.
 func (p *Pod) cutLocked(ctx context.Context, n *node, all bool) error {
 	size := n.attr.Size
+	n.fresh.beyond = true
 	if all && size <= dag.InlineMax {
 		return p.inlineLocked(ctx, n)
 	}
@@ -63,8 +65,8 @@ func (p *Pod) cutExtent(ctx context.Context, n *node, e extent, all bool) (rest 
 	data := e.data
 	for len(data) > 0 && (all || len(data) >= chunker.MaxSize) {
 		k := p.table.Cut(data)
-		id := block.Sum(block.Raw, data[:k])
-		if err := p.put(ctx, id, data[:k]); err != nil {
+		id, _, err := p.putChunk(ctx, data[:k])
+		if err != nil {
 			return e, fmt.Errorf("pod: file %d: put %d bytes written at %d: %w", n.id, k, e.end()-int64(len(data)), err)
 		}
 		entries = append(entries, dag.Entry{Len: uint64(k), ID: id})
@@ -161,8 +163,8 @@ func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, er
 		if err := p.readBody(ctx, b, data, at); err != nil {
 			return dag.Body{}, err
 		}
-		id := block.Sum(block.Raw, data)
-		if err := p.put(ctx, id, data); err != nil {
+		id, _, err := p.putChunk(ctx, data)
+		if err != nil {
 			return dag.Body{}, err
 		}
 		if b, err = p.splice(ctx, b, at, length, []dag.Entry{{Len: length, ID: id}}); err != nil {
@@ -170,6 +172,19 @@ func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, er
 		}
 	}
 	return b, nil
+}
+
+// placedKept is how many entries the memory for them is kept for, at most.
+const placedKept = 1024
+
+// placedBuffers are for the entries that a read overlaps.
+var placedBuffers = sync.Pool{New: func() any { return new([]dag.Placed) }}
+
+// keepPlaced has memory that grew used again.
+func keepPlaced(buf *[]dag.Placed, placed []dag.Placed) {
+	if len(placed) <= placedKept {
+		*buf = placed
+	}
 }
 
 // readBody fills p with a body's bytes at off; holes, and what lies behind the body, are zero.
@@ -185,10 +200,13 @@ func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64)
 		return nil
 	}
 	data = data[:min(uint64(len(data)), b.Size-off)]
-	placed, err := dag.Range(ctx, blocks{p}, b, off, uint64(len(data)))
+	buf := placedBuffers.Get().(*[]dag.Placed) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer placedBuffers.Put(buf)
+	placed, err := dag.AppendRange(ctx, blocks{p}, (*buf)[:0], b, off, uint64(len(data)))
 	if err != nil {
 		return err
 	}
+	keepPlaced(buf, placed)
 	for _, e := range placed {
 		if e.ID.IsZero() {
 			continue

@@ -50,6 +50,60 @@ func TestDamage(t *testing.T) {
 	a.reads("/f", text)
 }
 
+// TestScrub breaks if the scrub passes over damage, doesn't mend what another pod has, or is not honest about what it can't mend.
+func TestScrub(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	text := strings.Repeat("bytes that rot; ", 20_000)
+	a.write("/f", text)
+	ctx := quickly(t)
+	if err := a.SyncWait(ctx, vfs.RootID); err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	rot(t, a.dir)
+	scrub := func(p *testPod) (mended, left int) {
+		got, err := p.Scrub(ctx, func(pr Problem) {
+			if pr.Fixed {
+				mended++
+			} else {
+				left++
+			}
+		})
+		if err != nil || got.Blocks == 0 || got.Bytes == 0 {
+			t.Errorf("scrub: %+v, %v", got, err)
+		}
+		return mended, left
+	}
+	alone := openPodOffline(t, a.dir)
+	if mended, left := scrub(alone); mended != 0 || left == 0 {
+		t.Errorf("alone: %d mended, %d left", mended, left)
+	}
+	if st, err := alone.Status(ctx); err != nil || st.Healthy {
+		t.Errorf("alone: status %+v, %v", st, err)
+	}
+	alone.stop()
+	a = openPod(t, a.dir)
+	eventually(t, "the other pod is there", func() error { return a.reachable(b) })
+	if mended, left := scrub(a); mended == 0 || left != 0 {
+		t.Errorf("%d mended, %d left", mended, left)
+	}
+	if mended, left := scrub(a); mended != 0 || left != 0 {
+		t.Errorf("again: %d mended, %d left", mended, left)
+	}
+	b.stop()
+	a.forget()
+	a.reads("/f", text)
+}
+
+// reachable says whether another pod is connected.
+func (p *testPod) reachable(other *testPod) error {
+	if !p.net.Connected(other.id) {
+		return errors.New("not connected")
+	}
+	return nil
+}
+
 // chunkOf is a file's only chunk.
 func chunkOf(t *testing.T, p *testPod, path string) block.ID {
 	t.Helper()

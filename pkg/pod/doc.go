@@ -4,15 +4,18 @@
 // # What it guarantees
 //
 // A change made through FS is visible at once to all surfaces of this pod. It is durable here after File.Sync, SyncFS
-// or Settle, and else within some 20 ms of the last close; other pods see it then too, never before it is durable here (I2).
+// or Settle, and else within some 20 ms of the last close; other pods see it then too, or a second after an fsync, never before it is
+// durable here (I2).
 // A content is named in the state only after its chunks were synced (I2a), so that no row names bytes that a loss of power
-// could take back. A file's name never changes while its newest contents wait to be named (I4).
+// could take back. A file's name never changes while its newest contents wait to be named, and no commit has a file's row while bytes that
+// were synced into it are in the journal alone (I4).
 // Bytes that are not here are fetched when they are read, only the chunks that are read, from whichever connected pods
 // hold them; each block is verified against its CID.
 //
 // # How a write goes
 //
-// WriteAt keeps bytes in memory (node.go, extents.go). When they are many, or at a close, they are cut into chunks that
+// WriteAt keeps bytes in memory (node.go, extents.go). An fsync of few of them writes a record of the state's journal and waits for one sync
+// (journal.go); Open replays what is left of it (replay.go). When they are many, at a close, or soon after an fsync, they are cut into chunks that
 // the store appends (cut.go), and the contents are staged. The barrier (barrier.go) syncs the store, names what was staged
 // before, commits, and publishes the commit (publish.go). The spreader (spread.go) brings blocks to the pods
 // where the policy wants them.

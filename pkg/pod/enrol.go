@@ -17,13 +17,16 @@ const keyInvite = "invite/"
 var errBadInvite = errors.New("an invitation is for 1 to 1024 pods and a time that is to come")
 
 // Invite makes a token that pods can join by, once each for uses pods, until ttl has passed.
-// Errors: member.ErrDenied where this pod may admit nobody.
+// Errors: member.ErrDenied where this pod may admit nobody, ErrNoKey where it has no data key to give them.
 func (p *Pod) Invite(ctx context.Context, role string, ttl time.Duration, uses int) (string, error) {
 	r, err := member.ParseRole(role)
 	if err != nil {
 		return "", err
 	}
 	if _, err := readAuthority(p.dir, p.own); err != nil {
+		return "", err
+	}
+	if err := p.seal.usable(); err != nil && r.MayRead() {
 		return "", err
 	}
 	if uses < 1 || uses > member.InviteUsesMax || ttl <= 0 {
@@ -80,12 +83,21 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
+	dataKey, err := p.keyFor(chain.Leaf())
+	if err != nil {
+		return member.EnrolReply{}, err
+	}
 	// The use is durable before the certificate leaves, so that "once" holds whatever happens.
 	if err := p.db.SetLocal(ctx, key, invite.Encode()); err != nil {
 		return member.EnrolReply{}, err
 	}
 	if err := p.learn(ctx, member.EncodeStatement(member.KindChain, chain.Encode()), pod); err != nil {
 		return member.EnrolReply{}, err
+	}
+	if dataKey != nil {
+		if err := p.learn(ctx, dataKey, pod); err != nil {
+			return member.EnrolReply{}, err
+		}
 	}
 	statements, err := p.currentStatements()
 	if err != nil {

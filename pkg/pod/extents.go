@@ -90,6 +90,17 @@ func (x *extents) overlay(off, n int64) []extent {
 	return out
 }
 
+// run is the bytes [off, end), which were written; they are not copied.
+func (x *extents) run(off, end int64) []byte {
+	i, _ := slices.BinarySearchFunc(x.list, off, func(e extent, off int64) int {
+		if e.end() <= off {
+			return -1
+		}
+		return 1
+	})
+	return x.list[i].data[off-x.list[i].off : end-x.list[i].off]
+}
+
 // take hands over all extents and is empty then.
 func (x *extents) take() []extent {
 	list := x.list

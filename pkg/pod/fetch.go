@@ -30,6 +30,7 @@ func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
 
 // put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
 func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
+	defer p.leases.release(p.leases.take(id))
 	err := p.store.Put(ctx, id, plain)
 	if errors.Is(err, store.ErrNoSpace) {
 		return fmt.Errorf("%w: %w", vfs.ErrNoSpace, err)
@@ -37,31 +38,43 @@ func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	return err
 }
 
-// getBlock returns a block's plain bytes, which are shared and must not be changed.
+// getBlock returns a block's plain bytes, which are shared and must not be changed. Of a chunk that was sealed they
+// are what was sealed. Error: ErrNoKey.
 func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
-	if plain := p.chunks.get(id); plain != nil {
+	plain, load, first := p.chunks.get(id)
+	switch {
+	case load == nil:
 		return plain, nil
-	}
-	// One load serves all that wait for it. It goes on when the one that began it gives up, so that the
-	// others don't lose it.
-	load := p.loads.DoChan(id.String(), func() (any, error) {
-		return p.loadBlock(context.WithoutCancel(ctx), id)
-	})
-	select {
-	case got := <-load:
-		if got.Err != nil {
-			return nil, got.Err
+	case first:
+		plain, err := p.store.Get(ctx, id)
+		if err == nil {
+			plain, err = p.seal.open(id, plain)
+			p.chunks.finish(load, plain, err)
+			return plain, err
 		}
-		return got.Val.([]byte), nil //nolint:errcheck,forcetypeassert // the load above returns []byte
+		p.loadElsewhere(ctx, load)
+	}
+	select {
+	case <-load.done:
+		return load.plain, load.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
 	}
 }
 
+// loadElsewhere loads a block that can't be read from this disk at once. That goes on when the one that began it gives up,
+// so that others who wait for it don't lose it.
+func (p *Pod) loadElsewhere(ctx context.Context, load *cached) {
+	p.chunks.share(load)
+	go func() {
+		plain, err := p.loadBlock(context.WithoutCancel(ctx), load.id)
+		p.chunks.finish(load, plain, err)
+	}()
+}
+
 func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	plain, err := p.store.Get(ctx, id)
 	switch {
-	case err == nil:
 	case errors.Is(err, block.ErrNotFound):
 		plain, err = p.fetchBlock(ctx, id, false)
 	case errors.Is(err, block.ErrCorrupt):
@@ -71,8 +84,7 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.chunks.put(id, plain)
-	return plain, nil
+	return p.seal.open(id, plain)
 }
 
 // replaceDamaged puts a good copy in the place of one that can't be read. Whether that was the pod's own or cache can't
@@ -85,7 +97,9 @@ func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]
 	if err := p.store.Delete(ctx, id); err != nil {
 		return nil, fmt.Errorf("pod: replace damaged %s: %w", id, err)
 	}
-	return plain, p.keep(ctx, id, plain, true)
+	err = p.keep(ctx, id, plain, true)
+	p.damaged.set(id, err != nil)
+	return plain, err
 }
 
 // fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.

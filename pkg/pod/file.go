@@ -63,10 +63,7 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 
 // Sync is vfs.File's.
 func (f *file) Sync(ctx context.Context) error {
-	if err := f.p.stage(ctx, f.n); err != nil {
-		return err
-	}
-	return f.p.barrier.wait(ctx)
+	return f.p.syncNode(ctx, f.n)
 }
 
 // Flush is vfs.File's.
@@ -89,10 +86,20 @@ func (f *file) Close(ctx context.Context) error {
 	if f.closed.Swap(true) {
 		return nil
 	}
-	defer f.p.release(f.n)
 	// No longer open before the flush: who truncates the file from now on stages it themselves.
 	f.p.nodes.mu.Lock()
 	f.n.opens--
 	f.p.nodes.mu.Unlock()
-	return f.Flush(ctx)
+	return f.p.saved(f.n, f.Flush(ctx))
+}
+
+// saved ends a use of a file that was to be staged. One that could not be is kept and tried again, so that what was written,
+// and can be read, doesn't go back to something older.
+func (p *Pod) saved(n *node, err error) error {
+	if err != nil {
+		p.barrier.keep(n)
+	} else {
+		p.release(n)
+	}
+	return err
 }

@@ -85,6 +85,9 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerHas(body)
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
+	case p2p.KindHead:
+		h.p.toldHead(ctx, from, body)
+		return h.p.headMessage(ctx, nil)
 	}
 	return nil, fmt.Errorf("pod: question of kind %d is not known to this version", kind)
 }

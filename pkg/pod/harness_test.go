@@ -84,10 +84,18 @@ func runPod(t *testing.T, o Options) *testPod {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tp := started(t, p, o.Dir)
+	t.Cleanup(tp.stop)
+	return tp
+}
+
+// started has a pod run until stop is called.
+func started(t *testing.T, p *Pod, dir string) *testPod {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	tp := &testPod{Pod: p, t: t, dir: o.Dir, fs: p.FS()}
+	tp := &testPod{Pod: p, t: t, dir: dir, fs: p.FS()}
 	stopped := false
 	tp.stop = func() {
 		t.Helper()
@@ -105,7 +113,6 @@ func runPod(t *testing.T, o Options) *testPod {
 			t.Error("the pod does not end")
 		}
 	}
-	t.Cleanup(tp.stop)
 	return tp
 }
 
@@ -213,5 +220,35 @@ func (p *testPod) clean() {
 	err := p.Fsck(quickly(p.t), false, func(pr Problem) { p.t.Errorf("fsck: %s: %s", pr.Where, pr.What) })
 	if err != nil {
 		p.t.Error(err)
+	}
+}
+
+// settle makes durable and names what was done.
+func (p *testPod) settle() {
+	p.t.Helper()
+	if err := p.Settle(quickly(p.t)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *testPod) usage() Usage {
+	p.t.Helper()
+	u, err := p.Usage(quickly(p.t))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return u
+}
+
+// forget empties the memory of blocks that were read, so that they are read from the disk again.
+func (p *testPod) forget() {
+	c := p.chunks
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.order.prev != &c.order {
+		old := c.order.prev
+		old.unlink()
+		delete(c.byID, old.id)
+		c.bytes -= int64(len(old.plain))
 	}
 }

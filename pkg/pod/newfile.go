@@ -62,7 +62,7 @@ func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m Fi
 	content := &state.NewContent{Size: body.Size}
 	if body.Size > 0 {
 		content.Body = body.Encode()
-		if err := p.store.Put(ctx, block.Sum(block.DagCBOR, content.Body), content.Body); err != nil {
+		if err := p.put(ctx, block.Sum(block.DagCBOR, content.Body), content.Body); err != nil {
 			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
 		}
 	}

@@ -24,7 +24,7 @@ const (
 // A node is a file that is open, or whose newest contents the state does not name yet. All opens of a
 // file share one.
 //
-// A content goes through these steps: written (in ext), cut (in body, its chunks put), staged (to be named
+// A content goes through these steps: written (in ext; in the journal too once it is synced), cut (in body, its chunks put), staged (to be named
 // at the next barrier), named (in the state, after the store's sync). Until it is named, what users
 // see of the file's size, times and bytes is what stands here.
 //
@@ -44,6 +44,9 @@ type node struct {
 	ext    extents           // over body
 	dirty  bool              // ext, size or mtime differ from what was staged last
 	staged *content          // waits to be named
+	fresh  unlogged          // what the journal doesn't have yet
+	log    logged            // what it has
+	copy   bool              // a conflict copy, which becomes a file of its own when its contents are named
 	orphan bool              // no name is left: the state has forgotten it
 }
 
@@ -52,14 +55,16 @@ type content struct {
 	body  dag.Body
 	size  uint64
 	mtime int64
+	gen   uint64 // of the last journal record that is folded in; 0: none
 }
 
 // nodes are the nodes in use.
 type nodes struct {
 	named atomic.Uint64 // how many contents were given to the state
 
-	mu   sync.Mutex
-	byID map[vfs.NodeID]*node // guarded by mu
+	mu     sync.Mutex // guards the fields below
+	byID   map[vfs.NodeID]*node
+	logged map[*node]bool // nodes with journal records
 }
 
 // use returns the node of an id, loaded from the state, and counts a use; release ends it.
@@ -95,7 +100,8 @@ func (p *Pod) loadLocked(n *node) error {
 	if err != nil {
 		return fmt.Errorf("pod: file %d: %w", n.id, err)
 	}
-	n.attr, n.body, n.base, n.loaded = row.Attr, body, row.Content, true
+	n.attr, n.body, n.base, n.copy, n.loaded = row.Attr, body, row.Content, row.Copy, true
+	n.fresh = unlogged{keep: row.Size}
 	return nil
 }
 
@@ -212,6 +218,7 @@ func (p *Pod) orphaned(last state.Node) {
 		n.staged = nil
 		p.release(n) // the use that stage counted
 	}
+	p.unlogLocked(n) // the removal deleted the records
 }
 
 // writeLocked puts data at off.
@@ -224,6 +231,7 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	before := n.ext.bytes
 	n.ext.write(off, data)
 	p.dirtyBytes.Add(n.ext.bytes - before)
+	n.fresh.wrote(off, end)
 	n.attr.Size = max(n.attr.Size, uint64(end))
 	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
@@ -274,7 +282,10 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 	before := n.ext.bytes
 	n.ext.truncate(int64(size))
 	p.dirtyBytes.Add(n.ext.bytes - before)
+	n.fresh.resized(size)
 	if size < n.body.Size {
+		// A replay must not need blocks that may not be durable, or not be here.
+		n.fresh.beyond = n.fresh.beyond || !n.body.Tree.IsZero()
 		body, err := p.resizeBody(ctx, n.body, size)
 		if err != nil {
 			return err
@@ -304,7 +315,7 @@ func (p *Pod) bump(id vfs.NodeID) {
 
 // setMtimeLocked sets the mtime of contents that the state does not name yet.
 func (n *node) setMtimeLocked(mtime int64) {
-	n.attr.Mtime = mtime
+	n.attr.Mtime, n.fresh.some = mtime, true
 	if n.staged != nil && !n.dirty {
 		n.staged.mtime = mtime
 	}
@@ -336,8 +347,8 @@ func (p *Pod) stageLocked(n *node) {
 		n.refs++ // until it is named
 		p.nodes.mu.Unlock()
 	}
-	n.staged = &content{body: n.body, size: n.attr.Size, mtime: n.attr.Mtime}
-	n.dirty = false
+	n.staged = &content{body: n.body, size: n.attr.Size, mtime: n.attr.Mtime, gen: n.log.gen}
+	n.fresh, n.dirty = unlogged{keep: n.attr.Size}, false
 	p.barrier.add(n)
 }
 
@@ -374,7 +385,10 @@ func (p *Pod) name(n *node, c *content) error {
 	if c.size > 0 {
 		enc = c.body.Encode()
 	}
-	next := state.NewContent{Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base}
+	next := state.NewContent{
+		Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base,
+		Folded: state.JournalMark{Ino: n.row, Gen: c.gen},
+	}
 	row, err := p.db.SetContent(n.row, next)
 	if errors.Is(err, vfs.ErrNotExist) {
 		row, err = p.makeAgain(n, next)
@@ -383,12 +397,14 @@ func (p *Pod) name(n *node, c *content) error {
 		return fmt.Errorf("pod: file %d: name its contents: %w", n.id, err)
 	}
 	n.row = row.ID // another, if it was a conflict copy: it is a file of its own now
-	n.base = state.ContentName{}
+	n.base, n.copy = state.ContentName{}, false
 	if !n.dirty {
 		n.attr = row.Attr
 	}
 	p.nodes.named.Add(1)
+	p.named.add(c.body)
 	n.staged = nil
+	p.unlogLocked(n) // nothing is logged while contents are staged
 	p.release(n)
 	return nil
 }

@@ -20,7 +20,7 @@ const (
 	usageEvery   = 10 * time.Second
 )
 
-// peerBook is what connected pods said of themselves, and when they were heard last. None of it is stored.
+// peerBook is what connected pods said of themselves, and when they were heard last. Of it only passages are stored.
 type peerBook struct {
 	mu    sync.Mutex
 	known map[ident.Pod]*peerFacts
@@ -31,6 +31,8 @@ type peerFacts struct {
 	used, free int64
 	root       block.ID // its tree root
 	met        bool     // it has told its head since it connected
+
+	heard, passed time.Time // see passage
 }
 
 func newPeerBook() *peerBook { return &peerBook{known: make(map[ident.Pod]*peerFacts)} }

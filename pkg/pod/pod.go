@@ -13,7 +13,6 @@ import (
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
@@ -47,9 +46,11 @@ type Options struct {
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
-	Clock         clock.Clock  // nil: clock.Real
-	Log           *slog.Logger // nil: nothing is logged
-	FS            pebblevfs.FS // nil: the operating system's
+	TrashAfter    time.Duration // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	DormantAfter  time.Duration // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
+	Clock         clock.Clock   // nil: clock.Real
+	Log           *slog.Logger  // nil: nothing is logged
+	FS            pebblevfs.FS  // nil: the operating system's
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -66,10 +67,12 @@ type Pod struct {
 	reg       *registry
 	db        *state.DB
 	store     *store.Store
+	guard     *diskGuard
 	net       network
 	table     *chunker.Table
+	seal      sealing
+	sumKey    [32]byte // of the sums of bodies
 	chunks    *chunkCache
-	loads     singleflight.Group
 	barrier   *barrier
 	watches   watchers // surfaces
 	applied   watchers // runWatch: changes that came from other pods
@@ -80,6 +83,11 @@ type Pod struct {
 	started   time.Time
 	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
 
+	leases     *leases
+	damaged    damaged
+	named      named
+	collecting sync.Mutex // held by the collection under way; taken before all others
+	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
 	nodes      nodes
 	dirtyBytes atomic.Int64
 	puts       atomic.Uint64 // files that were put
@@ -90,6 +98,7 @@ type Pod struct {
 	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
+	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
 }
 
@@ -118,9 +127,30 @@ func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert memb
 	}
 }
 
-// Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open.
-func Open(ctx context.Context, o Options) (_ *Pod, err error) {
+// Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open, vfs.ErrNoSpace where
+// the disk has no room even for that.
+func Open(ctx context.Context, o Options) (*Pod, error) {
 	o = o.withDefaults()
+	guard := newDiskGuard(o.Clock, o.Log)
+	type result struct {
+		p   *Pod
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		p, err := open(ctx, o, guard)
+		done <- result{p, err}
+	}()
+	_, broken := guard.stuck()
+	select {
+	case r := <-done:
+		return r.p, r.err
+	case <-broken: // what opens it waits for ever in Pebble
+		return nil, guard.err()
+	}
+}
+
+func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) {
 	key, err := readKey(o.Dir, fileKey)
 	if err != nil {
 		return nil, err
@@ -137,18 +167,19 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 		id: cert.Pod(), actor: cert.Actor(), own: authority{key: key, chain: chain},
 		dir: o.Dir, o: o, clock: o.Clock, log: o.Log,
 		reg:     newRegistry(cert.Network),
-		table:   chunker.NewTable([32]byte(cert.Network)),
 		chunks:  newChunkCache(plainCacheBytes),
-		barrier: newBarrier(),
-		nodes:   nodes{byID: make(map[vfs.NodeID]*node)},
+		guard:   guard,
+		nodes:   nodes{byID: make(map[vfs.NodeID]*node), logged: make(map[*node]bool)},
 		peers:   newPeerBook(),
+		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
 
 		checkpoints: make(chan struct{}, 1),
+		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
 		cutters:     make(cutters, cuttersMax),
 	}
-	p.sums.New = func() any { return dag.NewSum([32]byte(cert.Network)) }
+	p.barrier = newBarrier(p.guard.err)
 	p.self = &view{p: p, watches: &p.watches}
 	p.pulls, p.spread = newPuller(p), newSpreader(p)
 	var opened []func() error
@@ -160,13 +191,18 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			err = errors.Join(err, shut())
 		}
 	}()
-	if p.store, err = store.Open(o.FS, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
+	fs := p.guard.guard(o.FS, o.Dir)
+	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
 	p.store.SetCacheLimit(o.CacheBytes)
-	so := stateOptions(o.FS, o.Dir, key, cert, p.reg, o.Log)
+	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
+		id, _, err := p.putChunk(ctx, plain)
+		return id, err
+	}
 	if !cert.Role.MayWrite() {
 		so.Sign = nil
 	}
@@ -177,11 +213,15 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 	if err := p.readStatements(); err != nil {
 		return nil, err
 	}
+	p.prepareSealing()
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}
 	if p.net, err = p.openNetwork(); err != nil { //nolint:contextcheck // the host lives until Run ends
 		return nil, err
+	}
+	if err := p.loadPassages(); err != nil {
+		return nil, errors.Join(err, p.net.Close())
 	}
 	p.published = p.db.VV()[p.actor]
 	p.db.OnDirty(p.barrier.wake)
@@ -190,9 +230,10 @@ func Open(ctx context.Context, o Options) (_ *Pod, err error) {
 			p.applied.tell(p.self, changes)
 		}
 	})
-	if err := p.knowPeers(); err != nil {
+	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
+	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
 	return p, nil
 }
 
@@ -206,6 +247,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.TrashAfter == 0 {
+		o.TrashAfter = DefaultTrash
+	}
+	if o.DormantAfter == 0 {
+		o.DormantAfter = DefaultDormant
 	}
 	switch {
 	case o.Portal:
@@ -249,39 +296,74 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCheckpoints(work) })
 	group.Go(func() error { return p.runUsage(work) })
 	group.Go(func() error { return p.runWatch(work) })
+	group.Go(func() error { return p.runCollections(work) })
+	group.Go(func() error { return p.runScrub(work) })
+	group.Go(func() error { return p.runFold(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
-	err := group.Wait()
-	if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
-		p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)
+	err := p.awaitGroup(group)
+	if p.guard.err() == nil {
+		if err := p.stageAll(context.WithoutCancel(ctx)); err != nil {
+			p.log.ErrorContext(ctx, "files that were open could not be written", "err", err)
+		}
 	}
 	p.closed.Store(true)
 	endBarrier()
-	barrierErr := <-ended
+	barrierErr := p.awaitBarrier(ended)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
 	return errors.Join(err, barrierErr)
 }
 
-// Close ends the use of a pod whose Run has returned, or was never called.
+// awaitBarrier waits for the last pass, unless the disk does not let it end.
+func (p *Pod) awaitBarrier(ended <-chan error) error {
+	full, broken := p.guard.stuck()
+	select {
+	case err := <-ended:
+		return err
+	case <-full:
+	case <-broken:
+	}
+	return p.guard.err()
+}
+
+// awaitGroup waits for what runs, unless the databases can't be written any more: what waits for them never ends then.
+func (p *Pod) awaitGroup(group *errgroup.Group) error {
+	ended := make(chan error, 1)
+	go func() { ended <- group.Wait() }()
+	_, broken := p.guard.stuck()
+	select {
+	case err := <-ended:
+		return err
+	case <-broken:
+		return p.guard.err()
+	}
+}
+
+// Close ends the use of a pod whose Run has returned, or was never called. On a disk that is full or fails it leaves the
+// databases as a crash would: what was acknowledged is there at the next start.
 func (p *Pod) Close() error {
 	p.closed.Store(true)
+	if err := p.guard.err(); err != nil {
+		return errors.Join(p.net.Close(), err)
+	}
 	return errors.Join(p.net.Close(), p.db.Close(), p.store.Close())
 }
 
-// writable says whether operations are taken.
+// writable says whether operations are taken. Errors: vfs.ErrClosed, ErrNoKey.
 func (p *Pod) writable() error {
 	if p.closed.Load() {
 		return errClosed
 	}
-	return nil
+	return errors.Join(p.guard.err(), p.seal.usable())
 }
 
 // Info tells what the pod is.
 func (p *Pod) Info() Info {
 	info := infoOf(p.own.chain, p.reg.defaults().Name)
+	info.Encrypted = p.seal.on
 	info.Addrs = p.net.Addrs()
 	return info
 }
@@ -320,4 +402,16 @@ func (p *Pod) readStatements() error {
 		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)
 	}
 	return nil
+}
+
+// prepareSealing finds the data key of an encrypted network, and what is derived from it. Without a key the pod keeps blocks for
+// others, and the tree can be listed.
+func (p *Pod) prepareSealing() {
+	var err error
+	if p.seal, err = findSealing(p.dir, p.own.key, p.reg); err != nil {
+		p.log.Warn("the data key was not found, or its file could not be made again", "usable", p.seal.usable() == nil, "err", err)
+	}
+	p.table = chunker.NewTable(p.seal.derive(p.reg.network, useChunker))
+	p.sumKey = p.seal.derive(p.reg.network, useSum)
+	p.sums.New = func() any { return dag.NewSum(p.sumKey) }
 }

@@ -2,12 +2,16 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
+
+// unfoldedTries is how often a checkpoint is tried that files in the middle of their fsyncs are in the way of.
+const unfoldedTries = 5
 
 // When checkpoints are made (DESIGN section 5).
 const (
@@ -86,8 +90,20 @@ func (p *Pod) quiet(ctx context.Context) error {
 
 // checkpoint makes one, and tells the others.
 func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
+	p.treeing.Lock()
+	defer p.treeing.Unlock()
+	defer p.leases.release(p.leases.hold()) // until the checkpoint is known to exist
 	before := p.db.LastCheckpoint()
 	made, err := p.db.Checkpoint(ctx)
+	for range unfoldedTries {
+		if !errors.Is(err, state.ErrUnfolded) {
+			break
+		}
+		// A file was synced while its row waited to be committed.
+		if err = errors.Join(p.foldJournals(ctx, false), p.barrier.wait(ctx)); err == nil {
+			made, err = p.db.Checkpoint(ctx)
+		}
+	}
 	if err != nil || made.State == before.State {
 		return made, err
 	}

@@ -20,6 +20,7 @@ func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m Fil
 		return vfs.Attr{}, err
 	}
 	p.puts.Add(1)
+	defer p.leases.release(p.leases.hold())
 	if err := p.cutters.acquire(ctx); err != nil {
 		return vfs.Attr{}, err
 	}

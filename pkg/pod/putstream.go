@@ -54,7 +54,7 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	case len(first) <= dag.InlineMax: // only a whole stream is that short
 		return dag.InlineBody(bytes.Clone(first)), nil
 	}
-	var chunks []putChunk
+	var chunks []streamChunk
 	if size >= 0 && size <= int64(len(first)) {
 		chunks, err = p.putFew(ctx, cut, first)
 	} else {
@@ -63,34 +63,35 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	if err != nil {
 		return dag.Body{}, err
 	}
-	sums := dag.NewSum([32]byte(p.reg.network))
+	sums := dag.NewSum(p.sumKey)
 	entries := make([]dag.Entry, len(chunks))
 	for i, c := range chunks {
 		entries[i] = c.entry
-		sums.Add(c.entry.Len, c.id)
+		sums.Add(c.entry.Len, c.sum)
 	}
 	return dag.BuildBody(ctx, blocks{p}, entries, sums.Sum(), nil)
 }
 
-// putChunk is a chunk of a stream that was put.
-type putChunk struct {
-	id    block.ID // of its bytes
+// streamChunk is a chunk of a stream that was put.
+type streamChunk struct {
+	sum   block.ID // of its plain bytes
 	entry dag.Entry
 }
 
 // putOne puts a chunk; one of zeros becomes a hole.
-func (p *Pod) putOne(ctx context.Context, chunk []byte) (putChunk, error) {
-	c := putChunk{id: block.Sum(block.Raw, chunk), entry: dag.Entry{Len: uint64(len(chunk))}}
+func (p *Pod) putOne(ctx context.Context, chunk []byte) (c streamChunk, err error) {
+	c.entry.Len = uint64(len(chunk))
 	if isZero(chunk) {
+		c.sum = block.Sum(block.Raw, chunk)
 		return c, nil
 	}
-	c.entry.ID = c.id
-	return c, p.put(ctx, c.id, chunk)
+	c.entry.ID, c.sum, err = p.putChunk(ctx, chunk)
+	return c, err
 }
 
 // putFew puts a stream's chunks one after the other.
-func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]putChunk, error) {
-	var chunks []putChunk
+func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]streamChunk, error) {
+	var chunks []streamChunk
 	for {
 		c, err := p.putOne(ctx, chunk)
 		if err != nil {
@@ -107,29 +108,49 @@ func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) (
 	}
 }
 
+// putJob is a chunk of a stream on its way.
+type putJob struct {
+	i   int
+	buf *[]byte // of chunkBuffers
+}
+
 // putMany puts a stream's chunks several at once, while the next are read and cut.
-func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]putChunk, error) {
+func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]streamChunk, error) {
 	var mu sync.Mutex // guards chunks
-	var chunks []putChunk
+	var chunks []streamChunk
+	jobs := make(chan putJob) // no room: what waits is in the splitter
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(putWorkers)
+	for range putWorkers {
+		group.Go(func() error {
+			for j := range jobs {
+				c, err := p.putOne(ctx, *j.buf)
+				chunkBuffers.Put(j.buf)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				for len(chunks) <= j.i {
+					chunks = append(chunks, streamChunk{})
+				}
+				chunks[j.i] = c
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
 	var err error
-	for i := 0; err == nil && ctx.Err() == nil; i++ {
+	for i := 0; err == nil; i++ {
 		buf := chunkBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 		*buf = append((*buf)[:0], chunk...) // the splitter's own changes with the next
-		group.Go(func() error {
-			defer chunkBuffers.Put(buf)
-			c, err := p.putOne(ctx, *buf)
-			mu.Lock()
-			defer mu.Unlock()
-			for len(chunks) <= i {
-				chunks = append(chunks, putChunk{})
-			}
-			chunks[i] = c
-			return err
-		})
-		chunk, err = cut.Next()
+		select {
+		case jobs <- putJob{i, buf}:
+			chunk, err = cut.Next()
+		case <-ctx.Done():
+			chunkBuffers.Put(buf)
+			err = ctx.Err()
+		}
 	}
+	close(jobs)
 	if waitErr := group.Wait(); waitErr != nil {
 		return nil, waitErr
 	}

@@ -77,8 +77,10 @@ func (p *Pod) Pods(ctx context.Context) ([]PodInfo, error) {
 // Usage tells how the disk is used.
 func (p *Pod) Usage(context.Context) (Usage, error) {
 	u := p.store.Usage()
-	out := Usage{Stored: u.OwnedBytes + u.CachedBytes, Live: u.OwnedBytes, Cache: u.CachedBytes, Free: u.FreeBytes}
-	return out, nil
+	return Usage{
+		Stored: u.OwnedBytes + u.CachedBytes + u.TrashBytes, Live: u.OwnedBytes, Cache: u.CachedBytes, Trash: u.TrashBytes,
+		Garbage: u.DeadBytes, Free: u.FreeBytes,
+	}, nil
 }
 
 // statFS is the network's room as df shows it: what the pods have and have free. A pod that is down counts with what
@@ -122,6 +124,12 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 			})
 		}
 	}
+	if err := p.seal.usable(); err != nil && p.own.chain.Leaf().Role.MayRead() {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "no_key", Title: "No data key", Severity: "error",
+			Text: "the network is encrypted and this pod has no key: files can't be read or written here",
+		})
+	}
 	counts, err := p.copies(vfs.RootID)
 	if err != nil {
 		return Status{}, err
@@ -135,6 +143,9 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 		})
 	case out.UnsafeBytes > 0:
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes have fewer copies than their policy asks for", out.UnsafeBytes))
+	}
+	if n := len(p.damaged.list()); n > 0 {
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}
 	out.Healthy = len(out.Reasons) == 0
 	return out, nil
@@ -312,18 +323,20 @@ func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
 		if n.Content.Dot.Actor != p.actor {
 			return nil
 		}
+		body := block.Sum(block.DagCBOR, n.Body)
 		err := p.contentBlocks(ctx, n, func(w wanted) error {
-			owned, isCached := p.store.Has(w.id)
-			if owned || isCached {
+			if w.id == body {
+				return nil // the body stands in the row, and the next checkpoint puts it
+			}
+			what := p.checkBlock(ctx, w)
+			if what == "" {
 				return nil
 			}
-			if _, err := p.getBlock(ctx, w.id); err != nil {
-				path, pathErr := p.db.Path(n.ID)
-				if pathErr != nil {
-					path = fmt.Sprintf("inode %d", n.ID)
-				}
-				f(Problem{Where: path, What: fmt.Sprintf("block %s is not here and can't be got: %v", w.id, err)})
+			path, pathErr := p.db.Path(n.ID)
+			if pathErr != nil {
+				path = fmt.Sprintf("inode %d", n.ID)
 			}
+			f(Problem{Where: path, What: what})
 			return nil
 		})
 		if err != nil {
@@ -331,4 +344,25 @@ func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
 		}
 		return ctx.Err()
 	})
+}
+
+// checkBlock says what is wrong with a block of a content; "" for nothing. What is here was checked against its hash; of what is sealed
+// it is also checked that it opens, and is as long as the content says.
+func (p *Pod) checkBlock(ctx context.Context, w wanted) string {
+	owned, isCached := p.store.Has(w.id)
+	here := owned || isCached
+	sealed := p.seal.key != nil && w.id.Codec() == block.Raw
+	if here && !sealed {
+		return ""
+	}
+	plain, err := p.getBlock(ctx, w.id)
+	switch {
+	case err != nil && here:
+		return fmt.Sprintf("chunk %s can't be opened: %v", w.id, err)
+	case err != nil:
+		return fmt.Sprintf("block %s is not here and can't be got: %v", w.id, err)
+	case int64(len(plain)) < w.size:
+		return fmt.Sprintf("chunk %s has %d bytes of the %d that a file has of it", w.id, len(plain), w.size)
+	}
+	return ""
 }

@@ -25,6 +25,7 @@ type registry struct {
 	signed   map[ident.Pod][]byte // of entries, as they came
 	lay      placement.Layout     // of entries
 	settings member.Settings
+	keys     map[ident.Pod][]member.SealedKey
 }
 
 func newRegistry(network ident.Network) *registry {
@@ -34,6 +35,7 @@ func newRegistry(network ident.Network) *registry {
 		members: make(map[uint32]ident.Pod),
 		entries: make(map[ident.Pod]placement.Entry),
 		signed:  make(map[ident.Pod][]byte),
+		keys:    make(map[ident.Pod][]member.SealedKey),
 	}
 }
 
@@ -54,6 +56,8 @@ func (r *registry) add(statement []byte) (what, error) {
 		return r.addEntry(body)
 	case member.KindNetwork:
 		return r.addSettings(body)
+	case member.KindKey:
+		return what{}, r.addKey(body)
 	}
 	return what{}, nil
 }
@@ -121,6 +125,35 @@ func (r *registry) addSettings(body []byte) (what, error) {
 	}
 	r.settings = s
 	return what{settings: true}, nil
+}
+
+func (r *registry) addKey(body []byte) error {
+	k, err := member.DecodeSealedKey(body)
+	if err != nil {
+		return err
+	}
+	if err := k.Verify(r.network); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.ContainsFunc(r.keys[k.Subject], func(old member.SealedKey) bool { return bytes.Equal(old.Encode(), body) }) {
+		r.keys[k.Subject] = append(r.keys[k.Subject], k)
+	}
+	return nil
+}
+
+// sealedKeys are the statements that seal the data key of an ID to a pod.
+func (r *registry) sealedKeys(pod ident.Pod, id [member.KeyIDLen]byte) []member.SealedKey {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []member.SealedKey
+	for _, k := range r.keys[pod] {
+		if k.KeyID == id {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // stale says whether a statement is one that a newer one has replaced, so that nobody needs it any more.

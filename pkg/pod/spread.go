@@ -34,6 +34,7 @@ type spreader struct {
 	all    bool       // members or connections changed: look at everything
 	cursor uint64     // contents up to here were looked at when they were new
 	unsafe int64      // bytes below their policy, as the last round over everything found
+	safe   time.Time  // when the last round began that found everything where it should be
 
 	// Of run's goroutine alone.
 	putsSeen  uint64    // Pod.puts when busy was asked last
@@ -135,10 +136,9 @@ func (s *spreader) newContents(ctx context.Context) error {
 
 // everything looks at all contents.
 func (s *spreader) everything(ctx context.Context) error {
+	begin := s.p.clock.Now()
 	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 {
-		s.mu.Lock()
-		s.unsafe = 0
-		s.mu.Unlock()
+		s.found(begin, placed{}, nil)
 		return nil // nobody else should hold anything, and nobody is there from whom to fetch what is damaged here
 	}
 	var total placed
@@ -160,10 +160,27 @@ func (s *spreader) everything(ctx context.Context) error {
 	if err == nil {
 		err = flush()
 	}
+	err = errors.Join(append(errs, err)...)
+	s.found(begin, total, err)
+	return err
+}
+
+// found notes what a round over everything found.
+func (s *spreader) found(begin time.Time, total placed, err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.unsafe = total.missingBytes
-	s.mu.Unlock()
-	return errors.Join(append(errs, err)...)
+	if err == nil && total.missing == 0 {
+		s.safe = begin
+	}
+}
+
+// safeSince is a moment after which everything was once where it should be: whatever was replaced before it need not be kept for the case that
+// what replaced it is lost.
+func (s *spreader) safeSince() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.safe
 }
 
 func (s *spreader) unsafeBytes() int64 {
@@ -387,7 +404,8 @@ func (p *Pod) bringHere(ctx context.Context, list []wanted, pull bool) ([]wanted
 
 // ownBlock makes a block this pod's own: a cached copy, or one from another pod.
 func (p *Pod) ownBlock(ctx context.Context, id block.ID) error {
-	if _, isCached := p.store.Has(id); isCached {
+	if _, isCached := p.store.Has(id); isCached || p.store.InTrash(id) {
+		defer p.leases.release(p.leases.take(id))
 		if err := p.store.Own(ctx, id); err == nil {
 			return nil
 		}

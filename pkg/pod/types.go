@@ -14,6 +14,7 @@ type Info struct {
 	Network     ident.Network
 	NetworkName string
 	Role        string   // admin, writer, reader, storage
+	Encrypted   bool     // the network's chunks are sealed
 	Addrs       []string // where it can be reached now, as multiaddrs
 }
 
@@ -81,7 +82,14 @@ type Status struct {
 
 // Usage is how the pod's disk is used, in bytes.
 type Usage struct {
-	Stored, Live, Pinned, Cache, Trash, Free int64
+	Stored    int64 // all blocks
+	Live      int64 // the pod's own blocks, but for the trash; what died since the last collection is among them
+	Pinned    int64
+	Cache     int64
+	Trash     int64 // deleted, and kept for a while
+	Snapshots int64 // only in snapshots
+	Garbage   int64 // dead, and not given back to the disk yet
+	Free      int64
 }
 
 // FileMeta is what an import says of a file besides its bytes.

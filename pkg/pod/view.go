@@ -187,20 +187,21 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 	if err != nil {
 		return err
 	}
-	defer p.release(n)
 	n.mu.Lock()
 	err = p.truncateLocked(ctx, n, size)
 	n.mu.Unlock()
 	if err != nil {
+		p.release(n)
 		return err
 	}
 	p.nodes.mu.Lock()
 	open := n.opens > 0
 	p.nodes.mu.Unlock()
 	if open {
+		p.release(n)
 		return nil // its close stages it
 	}
-	return p.stage(ctx, n)
+	return p.saved(n, p.stage(ctx, n))
 }
 
 // ReadDir is vfs.FS's.
@@ -226,6 +227,8 @@ func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.N
 	if err := v.p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}
+	// A symlink's target may be a block.
+	defer v.p.leases.release(v.p.leases.hold())
 	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{}) //nolint:contextcheck // operations take no context
 	if err != nil {
 		return vfs.Attr{}, v.p.notFolder(parent, err)

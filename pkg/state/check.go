@@ -11,7 +11,7 @@ import (
 )
 
 // Check calls f with everything that is wrong: the index and what else is derived against the rows, both ways; the committed rows against a
-// replay of the log; the log's chain of digests, its signatures and their authors; what uncommitted rows observed. It reads one
+// replay of the log; the log's chain of digests, its signatures and their authors; what uncommitted rows observed; journal records. It reads one
 // moment, while everything goes on, and holds all names in memory. An error says that Check itself could not go on.
 func (d *DB) Check(ctx context.Context, f func(problem string)) error {
 	published := VV{}
@@ -25,7 +25,7 @@ func (d *DB) Check(ctx context.Context, f func(problem string)) error {
 			return err
 		}
 		c := &checker{view: v, report: func(format string, args ...any) { f(fmt.Sprintf(format, args...)) }, vv: published}
-		for _, step := range []func(context.Context) error{c.log, c.dirtyRows, c.derive, c.compare} {
+		for _, step := range []func(context.Context) error{c.log, c.dirtyRows, c.journal, c.derive, c.compare} {
 			if err := errors.Join(ctx.Err(), step(ctx)); err != nil {
 				return err
 			}
@@ -152,6 +152,16 @@ func (c *checker) dirtyRows(context.Context) error {
 			c.report("uncommitted row %x can't be decoded: %v", row, err)
 		}
 		return nil
+	})
+}
+
+// journal checks the records of what was written to files.
+func (c *checker) journal(context.Context) error {
+	return c.journaled(func(_ Ino, _ uint64, _ *JournalRecord, err error) error {
+		if err != nil {
+			c.report("%v", err)
+		}
+		return nil // it is reported
 	})
 }
 

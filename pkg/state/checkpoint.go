@@ -94,7 +94,7 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 // last one. It does nothing if nothing changed. Operations wait for a commit at its beginning, not for the trees.
 //
 // Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there. The memory of the
-// checkpoint itself is made durable by the next sync: one that is lost is made again.
+// checkpoint itself is made durable by the next sync: one that is lost is made again. Error: ErrUnfolded, before anything is done.
 func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -174,9 +174,13 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 }
 
 // commitAll commits everything while opMu and commitMu are held: no operation can make anything dirty meanwhile.
+// Error: ErrUnfolded.
 func (d *DB) commitAll(ctx context.Context) error {
+	if held := d.held(); len(held) > 0 {
+		return fmt.Errorf("state: %d groups of rows: %w", len(held), ErrUnfolded)
+	}
 	for len(d.dirty) > 0 {
-		rows, _, err := d.take(d.order)
+		rows, _, err := d.take(d.order, nil)
 		if err != nil {
 			return err
 		}

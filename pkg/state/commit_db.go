@@ -26,6 +26,7 @@ type takenRow struct {
 
 // Commit commits all rows that are dirty when it begins; n is their number. Operations go on meanwhile: rows that they
 // change stay dirty for the next one. After the return what was committed is durable here, and in VV, Log and Head.
+// Files that have journal records, and all rows that were changed together with theirs, are left out (I4): they are durable here, no more.
 //
 // Sync: BeforeCommit, before the rows are written; then one of the write-ahead log, before they are published (I2).
 func (d *DB) Commit(ctx context.Context) (n int, err error) {
@@ -55,12 +56,16 @@ func (d *DB) commit(ctx context.Context) (n int, err error) {
 // commitOnce makes one commit of rows that became dirty as one of the first until.
 func (d *DB) commitOnce(ctx context.Context, until uint64) (n int, more bool, err error) {
 	d.opMu.Lock()
-	rows, more, err := d.take(until)
+	held := d.held()
+	rows, more, err := d.take(until, held)
 	var c *Commit
 	if err == nil && len(rows) > 0 {
 		c, err = d.prepare(rows)
 	}
 	d.opMu.Unlock()
+	if err == nil && len(rows) == 0 && len(held) > 0 {
+		err = d.sync()
+	}
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}
@@ -90,8 +95,8 @@ func (d *DB) publish(vv VV) {
 	d.published.Merge(vv)
 }
 
-// take reads dirty rows, the first changed first, whole groups of them; more says that some are left. opMu must be held.
-func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
+// take reads dirty rows, the first changed first, whole groups of them but those that are held back; more says that some are left. opMu must be held.
+func (d *DB) take(until uint64, held map[*dirtyMark]bool) (rows []takenRow, more bool, err error) {
 	type candidate struct {
 		key   string
 		w     *dirtyMark
@@ -100,7 +105,7 @@ func (d *DB) take(until uint64) (rows []takenRow, more bool, err error) {
 	var all []candidate
 	first := map[*dirtyMark]uint64{}
 	for key, w := range d.dirty {
-		if w.order > until {
+		if w.order > until || held[w.leader()] {
 			continue
 		}
 		all = append(all, candidate{key: key, w: w})

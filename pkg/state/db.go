@@ -26,6 +26,9 @@ var (
 	ErrForeign = errors.New("of another network")
 )
 
+// ErrUnfolded says that rows can't be committed before the journals of their files are folded: see Uncommitted.
+var ErrUnfolded = errors.New("rows wait for what was written to their files")
+
 // Options say what a DB is opened with.
 type Options struct {
 	FS      pebblevfs.FS
@@ -43,8 +46,10 @@ type Options struct {
 	BeforeCommit func(context.Context) error
 	// Blocks takes the nodes of checkpoints.
 	Blocks block.Store
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// PutChunk takes a chunk of a long symlink's target, and names it as bodies do; nil: Blocks takes it as it is.
+	PutChunk func(ctx context.Context, plain []byte) (block.ID, error)
+	Clock    clock.Clock
+	Log      *slog.Logger
 }
 
 // Node is what the view shows under a number: a file, folder or link, or a conflict copy, which has a number of its own.
@@ -71,6 +76,14 @@ type NewContent struct {
 	// Over names the content that this is an edit of: what else the file holds, which its author did not see, stays beside
 	// it. The zero name is this pod's own newest content. nil: whatever is shown.
 	Over *ContentName
+	// Folded are the journal records whose writes the content has in it: they are deleted with the change that sets it.
+	Folded JournalMark
+}
+
+// JournalMark names a file's journal records up to one; the zero value names none.
+type JournalMark struct {
+	Ino Ino
+	Gen uint64 // as Journal returned it
 }
 
 // CreateOptions say what Create sets besides; the zero value sets nothing.

@@ -10,6 +10,8 @@
 //
 // An operation is one Pebble batch: all of it or nothing is there after a crash, and readers see all of it or
 // nothing. It is durable, and seen by other pods, once a Commit that began after it has returned (I2).
+// What was written to a file (Journal) is durable after a Sync. It goes in the very change that sets a content with it, or that
+// removes the file's last name, so that a crash brings back neither old bytes nor a removed file. While it is there no commit has the row (I4).
 // What an operation observed is fixed when it runs (I1b): a row that arrives on a key with uncommitted changes
 // stands beside them. Two DBs that have applied the same commits have the same state root and tree root.
 //
@@ -27,6 +29,7 @@
 //	'p' ino               committed versions of a wish
 //	't' name              committed versions of a snapshot
 //	'w' key               the uncommitted change of the row "key": observed dots and the version, or its removal
+//	'j' ino gen8          what one fsync wrote to a file, until a content with it is set (JournalRecord)
 //	'c' actor seq8        digest (32 bytes) and the encoded commit
 //	'v' actor             seq, digest and HLC of the last commit of an actor that was applied
 //	's' hash              a statement

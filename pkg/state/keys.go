@@ -14,6 +14,7 @@ import (
 // The first byte of each key but those of rows (KeyInode …): the package doc draws them.
 const (
 	keyDirty     = 'w'
+	keyJournal   = 'j'
 	keyLog       = 'c'
 	keyActor     = 'v'
 	keyStatement = 's'

@@ -79,8 +79,9 @@ func (d *DB) usable(ctx context.Context) error {
 // Dirty says whether there are uncommitted rows.
 func (d *DB) Dirty() bool { return d.isDirty.Load() }
 
-// OnDirty sets the function that is called by the operation that makes the first uncommitted row. It must not block; it may be called
-// from any goroutine. It is not called for rows that a Commit leaves dirty because they were changed meanwhile: ask Dirty after a Commit.
+// OnDirty sets the function that is called by the operation that makes the first uncommitted row, but for those that wait for their
+// files' journals to be folded. It must not block; it may be called from any goroutine. It is not called for rows that a Commit leaves
+// dirty because they were changed meanwhile: ask Uncommitted after a Commit.
 func (d *DB) OnDirty(f func()) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()

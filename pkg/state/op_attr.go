@@ -88,7 +88,7 @@ func (d *DB) SetContent(id vfs.NodeID, c NewContent) (Node, error) {
 		} else {
 			n.SetOver(next, *c.Over, d.o.Actor, bodyKey)
 		}
-		return nil
+		return t.dropJournal(c.Folded)
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/wormhole-fs/wormhole/dag"
-	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -108,6 +107,9 @@ func (t *tx) mknod(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (sh
 			if o.Content.Mtime != 0 {
 				c.Mtime = o.Content.Mtime
 			}
+			if err := t.dropJournal(o.Content.Folded); err != nil {
+				return shown{}, err
+			}
 		}
 	case vfs.KindSymlink:
 		body, err := t.d.symlinkBody(nn.Target)
@@ -179,8 +181,8 @@ func (d *DB) symlinkBody(target string) ([]byte, error) {
 		return dag.InlineBody([]byte(target)).Encode(), nil
 	}
 	ctx := context.Background() // the store's memory takes it; nothing waits
-	id := block.Sum(block.Raw, []byte(target))
-	if err := d.o.Blocks.Put(ctx, id, []byte(target)); err != nil {
+	id, err := d.o.PutChunk(ctx, []byte(target))
+	if err != nil {
 		return nil, fmt.Errorf("state: symlink's target: %w", err)
 	}
 	b, err := dag.BuildBody(ctx, d.o.Blocks, []dag.Entry{{Len: uint64(len(target)), ID: id}}, [32]byte{}, nil)

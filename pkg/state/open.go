@@ -54,6 +54,7 @@ type DB struct {
 	order            uint64                     // counts dirty rows, in the order of their first change
 	gen              uint64                     // counts changes of dirty rows
 	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
+	journal          map[Ino][]uint64           // by file: the numbers of its journal records, rising; no empty ones
 	heads            map[ident.Actor]actorState // what was applied, durable or not
 	onDirty          func()
 	watchers         []func(changes []vfs.Change, local bool)
@@ -84,6 +85,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.PutChunk == nil {
+		o.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
+			id := block.Sum(block.Raw, plain)
+			return id, o.Blocks.Put(ctx, id, plain)
+		}
+	}
 	cache := pebble.NewCache(pebbleCacheBytes)
 	defer cache.Unref()
 	po := &pebble.Options{
@@ -101,7 +108,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	d := &DB{
 		o: o, db: pdb, slog: o.Log,
-		dirty: map[string]*dirtyMark{}, heads: map[ident.Actor]actorState{}, published: VV{},
+		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
 		return nil, errors.Join(err, pdb.Close())
@@ -129,7 +136,7 @@ func (d *DB) load() error {
 	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
 		return err
 	}
-	return errors.Join(d.loadHeads(), d.loadDirty(), d.loadContentSeq(), d.loadCheckpoint())
+	return errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint())
 }
 
 // initialise writes what an empty DB has. Sync: the one of its batch.
@@ -271,8 +278,12 @@ func (q quiet) Errorf(format string, args ...any) {
 	q.log.Error("pebble", "text", fmt.Sprintf(format, args...))
 }
 
-// Fatalf is what Pebble calls when it can't go on, for example on a failed write of its log. It must not return.
+// Fatalf is what Pebble calls when it can't go on, for example on a failed sync of its manifest. It must not return: the process ends,
+// as by a crash, which loses nothing that was acknowledged. The panic is in a goroutine of its own, since one that an
+// edge recovers from would leave Pebble's locks held.
 func (q quiet) Fatalf(format string, args ...any) {
-	q.log.Error("pebble cannot go on", "text", fmt.Sprintf(format, args...))
-	panic(fmt.Sprintf("pebble: "+format, args...))
+	text := fmt.Sprintf("pebble: "+format, args...)
+	q.log.Error("pebble cannot go on", "text", text)
+	go panic(text)
+	select {}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -25,6 +26,7 @@ type tx struct {
 	recsPut   map[Ino]bool // folders whose records in recs are not in the batch yet
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
+	folded    []Ino        // files whose journal records are all deleted
 }
 
 // begin starts a change. opMu must be held.
@@ -98,6 +100,9 @@ func (t *tx) remember() {
 		delete(d.dirty, row)
 	}
 	d.isDirty.Store(len(d.dirty) > 0)
+	for _, ino := range t.folded {
+		delete(d.journal, ino)
+	}
 }
 
 // close drops the change unless it was finished.
@@ -129,11 +134,11 @@ func (d *DB) op(f func(t *tx) error) error {
 	return err
 }
 
-// runOp returns what is to be called if the operation made the first dirty row.
+// runOp returns what is to be called if the operation made the first dirty row, but for those that can't be committed now.
 func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
-	was := len(d.dirty) > 0
+	was := len(d.dirty) > 0 && len(d.journal) == 0 // rows that wait for a fold do so for long
 	t := d.begin()
 	defer t.close()
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
@@ -144,7 +149,7 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	if err := t.finish(true); err != nil {
 		return nil, err
 	}
-	if !was && len(d.dirty) > 0 {
+	if !was && len(t.rows) > 0 {
 		first = d.onDirty
 	}
 	return first, nil
@@ -194,6 +199,8 @@ func (t *tx) putInode(ino Ino, c *curInode, n *Inode) error {
 			return fmt.Errorf("state: inode %d: %w", ino, err)
 		}
 		after = t.d.fold(VerSet[*Inode]{{Value: n}})
+	} else if err := t.dropJournal(JournalMark{Ino: ino, Gen: math.MaxUint64}); err != nil { // a crash must not bring the file back
+		return err
 	}
 	if err := t.writeDirty(InodeKey(ino), c.observed(), value); err != nil {
 		return err

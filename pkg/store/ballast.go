@@ -72,3 +72,7 @@ func (b *ballast) release() bool {
 	b.log.Warn("the disk is full: the store uses its reserve", "bytes", b.bytes)
 	return b.fs.Remove(b.path) == nil
 }
+
+// MakeRoom gives back the part of the reserve that is kept on disk, for others who share the disk with the store and must write.
+// It says whether there was any. The store takes it again when there is room.
+func (s *Store) MakeRoom() bool { return s.ballast.release() }

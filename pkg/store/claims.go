@@ -10,8 +10,8 @@ import (
 // claims let one caller at a time change what is known of an ID, so that a block put twice at once
 // is stored once; they also count the users of the index, which Close waits for.
 type claims struct {
-	mu   sync.Mutex // guards held
-	held map[block.ID]chan struct{}
+	mu   sync.Mutex                 // guards held
+	held map[block.ID]chan struct{} // closed at the release; nil: nobody waits yet
 
 	gate    sync.RWMutex // guards closing; held for reading while the index is read or a record appended
 	closing bool
@@ -26,8 +26,12 @@ func (c *claims) claim(ctx context.Context, id block.ID) error {
 		}
 		c.mu.Lock()
 		held, ok := c.held[id]
-		if !ok {
-			c.held[id] = make(chan struct{})
+		switch {
+		case !ok:
+			c.held[id] = nil
+		case held == nil:
+			held = make(chan struct{})
+			c.held[id] = held
 		}
 		c.mu.Unlock()
 		if !ok {
@@ -48,14 +52,16 @@ func (c *claims) tryClaim(id block.ID) bool {
 	if _, ok := c.held[id]; ok {
 		return false
 	}
-	c.held[id] = make(chan struct{})
+	c.held[id] = nil
 	return true
 }
 
 func (c *claims) release(id block.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.held[id])
+	if held := c.held[id]; held != nil {
+		close(held)
+	}
 	delete(c.held, id)
 }
 

@@ -43,7 +43,7 @@ func (s *Store) verify(ctx context.Context, id block.ID) error {
 	buf := s.plains.get(0)
 	defer s.plains.put(buf)
 	plain, _, err := s.readPlain(ctx, id, *buf)
-	if err == nil {
+	if cap(plain) > cap(*buf) {
 		*buf = plain
 	}
 	return err

@@ -24,8 +24,7 @@ const (
 // index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
 // derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
 type index struct {
-	db   *pebble.DB
-	keys sync.Pool // of *[]byte, in which keys are built
+	db *pebble.DB
 }
 
 // openIndex opens or makes the index. It is empty after a loss: see meta.
@@ -69,15 +68,15 @@ func (x *index) get(key []byte) (value []byte, ok bool, err error) {
 	return value, true, closer.Close()
 }
 
+// keyBuffers hold keys of blocks that are looked up: a read of a chunk takes no memory for it.
+var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // row is the row of a block.
 func (x *index) row(generation byte, id block.ID) (row, bool, error) {
-	key, _ := x.keys.Get().(*[]byte)
-	if key == nil {
-		key = new([]byte)
-	}
+	key := keyBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer keyBuffers.Put(key)
 	*key = id.Append(append((*key)[:0], keyBlock, generation))
 	v, closer, err := x.db.Get(*key)
-	x.keys.Put(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return row{}, false, nil
 	}

@@ -115,7 +115,7 @@ func FuzzRecord(f *testing.F) {
 		if !bytes.Equal(again, b[:recordHead]) {
 			t.Errorf("read %x, written %x", b[:recordHead], again)
 		}
-		if int(r.length) > block.ChunkMax {
+		if int(r.length) > block.ChunkMax+block.SealOverhead {
 			t.Errorf("%d bytes allowed", r.length)
 		}
 	})

@@ -113,7 +113,7 @@ func decodeRow(b []byte) (row, error) {
 	if len(b) == rowLenTrash {
 		r.since = int64(binary.BigEndian.Uint64(b[rowLen:]))
 	}
-	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax || r.flags > flagCached|flagBad|flagRaw|flagTrash ||
+	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax+block.SealOverhead || r.flags > flagCached|flagBad|flagRaw|flagTrash ||
 		r.trashed() != (len(b) == rowLenTrash) || r.trashed() && r.cached() || r.since < 0 {
 		return row{}, fmt.Errorf("index: row %x: %w", b, block.ErrCorrupt)
 	}

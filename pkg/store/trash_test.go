@@ -253,3 +253,32 @@ func TestTrashDamaged(t *testing.T) {
 	}
 	wantCheck(t, s, nil)
 }
+
+// TestRottenMark breaks if a byte that rotted in a mark is not found, or if a mark that can't be read trashes a block.
+func TestRottenMark(t *testing.T) {
+	const mark = 10*rotSize + 10 + recordHead // offset of the trash mark
+	for _, off := range []int64{mark + 50, mark + recordHead + 5} {
+		fs := rotten(t)
+		s := openAt(t, fs, Options{})
+		id, _ := testBlock(3, rotLen)
+		mustTrash(t, s, id)
+		mustSync(t, s)
+		mustPut(t, s, 300, 10) // says that the mark was synced
+		mustSync(t, s)
+		overwrite(t, fs, segmentFiles(t, fs)[0], off, []byte{0xee})
+		wantCheck(t, s, map[ProblemKind]int{Garbage: 1})
+		if !s.InTrash(id) {
+			t.Errorf("offset %d: the index forgot the trash", off)
+		}
+		mustClose(t, s)
+		if err := fs.RemoveAll(testDir + "/index"); err != nil {
+			t.Fatal(err)
+		}
+		s = openAt(t, fs, Options{})
+		if owned, _ := s.Has(id); !owned {
+			t.Errorf("offset %d: a block is in the trash by a rotten mark", off)
+		}
+		wantCheck(t, s, map[ProblemKind]int{Garbage: 1})
+		mustClose(t, s)
+	}
+}

@@ -23,16 +23,17 @@ const UpWithin = 60 * time.Second
 // Machine is a WH_HOME with its daemon.
 type Machine struct {
 	Name   string
-	WH     string // the wh binary
-	Home   string // WH_HOME; the daemon's log lies beside it
-	Mount  string // "": not mounted
+	WH     string   // the wh binary
+	Home   string   // WH_HOME; the daemon's log lies beside it
+	Mount  string   // "": not mounted
+	Env    []string // more of the environment, KEY=VALUE
 	daemon *exec.Cmd
 }
 
 // Command is a wh command on this machine, not started.
 func (m *Machine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, m.WH, args...)
-	c.Env = append(os.Environ(), "WH_HOME="+m.Home)
+	c.Env = append(append(os.Environ(), "WH_HOME="+m.Home), m.Env...)
 	return c
 }
 
@@ -105,6 +106,9 @@ func (m *Machine) Up(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+// PID is the daemon's process; it runs.
+func (m *Machine) PID() int { return m.daemon.Process.Pid }
 
 // Kill ends the daemon with SIGKILL.
 func (m *Machine) Kill() error {
@@ -181,9 +185,10 @@ func (m *Machine) Join(ctx context.Context, by *Machine) error {
 	return m.Up(ctx)
 }
 
-// Init makes a network, its first pod on this machine, and starts the daemon.
-func (m *Machine) Init(ctx context.Context, network string) error {
-	if _, err := m.Run(ctx, m.WithMount("init", network, "--name", m.Name)...); err != nil {
+// Init makes a network, its first pod on this machine, and starts the daemon. More are flags of wh init.
+func (m *Machine) Init(ctx context.Context, network string, more ...string) error {
+	args := append([]string{"init", network, "--name", m.Name}, more...)
+	if _, err := m.Run(ctx, m.WithMount(args...)...); err != nil {
 		return err
 	}
 	return m.Up(ctx)

@@ -85,7 +85,7 @@ func (p *Pod) Status(ctx context.Context) (pod.Status, error) {
 
 // Usage is made up.
 func (p *Pod) Usage(context.Context) (pod.Usage, error) {
-	return pod.Usage{Stored: 1, Live: 2, Pinned: 3, Cache: 4, Trash: 5, Free: 6}, nil
+	return pod.Usage{Stored: 1, Live: 2, Pinned: 3, Cache: 4, Trash: 5, Free: 6, Snapshots: 7, Garbage: 8}, nil
 }
 
 // Root is the root folder's CID.
@@ -272,6 +272,21 @@ func (p *Pod) Fsck(_ context.Context, repair bool, f func(pod.Problem)) error {
 		f(pr)
 	}
 	return nil
+}
+
+// Scrub finds Problem.
+func (p *Pod) Scrub(_ context.Context, f func(pod.Problem)) (pod.Scrubbed, error) {
+	for _, pr := range p.Problem {
+		f(pr)
+	}
+	return pod.Scrubbed{Bytes: 1 << 20, Blocks: 3}, nil
+}
+
+// Collect is made up.
+func (p *Pod) Collect(context.Context, pod.CollectOptions) (pod.Collected, error) {
+	return pod.Collected{
+		GarbageBytes: 1, NodesBytes: 2, RestoredBytes: 3, FreedBytes: 4, KeptBytes: 5, CompactedBytes: 6, Waiting: []string{"bob"},
+	}, nil
 }
 
 // fileReader reads a file from the start.

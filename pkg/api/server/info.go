@@ -50,7 +50,7 @@ func status(ctx context.Context, p Pod, _ struct{}) (api.Status, error) {
 		Healthy: st.Healthy, Reasons: notNil(st.Reasons), Pods: apiPods(st.Pods), UnsafeBytes: st.UnsafeBytes,
 		DirtyBytes: st.DirtyBytes, Warnings: make([]api.Warning, 0, len(st.Warnings)),
 		Network: info.Network.String(), NetworkName: info.NetworkName, Name: info.Name, ID: info.Pod.String(),
-		Role: info.Role, Addrs: notNil(info.Addrs),
+		Role: info.Role, Addrs: notNil(info.Addrs), Encrypted: info.Encrypted,
 	}
 	for _, w := range st.Warnings {
 		out.Warnings = append(out.Warnings, api.Warning(w))
@@ -70,8 +70,20 @@ func usage(ctx context.Context, p Pod, _ struct{}) (api.Usage, error) {
 	u, err := p.Usage(ctx)
 	return api.Usage{
 		StoredBytes: u.Stored, LiveBytes: u.Live, PinnedBytes: u.Pinned, CacheBytes: u.Cache, TrashBytes: u.Trash,
-		FreeBytes: u.Free,
+		SnapshotBytes: u.Snapshots, GarbageBytes: u.Garbage, FreeBytes: u.Free,
 	}, err
+}
+
+func gc(ctx context.Context, p Pod, q api.GCRequest) (api.GC, error) {
+	got, err := p.Collect(ctx, pod.CollectOptions{DryRun: q.DryRun, Now: q.Now})
+	out := api.GC{
+		TrashedBytes: got.GarbageBytes, FreedBytes: got.FreedBytes + got.NodesBytes, RestoredBytes: got.RestoredBytes,
+		TrashBytes: got.KeptBytes, CompactedBytes: got.CompactedBytes, Waiting: make([]api.Text, 0, len(got.Waiting)),
+	}
+	for _, name := range got.Waiting {
+		out.Waiting = append(out.Waiting, api.Text(name))
+	}
+	return out, err
 }
 
 func root(ctx context.Context, p Pod, q api.RootRequest) (api.Root, error) {
@@ -182,6 +194,24 @@ func fsck(ctx context.Context, p Pod, q api.FsckRequest, f func(api.Problem) err
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+func scrub(ctx context.Context, p Pod, _ struct{}, f func(api.ScrubLine) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	got, err := p.Scrub(ctx, func(pr pod.Problem) {
+		line := api.Problem{Where: api.Text(pr.Where), What: api.Text(pr.What), Fixed: pr.Fixed}
+		if err := f(api.ScrubLine{Problem: &line}); err != nil {
+			cancel(err)
+		}
+	})
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return f(api.ScrubLine{Result: &api.Scrubbed{Bytes: got.Bytes, Blocks: got.Blocks}})
 }
 
 // cidOf is a node's CID; nil for kinds that have none and while it isn't known.

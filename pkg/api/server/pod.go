@@ -44,6 +44,8 @@ type Pod interface {
 	// Settle makes everything put before durable, committed, and offered to peers.
 	Settle(ctx context.Context) error
 	Fsck(ctx context.Context, repair bool, f func(pod.Problem)) error
+	Scrub(ctx context.Context, f func(pod.Problem)) (pod.Scrubbed, error)
+	Collect(ctx context.Context, o pod.CollectOptions) (pod.Collected, error)
 }
 
 // Machine is what the API needs of the daemon.

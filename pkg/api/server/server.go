@@ -76,6 +76,8 @@ func (s *Server) routes() {
 	onPod(s, "remove", remove)
 	list(s, "ls", ls)
 	list(s, "fsck", fsck)
+	list(s, "scrub", scrub)
+	onPod(s, "gc", gc)
 	s.mux.HandleFunc("POST "+api.Prefix+"cat", s.cat)
 	s.mux.HandleFunc("POST "+api.Prefix+"add", s.upgrade(s.add))
 	s.mux.HandleFunc("POST "+api.Prefix+"get", s.upgrade(s.get))

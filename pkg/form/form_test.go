@@ -1,0 +1,115 @@
+package form
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
+
+// noise is n bytes that don't compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // it never fails
+	return b
+}
+
+// TestRoundTrip breaks if bytes come back changed, or a form is chosen that does not pay.
+func TestRoundTrip(t *testing.T) {
+	var c Codec
+	for _, row := range []struct {
+		name  string
+		plain []byte
+		want  block.Form
+	}{
+		{"empty", nil, block.FormRaw},
+		{"short", bytes.Repeat([]byte("a"), 511), block.FormRaw},
+		{"text", bytes.Repeat([]byte("text "), 1000), block.FormZstd},
+		{"noise", noise(100_000), block.FormRaw},
+		{"largest", make([]byte, block.ChunkMax), block.FormZstd},
+		{"sealed", block.Header{Scheme: block.SchemeSealed}.Append(nil), block.FormRaw},
+	} {
+		b, form, err := c.Encode([]byte("before"), row.plain)
+		if err != nil || form != row.want || string(b[:6]) != "before" || len(b)-6 > len(row.plain) {
+			t.Errorf("%s: form %d of %d bytes, %v; want form %d", row.name, form, len(b)-6, err, row.want)
+			continue
+		}
+		got, err := c.Decode(block.Header{Form: form, PlainLen: uint32(len(row.plain))}, b[6:], nil)
+		if err != nil || !bytes.Equal(got, row.plain) {
+			t.Errorf("%s: %d bytes back, %v", row.name, len(got), err)
+		}
+	}
+}
+
+// TestSealedIsNotTried breaks if time is spent on bytes that can't get shorter.
+func TestSealedIsNotTried(t *testing.T) {
+	var c Codec
+	plain := append(block.Header{Scheme: block.SchemeSealed}.Append(nil), make([]byte, 5000)...)
+	if b, form, err := c.Encode(nil, plain); err != nil || form != block.FormRaw || len(b) != len(plain) {
+		t.Errorf("form %d of %d bytes, %v", form, len(b), err)
+	}
+}
+
+// TestOneResult breaks if what an encoder did before shows in a frame: equal bytes would be sealed to different blocks.
+func TestOneResult(t *testing.T) {
+	var c Codec
+	rnd := rand.New(rand.NewPCG(3, 4))
+	words := []string{"chunk ", "segment ", "commit ", "the ", "pod\n"}
+	var want []byte
+	for i := range 50 {
+		var text bytes.Buffer
+		for range 1 + rnd.IntN(60_000) {
+			text.WriteString(words[rnd.IntN(len(words))])
+		}
+		if _, _, err := c.Encode(nil, text.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		same := bytes.Repeat([]byte("the pod reads the segment of the chunk\n"), 5000)
+		got, _, err := c.Encode(nil, same)
+		if err != nil || i > 0 && !bytes.Equal(got, want) {
+			t.Fatalf("round %d: another frame, %v", i, err)
+		}
+		want = got
+	}
+}
+
+// TestDecodeInto breaks if memory that is offered is not used, or bytes behind what was decoded are touched.
+func TestDecodeInto(t *testing.T) {
+	var c Codec
+	plain := bytes.Repeat([]byte("text "), 1000)
+	frame, form, err := c.Encode(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := block.Header{Form: form, PlainLen: uint32(len(plain))}
+	dst := make([]byte, len(plain)+1)
+	dst[len(plain)] = 7
+	got, err := c.Decode(h, frame, dst[:0])
+	if err != nil || !bytes.Equal(got, plain) || &got[0] != &dst[0] || dst[len(plain)] != 7 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if got, err := c.Decode(h, frame, dst[:0:len(plain)-1]); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("memory that is too short: %d bytes, %v", len(got), err)
+	}
+}
+
+// FuzzDecode breaks if a hostile frame panics, or is opened to another length than its header says.
+func FuzzDecode(f *testing.F) {
+	var c Codec
+	good, _, err := c.Encode(nil, bytes.Repeat([]byte("text "), 1000))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(byte(block.FormZstd), uint32(5000), good)
+	f.Add(byte(block.FormZstd), uint32(10), good)
+	f.Add(byte(block.FormRaw), uint32(3), []byte("raw"))
+	f.Fuzz(func(t *testing.T, form byte, plainLen uint32, b []byte) {
+		h := block.Header{Form: block.Form(form % 2), PlainLen: plainLen % (1 << 20)}
+		got, err := c.Decode(h, b, nil)
+		if err == nil && len(got) != int(h.PlainLen) || err != nil && !errors.Is(err, block.ErrCorrupt) {
+			t.Errorf("%d bytes, %v; header says %d", len(got), err, h.PlainLen)
+		}
+	})
+}

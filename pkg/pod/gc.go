@@ -1,0 +1,252 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+)
+
+// When garbage is collected, and how long what was collected stays in the trash (DESIGN sections 5 and 6).
+const (
+	collectFirst     = 10 * time.Minute // after the start
+	collectEvery     = time.Hour
+	collectFull      = 5 * time.Minute // between collections while the disk is nearly full
+	DefaultTrash     = 48 * time.Hour
+	DefaultDormant   = 30 * 24 * time.Hour
+	nearlyFullShare  = 20  // the disk is nearly full when less than 1/20 of what is stored is free
+	collectPaceEvery = 256 // blocks between rests of a collection in the background
+)
+
+// CollectOptions say how garbage is collected.
+type CollectOptions struct {
+	DryRun bool // only look
+	Now    bool // free what no member needs, however short it has been in the trash
+	paced  bool
+}
+
+// Collected is what a collection found and did. Bytes are those on disk.
+type Collected struct {
+	Garbage, GarbageBytes   int64    // blocks that nothing names: moved to the trash
+	Nodes, NodesBytes       int64    // of earlier checkpoints: deleted at once, since they can be made again
+	Restored, RestoredBytes int64    // brought back from the trash: something names them again
+	Freed, FreedBytes       int64    // blocks in the trash that were deleted
+	Kept, KeptBytes         int64    // that stay in the trash
+	CompactedBytes          int64    // of dead space that was given back by rewriting
+	Waiting                 []string // pods that must have been met before the rest of the trash can go
+}
+
+// runCollections collects garbage at intervals, and sooner when the disk is nearly full.
+func (p *Pod) runCollections(ctx context.Context) error {
+	next := p.clock.Now().Add(collectFirst)
+	for {
+		if err := clock.Sleep(ctx, p.clock, min(collectFull, collectFirst)); err != nil {
+			return err
+		}
+		u := p.store.Usage()
+		if p.clock.Now().Before(next) && u.FreeBytes > (u.OwnedBytes+u.TrashBytes)/nearlyFullShare {
+			continue
+		}
+		got, err := p.Collect(ctx, CollectOptions{paced: true})
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			p.log.WarnContext(ctx, "garbage could not be collected", "err", err)
+		default:
+			p.log.InfoContext(ctx, "garbage collected", "trashed_bytes", got.GarbageBytes, "freed_bytes", got.FreedBytes+got.NodesBytes,
+				"trash_bytes", got.KeptBytes, "compacted_bytes", got.CompactedBytes)
+		}
+		next = p.clock.Now().Add(collectEvery)
+	}
+}
+
+// Collect marks what is live, moves other blocks that this pod owns to the trash, and deletes from there what has been in it long enough and no member
+// can need any more. Writers go on meanwhile. It is safe against crashes at any point: what is deleted was dead before. One at a time runs.
+//
+// Errors: what hinders marking (contents whose nodes no reachable pod has: block.ErrUnavailable), and then nothing is swept; those of the store.
+func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) {
+	p.collecting.Lock()
+	defer p.collecting.Unlock()
+	if err := p.writable(); err != nil {
+		return Collected{}, err
+	}
+	p.treeing.Lock() // a checkpoint holds an era
+	p.leases.begin()
+	p.treeing.Unlock()
+	defer p.leases.end()
+	m, err := p.mark(ctx)
+	if err != nil {
+		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
+	}
+	// What was marked is durable by this: else a crash could bring back a row whose removal was seen, and whose bytes are gone.
+	if err := p.db.Sync(ctx); err != nil {
+		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
+	}
+	c := &collection{p: p, o: o, live: m.live, start: p.clock.Now()}
+	if err := c.run(ctx); err != nil {
+		return c.out, fmt.Errorf("pod: collect garbage: %w", err)
+	}
+	return c.out, nil
+}
+
+// mark marks all that is live.
+func (p *Pod) mark(ctx context.Context) (*marker, error) {
+	m := p.newMarker()
+	p.named.begin()
+	defer p.named.take(true)
+	for _, s := range p.rootSources() {
+		if err := s.mark(ctx, m); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return m, nil
+}
+
+// collection is one sweep.
+type collection struct {
+	p     *Pod
+	o     CollectOptions
+	live  *filter
+	start time.Time
+
+	passed passed
+	safe   time.Time // see spreader.safeSince
+	seen   int
+	out    Collected
+}
+
+func (c *collection) run(ctx context.Context) error {
+	p := c.p
+	if err := p.passMembers(ctx); err != nil {
+		return err
+	}
+	c.passed = p.membersPassed(p.clock.Now())
+	if err := c.sweep(ctx); err != nil {
+		return err
+	}
+	if c.o.Now && !c.o.DryRun {
+		if err := c.passNow(ctx); err != nil {
+			return err
+		}
+	}
+	c.safe = p.spread.safeSince()
+	if err := c.trash(ctx); err != nil || c.o.DryRun {
+		return err
+	}
+	if err := p.store.Sync(ctx); err != nil { // gives the space back
+		return err
+	}
+	var err error
+	c.out.CompactedBytes, err = p.store.Compact(ctx)
+	return err
+}
+
+// passNow has the members pass the moment of the sweep, and looks whether all is where it should be, so that what was just swept need not wait for either.
+func (c *collection) passNow(ctx context.Context) error {
+	p := c.p
+	// The trash counts in whole seconds: what was just moved there must be older than what is asked now.
+	if err := clock.Sleep(ctx, p.clock, time.Second); err != nil {
+		return err
+	}
+	if err := p.passMembers(ctx); err != nil {
+		return err
+	}
+	c.passed = p.membersPassed(p.clock.Now())
+	if err := p.spread.everything(ctx); err != nil {
+		p.log.WarnContext(ctx, "not all contents are where they should be; the trash is kept", "err", err)
+	}
+	return ctx.Err()
+}
+
+// rest leaves the processor and the disk to others now and then.
+func (c *collection) rest(ctx context.Context) error {
+	if c.seen++; !c.o.paced || c.seen%collectPaceEvery != 0 {
+		return ctx.Err()
+	}
+	return clock.Sleep(ctx, c.p.clock, time.Millisecond)
+}
+
+// sweep takes what is dead out of use. Whether it still is, is asked again while nobody else can use the block.
+func (c *collection) sweep(ctx context.Context) error {
+	return c.p.store.Each(ctx, func(id block.ID, bytes int64, cached bool) error {
+		if err := c.rest(ctx); err != nil {
+			return err
+		}
+		if cached || c.live.has(id) || c.p.leases.has(id) {
+			return nil
+		}
+		node := c.ofCheckpoint(ctx, id)
+		if !c.o.DryRun {
+			take := c.p.store.Trash
+			if node {
+				take = c.p.store.DeleteUnless
+			}
+			done, err := take(ctx, id, func() bool { return c.p.leases.has(id) })
+			if err != nil || !done {
+				return err
+			}
+		}
+		if node {
+			c.out.Nodes++
+			c.out.NodesBytes += bytes
+		} else {
+			c.out.Garbage++
+			c.out.GarbageBytes += bytes
+		}
+		return nil
+	})
+}
+
+// ofCheckpoint says whether a block is a node of a checkpoint: a new one is made every few seconds under load, and the nodes of
+// the old would fill the trash.
+func (c *collection) ofCheckpoint(ctx context.Context, id block.ID) bool {
+	if id.Codec() != block.DagCBOR {
+		return false
+	}
+	data, err := c.p.store.Get(ctx, id)
+	return err == nil && !dag.IsFile(data)
+}
+
+// trash looks at all that is in the trash: brings back what is named again, and deletes what nobody can need.
+func (c *collection) trash(ctx context.Context) error {
+	err := c.p.store.EachTrash(ctx, func(id block.ID, bytes int64, since time.Time) error {
+		if err := c.rest(ctx); err != nil {
+			return err
+		}
+		if c.live.has(id) {
+			c.out.Restored++
+			c.out.RestoredBytes += bytes
+			if c.o.DryRun {
+				return nil
+			}
+			return c.p.store.Own(ctx, id)
+		}
+		// since has whole seconds.
+		old := c.o.Now || c.start.Sub(since) >= c.p.o.TrashAfter
+		if end := since.Add(time.Second); old && !c.passed.at.Before(end) && !c.safe.Before(end) && !c.p.leases.has(id) {
+			done := true
+			if !c.o.DryRun {
+				var err error
+				if done, err = c.p.store.Drop(ctx, id, func() bool { return c.p.leases.has(id) }); err != nil {
+					return err
+				}
+			}
+			if done {
+				c.out.Freed++
+				c.out.FreedBytes += bytes
+				return nil
+			}
+		}
+		c.out.Kept++
+		c.out.KeptBytes += bytes
+		return nil
+	})
+	if c.out.Kept > 0 {
+		c.out.Waiting = c.passed.waiting
+	}
+	return err
+}

@@ -1,0 +1,179 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
+
+// memNet connects pods in one process: messages arrive in order, at once, until a pod is cut off.
+type memNet struct {
+	mu    sync.Mutex // guards peers
+	peers map[ident.Pod]*memPeer
+}
+
+func newMemNet() *memNet { return &memNet{peers: make(map[ident.Pod]*memPeer)} }
+
+// memPeer is a pod's end of a memNet.
+type memPeer struct {
+	offline
+	net   *memNet
+	p     *Pod
+	inbox chan func(ctx context.Context) // what others tell
+}
+
+const memInbox = 4096
+
+var _ network = (*memPeer)(nil)
+
+// attach makes a memNet the network of a pod that does not run yet.
+func (n *memNet) attach(p *Pod) *memPeer {
+	m := &memPeer{net: n, p: p, inbox: make(chan func(context.Context), memInbox)}
+	p.net = m
+	return m
+}
+
+// cut ends a pod's connections. Nothing that it says from now on is heard.
+func (n *memNet) cut(m *memPeer) {
+	n.mu.Lock()
+	if n.peers[m.p.id] != m {
+		n.mu.Unlock()
+		return
+	}
+	delete(n.peers, m.p.id)
+	others := n.all()
+	n.mu.Unlock()
+	for _, o := range others {
+		handler{o.p}.Disconnected(m.p.id)
+		handler{m.p}.Disconnected(o.p.id)
+	}
+}
+
+// all are the connected pods; mu is held.
+func (n *memNet) all() []*memPeer {
+	var out []*memPeer
+	for _, m := range n.peers {
+		out = append(out, m)
+	}
+	return out
+}
+
+// to is the other end, if both ends are connected.
+func (m *memPeer) to(pod ident.Pod) (*memPeer, error) {
+	m.net.mu.Lock()
+	defer m.net.mu.Unlock()
+	o := m.net.peers[pod]
+	if o == nil || o == m || m.net.peers[m.p.id] != m {
+		return nil, fmt.Errorf("pod %s: %w", pod, p2p.ErrUnreachable)
+	}
+	return o, nil
+}
+
+// Run is network's.
+func (m *memPeer) Run(ctx context.Context) error {
+	m.net.mu.Lock()
+	others := m.net.all()
+	m.net.peers[m.p.id] = m
+	m.net.mu.Unlock()
+	for _, o := range others {
+		handler{o.p}.Connected(m.p.id)
+		handler{m.p}.Connected(o.p.id)
+	}
+	defer m.net.cut(m)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case f := <-m.inbox:
+			f(ctx)
+		}
+	}
+}
+
+// Connected is network's.
+func (m *memPeer) Connected(pod ident.Pod) bool {
+	_, err := m.to(pod)
+	return err == nil
+}
+
+// Peers is network's.
+func (m *memPeer) Peers() []p2p.Peer {
+	m.net.mu.Lock()
+	defer m.net.mu.Unlock()
+	var out []p2p.Peer
+	if m.net.peers[m.p.id] != m {
+		return nil
+	}
+	for _, o := range m.net.peers {
+		if o != m {
+			out = append(out, p2p.Peer{Pod: o.p.id, LastHeard: time.Now()})
+		}
+	}
+	return out
+}
+
+// Ask is network's.
+func (m *memPeer) Ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte) ([]byte, error) {
+	o, err := m.to(pod)
+	if err != nil {
+		return nil, err
+	}
+	return handler{o.p}.Asked(ctx, m.p.id, kind, body)
+}
+
+// Tell is network's.
+func (m *memPeer) Tell(pod ident.Pod, kind p2p.Kind, body []byte) {
+	o, err := m.to(pod)
+	if err != nil {
+		return
+	}
+	select {
+	case o.inbox <- func(ctx context.Context) {
+		if o.Connected(m.p.id) {
+			handler{o.p}.Told(ctx, m.p.id, kind, body)
+		}
+	}:
+	default: // as if the connection broke off
+	}
+}
+
+// Get is network's.
+func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(block.ID, []byte, error) error) error {
+	for _, id := range ids {
+		o, err := m.to(pod)
+		if err != nil {
+			return err
+		}
+		wire, err := handler{o.p}.Block(ctx, m.p.id, id)
+		if err := f(id, wire, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Put is network's.
+func (m *memPeer) Put(ctx context.Context, pod ident.Pod, n int, id func(int) block.ID, wire func(int) ([]byte, error)) ([]error, error) {
+	o, err := m.to(pod)
+	if err != nil {
+		return nil, err
+	}
+	h := handler{o.p}
+	errs := make([]error, n)
+	for i := range n {
+		if h.HaveBlock(ctx, m.p.id, id(i)) {
+			continue
+		}
+		w, err := wire(i)
+		if err == nil {
+			err = h.PutBlock(ctx, m.p.id, id(i), w)
+		}
+		errs[i] = err
+	}
+	return errs, h.PutSync(ctx, m.p.id)
+}
