@@ -158,8 +158,8 @@ func (s *Store) removeSegment(g *segment) (int64, error) {
 	if err := errors.Join(b.Set(segmentKey(g.num), st.encode(), nil), s.index.apply(b)); err != nil {
 		return 0, err
 	}
-	if err := s.index.db.Flush(); err != nil {
-		return 0, fmt.Errorf("index: %w", err)
+	if err := s.index.flush(); err != nil {
+		return 0, err
 	}
 	return freed, s.dropSegment(g.num)
 }

@@ -26,11 +26,43 @@ func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	if err := s.rebuild(ctx, f); err != nil {
+	err := errIndexRotten
+	if !s.rotten.Load() {
+		err = s.rebuild(ctx, f)
+	}
+	if errors.Is(err, errIndexRotten) {
+		err = s.rebuildLost(ctx, f)
+	}
+	if err != nil {
 		// The counts in memory are neither the old nor the new ones.
 		return s.poison(fmt.Errorf("rebuild the index: %w", err))
 	}
 	return nil
+}
+
+// rebuildLost makes the index anew when the old one can't be read.
+func (s *Store) rebuildLost(ctx context.Context, f func(Problem)) error {
+	f(Problem{Kind: Missing, Err: fmt.Errorf("%w: what it named, and no segment holds, is not known", errIndexRotten)})
+	if err := s.index.close(); err != nil {
+		s.o.Log.Warn("damaged store index is closed", "error", err)
+	}
+	s.index = nil
+	err := s.setIndexAside(s.home)
+	s.indexFS.wait(false)
+	if err == nil {
+		err = s.openIndex(s.home)
+	}
+	s.indexFS.wait(true)
+	if err != nil {
+		return err
+	}
+	s.rotten.Store(false)
+	s.mu.Lock()
+	s.pending, s.flushing = make(map[block.ID]change), nil
+	s.unsynced, s.newFiles, s.punches = 0, false, nil
+	s.generation = 0 // the rows of the new one are of the next: a crash on the way leaves none that count
+	s.mu.Unlock()
+	return s.rebuild(ctx, f)
 }
 
 func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
@@ -70,7 +102,7 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	if err := s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync); err != nil {
 		return err
 	}
-	return s.index.db.Flush()
+	return s.index.flush()
 }
 
 // keepNamed adds the blocks that the old generation named and the log doesn't, as damaged.

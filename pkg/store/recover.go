@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,8 +17,23 @@ import (
 )
 
 // recover brings a store in order at Open: it opens segments and index, reads again what the index
-// lacks, and finds the log's end. Nobody else uses the store yet.
+// lacks, and finds the log's end. Nobody else uses the store yet. An index that turns out to be
+// damaged is set aside, and made anew from the segments.
 func (s *Store) recover(dir string) error {
+	s.indexFS = newRoom(s.fs, s.o.Clock, s.ballast.release)
+	err := s.tryRecover(dir)
+	if errors.Is(err, errIndexRotten) {
+		s.o.Log.Error("store index is damaged", "error", err)
+		s.forget()
+		if err = s.setIndexAside(dir); err == nil {
+			err = s.tryRecover(dir)
+		}
+	}
+	s.indexFS.wait(true)
+	return err
+}
+
+func (s *Store) tryRecover(dir string) error {
 	segs, err := openSegments(s.fs, s.dir)
 	if err != nil {
 		return err
@@ -24,7 +41,7 @@ func (s *Store) recover(dir string) error {
 	for _, g := range segs {
 		s.segs[g.num] = g
 	}
-	if err := s.openIndex(s.fs.PathJoin(dir, "index")); err != nil {
+	if err := s.openIndex(dir); err != nil {
 		return err
 	}
 	m, err := s.index.meta()
@@ -50,28 +67,99 @@ func (s *Store) recover(dir string) error {
 	return s.loadCache(context.Background())
 }
 
-// openIndex opens the index. One that is corrupt is kept under another name and made anew.
+// forget undoes what tryRecover did in memory.
+func (s *Store) forget() {
+	_ = s.index.close() // it is damaged
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.segs {
+		_ = g.release() // all that was appended is synced, or found again
+	}
+	s.index, s.active, s.nextSeg = nil, nil, 0
+	s.rotten.Store(false)
+	s.segs = make(map[uint64]*segment)
+	s.pending, s.flushing = make(map[block.ID]change), nil
+	s.unsynced, s.newFiles, s.punches = 0, false, nil
+	s.totals, s.generation, s.recovery = totals{}, 0, Recovery{}
+	s.cache.load(nil)
+}
+
+// Names in the directory of the store, beside segments and lock.
+const (
+	indexName  = "index"
+	asideName  = "index-damaged" // the index that was set aside last
+	rottenName = "index-rotten"  // an empty file: the index is damaged, the next Open sets it aside
+)
+
+// openIndex opens the index. One that is known to be damaged, or that can't be opened though the disk gives what it has,
+// is set aside and made anew.
 func (s *Store) openIndex(dir string) error {
-	// What the index writes is retried once when the disk is full and the ballast gave way.
-	fs := vfs.OnDiskFull(s.fs, func() { s.ballast.release() })
-	x, err := openIndex(fs, dir, s.o.Log)
-	if err == nil {
-		if _, err = x.meta(); err == nil {
-			s.index = x
-			return nil
+	path := s.fs.PathJoin(dir, indexName)
+	rotten := func(err error) { s.noteRotten(dir, err) }
+	if _, err := s.fs.Stat(s.fs.PathJoin(dir, rottenName)); err == nil {
+		s.o.Log.Error("store index was found to be damaged")
+		if err := s.setIndexAside(dir); err != nil {
+			return err
 		}
-		err = errors.Join(err, x.close())
 	}
-	if !pebble.IsCorruptionError(err) && !errors.Is(err, block.ErrCorrupt) {
-		return err
+	x, err := openIndex(s.indexFS, path, s.o.Log, rotten)
+	if err != nil && !ofTheDisk(err) {
+		s.o.Log.Error("store index can't be opened", "error", err)
+		if err := s.setIndexAside(dir); err != nil {
+			return err
+		}
+		x, err = openIndex(s.indexFS, path, s.o.Log, rotten)
 	}
-	aside := fmt.Sprintf("%s-corrupt-%d", dir, s.o.Clock.Now().UnixMilli())
-	s.o.Log.Error("store index is corrupt", "error", err, "kept_as", aside)
-	if err := s.fs.Rename(dir, aside); err != nil {
-		return fmt.Errorf("set a corrupt index aside: %w", err)
+	if err != nil {
+		return noSpace(err)
 	}
-	s.index, err = openIndex(fs, dir, s.o.Log)
-	return err
+	s.index = x
+	return nil
+}
+
+// ofTheDisk says that an error tells of the file system, and not of what the files hold.
+func ofTheDisk(err error) bool {
+	if errors.Is(err, fs.ErrNotExist) || pebble.IsCorruptionError(err) {
+		return false
+	}
+	path, number := (*fs.PathError)(nil), syscall.Errno(0)
+	return diskFull(err) || errors.As(err, &path) || errors.As(err, &number)
+}
+
+// setIndexAside gives a damaged index another name; the one before it goes. It is not open.
+func (s *Store) setIndexAside(dir string) error {
+	aside := s.fs.PathJoin(dir, asideName)
+	err := s.fs.RemoveAll(aside)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = s.fs.Rename(s.fs.PathJoin(dir, indexName), aside)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = syncDir(s.fs, dir)
+	}
+	if err == nil {
+		// Not before the index has gone for good.
+		if err = s.fs.Remove(s.fs.PathJoin(dir, rottenName)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("set a damaged index aside: %w", err)
+	}
+	s.o.Log.Warn("damaged store index is set aside", "path", aside)
+	return nil
+}
+
+// noteRotten has the next Open make the index anew. What it can't find until then is an error, never absent.
+func (s *Store) noteRotten(dir string, reason error) {
+	s.o.Log.Error("store index is damaged: it is made anew at the next start, or by a repair", "error", reason)
+	s.rotten.Store(true)
+	f, err := s.fs.Create(s.fs.PathJoin(dir, rottenName), vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = errors.Join(f.Close(), syncDir(s.fs, dir))
+	}
+	if err != nil {
+		s.o.Log.Error("damage of the store index can't be noted", "error", err)
+	}
 }
 
 func (s *Store) noteProblem(p Problem) {
@@ -325,6 +413,10 @@ func (s *Store) checkRecord(g *segment, r record) error {
 func (rp *replay) bad(g *segment, r record, reason error) {
 	if r.end() > rp.synced[g.num] {
 		rp.gap(g, span{r.off, r.end()})
+		return
+	}
+	if !r.kind.isBlock() { // nothing deletes a mark
+		rp.report(Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size()})
 		return
 	}
 	rp.s.o.Log.Debug("record is damaged or deleted", "segment", g.num, "offset", r.off, "error", reason)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -54,10 +55,13 @@ const (
 // Lock order: compacting, a claim of an ID, syncing, claims.gate, appendMu, mu, cache.mu.
 type Store struct {
 	fs      vfs.FS
+	home    string // of all
 	dir     string // of the segments
 	o       Options
 	lock    io.Closer
 	index   *index
+	rotten  atomic.Bool // the index is damaged
+	indexFS *room       // the index is on it
 	codec   codec
 	bufs    buffers
 	heads   buffers // of recordHead bytes exactly
@@ -119,7 +123,7 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		fs: on, dir: on.PathJoin(dir, "segments"), o: o,
+		fs: on, home: dir, dir: on.PathJoin(dir, "segments"), o: o,
 		syncing: make(chan struct{}, 1),
 		segs:    make(map[uint64]*segment),
 		pending: make(map[block.ID]change),
@@ -213,11 +217,13 @@ func (s *Store) poison(err error) error {
 
 // noSpace adds ErrNoSpace to an error that says that a disk or a quota is full.
 func noSpace(err error) error {
-	if vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) {
+	if diskFull(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err
 }
+
+func diskFull(err error) bool { return vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) }
 
 // lookup finds a block's row: among the changes that aren't indexed yet, then in the index.
 func (s *Store) lookup(id block.ID) (row, bool, error) {
