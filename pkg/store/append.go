@@ -54,7 +54,7 @@ func (s *Store) appendRecord(r record, b []byte, useReserve bool, done func(at p
 	if s.active != nil && s.active.end > 0 && s.active.end+int64(len(b)) > s.o.SegmentBytes {
 		s.active = nil // it stays dirty until the next flush
 	}
-	if !useReserve && s.room() < int64(len(b)) {
+	if !useReserve && !s.fits(int64(len(b))) {
 		return fmt.Errorf("%d bytes do not fit: %w", len(b), ErrNoSpace)
 	}
 	at, err := s.write(r, b)

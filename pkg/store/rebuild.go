@@ -37,7 +37,7 @@ func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 		// The counts in memory are neither the old nor the new ones.
 		return s.poison(fmt.Errorf("rebuild the index: %w", err))
 	}
-	return nil
+	return s.index.flush()
 }
 
 // rebuildLost makes the index anew when the old one can't be read.
@@ -90,7 +90,7 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	s.punches = nil   // what was deleted long ago is punched already
 	s.newFiles = true // the snapshot is written even if no row is left for it
 	s.mu.Unlock()
-	// Durable by these: first the rows of the new generation, then the switch to it.
+	// First the rows of the new generation, then the switch to it; a crash keeps that order.
 	snap, _ := s.snapshot()
 	if err := s.writeIndex(&snap); err != nil {
 		return err
@@ -99,10 +99,7 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	s.flushing = nil
 	s.mu.Unlock()
 	stale := []byte{keyBlock, old}
-	if err := s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync); err != nil {
-		return err
-	}
-	return s.index.flush()
+	return s.index.db.DeleteRange(stale, prefixEnd(stale), pebble.NoSync)
 }
 
 // keepNamed adds the blocks that the old generation named and the log doesn't, as damaged.

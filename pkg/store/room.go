@@ -10,7 +10,7 @@ import (
 )
 
 // roomRetryMax is the longest pause between two tries of a write that found the disk full.
-const roomRetryMax = time.Second
+const roomRetryMax = 250 * time.Millisecond
 
 // room is the file system of the index. A write that finds the disk full takes the ballast, and then waits for space,
 // because to Pebble a failed write of its manifest is the end of the process. It waits in the background, where nobody

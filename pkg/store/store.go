@@ -133,7 +133,7 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 	s.disk.init(on, s.dir)
 	if err := s.open(dir); err != nil {
 		_ = s.closeFiles() // that it could not be opened is told; nothing was acknowledged
-		return nil, fmt.Errorf("store: open %s: %w", dir, err)
+		return nil, fmt.Errorf("store: open %s: %w", dir, noSpace(err))
 	}
 	return s, nil
 }
