@@ -102,16 +102,24 @@ func (s *Store) carryMark(ctx context.Context, r record) error {
 	}
 	defer s.claims.release(r.id)
 	now, ok, err := s.lookup(r.id)
-	if err != nil || !ok || now.place != r.target {
+	if err != nil || !ok || now.place != r.target && !now.trashed() {
 		return err
 	}
+	// Of a block in the trash that was moved since, this may be the only record of the time: a move that a full disk or
+	// a crash cut short has no mark of its own.
 	return s.mark(now.markKind(), r.id, now, now.since, func() {})
 }
 
 func (s *Store) carryBlock(g *segment, r record) error {
 	old, ok, err := s.lookup(r.id)
-	if err != nil || !ok || old.bad() || old.place != (place{g.num, r.off}) {
+	if err != nil || !ok || old.bad() {
 		return err
+	}
+	if old.place != (place{g.num, r.off}) {
+		if old.trashed() { // see carryMark
+			return s.mark(kindTrash, r.id, old, old.since, func() {})
+		}
+		return nil
 	}
 	b := make([]byte, r.size())
 	if _, err := readRecord(g, r.off, b); errors.Is(err, block.ErrCorrupt) {

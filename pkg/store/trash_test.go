@@ -282,3 +282,48 @@ func TestRottenMark(t *testing.T) {
 		mustClose(t, s)
 	}
 }
+
+// TestTrashMoveCutShort breaks if the time of a trashing is lost when a compaction moved the block and found the disk full
+// at the mark behind it, and a later one removes where it came from.
+func TestTrashMoveCutShort(t *testing.T) {
+	const n = 3001
+	ctx := context.Background()
+	mem := vfs.NewMem()
+	full := false
+	fs := &fullDisk{FS: mem, fails: func(n int) (int, bool) { return 0, full && n == recordHead+trashLen }}
+	c := &testClock{}
+	o := Options{Clock: c, SegmentBytes: 6 * (n + recordHead)}
+	s := openAt(t, fs, o)
+	id := mustPut(t, s, 1, n)
+	var dead []block.ID
+	for seed := range uint64(20) {
+		dead = append(dead, mustPut(t, s, 2*seed+3, n))
+	}
+	mustTrash(t, s, id) // in another segment than the block
+	want := c.Now().Unix()
+	c.seconds.Add(1000)
+	for _, id := range dead {
+		if err := s.Delete(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustPut(t, s, 101, 6*n) // in a segment of its own
+	mustSync(t, s)
+	full = true
+	_, err := s.Compact(ctx)
+	wantErr(t, "compact on a full disk", err, ErrNoSpace)
+	full = false
+	if freed, err := s.Compact(ctx); err != nil || freed < 15*n {
+		t.Fatalf("compact freed %d, %v", freed, err)
+	}
+	mustClose(t, s)
+	if err := mem.RemoveAll(testDir + "/index"); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, fs, o)
+	if got := trashOf(t, s); got[id] != want {
+		t.Errorf("in the trash since %d, want %d", got[id], want)
+	}
+	wantCheck(t, s, nil)
+	mustClose(t, s)
+}
