@@ -28,6 +28,8 @@ type ballast struct {
 func (b *ballast) init(fs vfs.FS, path string, reserveBytes int64, log *slog.Logger) {
 	b.fs, b.path, b.log = fs, path, log
 	b.bytes = min(reserveBytes, ballastBytes)
+	_, err := fs.Stat(path)
+	b.held = err == nil // from a life before
 }
 
 // take makes the file, if the disk has more than twice its length free; avail is in bytes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -249,6 +250,49 @@ func runFull(t *testing.T, d *fromNth, rng *rand.Rand) (reopened bool) {
 	}
 	verifyCrash(t, crash{what: fmt.Sprint("reopened, ", reopened), fs: mem, m: w.m}, o)
 	return reopened
+}
+
+// TestOpenFull opens what a crash left on a disk that is full from the n-th write on, for a while: that ends with ErrNoSpace
+// or an open store, and once there is room all is there. With no room at all it ends at once.
+func TestOpenFull(t *testing.T) {
+	rng := testRand(t)
+	mem := vfs.NewCrashableMem()
+	if err := mem.MkdirAll("home", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{SegmentBytes: 8 << 10, Clock: &testClock{}}
+	m := newModel()
+	s := openAt(t, mem, o)
+	changes(t, s, m, rng)
+	changes(t, s, m, rng)
+	for _, dir := range []string{"/", "home"} {
+		if err := syncDir(mem, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := 0
+	for nth := range 40 {
+		left := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+		d := &fromNth{rng: rng, from: nth, to: nth + 8}
+		if nth == 0 {
+			d.to = math.MaxInt
+		}
+		s, err := Open(&fullDisk{FS: left, fails: d.fails}, testDir, o)
+		switch {
+		case err == nil:
+			opened++
+			if err := s.Close(); err != nil {
+				t.Errorf("full from write %d on: close: %v", nth, err)
+			}
+		case !errors.Is(err, ErrNoSpace):
+			t.Errorf("full from write %d on: %v", nth, err)
+		}
+		verifyCrash(t, crash{what: fmt.Sprintf("full from write %d on", nth), fs: left, m: m.clone()}, o)
+	}
+	if opened == 0 || opened == 40 {
+		t.Errorf("opened %d times", opened)
+	}
+	mustClose(t, s)
 }
 
 // TestNoFreeByte: with no byte free but the ballast, trash is made, dropped and rewritten, and the space comes back.

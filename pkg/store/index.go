@@ -82,10 +82,9 @@ func (x *index) isRotten(err error) error {
 // close makes the index durable and closes it. On a full disk it is left as it is: it lags behind the log then.
 func (x *index) close() error {
 	err := x.flush()
-	full := errors.Is(err, ErrNoSpace)
 	x.room.wait(false)
 	err = errors.Join(err, x.db.Close())
-	if full {
+	if errors.Is(err, ErrNoSpace) || diskFull(err) {
 		x.log.Warn("store index is not written, because the disk is full", "error", err)
 		return nil
 	}
@@ -221,7 +220,7 @@ func (q quiet) Errorf(format string, args ...any) {
 
 // Fatalf must not return: Pebble calls it where going on would damage the index (a manifest that
 // can't be written). Nothing acknowledged is lost by it, since the segments hold everything. While
-// the index opens or closes it returns, since the error ends that, and nothing goes on.
+// the index closes it returns, because nothing goes on then.
 func (q quiet) Fatalf(format string, args ...any) {
 	msg := fmt.Sprintf(format, args...)
 	q.log.Error("store index is beyond use", "error", msg)

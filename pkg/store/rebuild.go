@@ -48,11 +48,9 @@ func (s *Store) rebuildLost(ctx context.Context, f func(Problem)) error {
 	}
 	s.index = nil
 	err := s.setIndexAside(s.home)
-	s.indexFS.wait(false)
 	if err == nil {
 		err = s.openIndex(s.home)
 	}
-	s.indexFS.wait(true)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,6 @@ func (s *Store) recover(dir string) error {
 			err = s.tryRecover(dir)
 		}
 	}
-	s.indexFS.wait(true)
 	return err
 }
 
@@ -88,6 +87,7 @@ func (s *Store) forget() {
 const (
 	indexName  = "index"
 	asideName  = "index-damaged" // the index that was set aside last
+	probeName  = "probe"         // written and removed, to see whether the disk is full
 	rottenName = "index-rotten"  // an empty file: the index is damaged, the next Open sets it aside
 )
 
@@ -102,6 +102,10 @@ func (s *Store) openIndex(dir string) error {
 			return err
 		}
 	}
+	if err := s.indexFS.probe(s.fs.PathJoin(dir, probeName)); err != nil {
+		return err
+	}
+	s.indexFS.wait(true)
 	x, err := openIndex(s.indexFS, path, s.o.Log, rotten)
 	if err != nil && !ofTheDisk(err) {
 		s.o.Log.Error("store index can't be opened", "error", err)

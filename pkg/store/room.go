@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ const roomRetryMax = 250 * time.Millisecond
 
 // room is the file system of the index. A write that finds the disk full takes the ballast, and then waits for space,
 // because to Pebble a failed write of its manifest is the end of the process. It waits in the background, where nobody
-// reads or puts; who needs the index on disk asks for full. Only while the store opens and closes nothing waits.
+// reads or puts; who needs the index on disk asks for full. Only while the store closes nothing waits.
 type room struct {
 	vfs.FS
 	clock   clock.Clock
@@ -23,11 +24,27 @@ type room struct {
 	mu      sync.Mutex // guards the fields below
 	stop    chan struct{}
 	waiting int
-	full    chan struct{} // closed while somebody waits
+	full    chan struct{} // closed once somebody finds the disk full; a new one when nobody waits any more
 }
 
 func newRoom(fs vfs.FS, c clock.Clock, release func() bool) *room {
 	return &room{FS: fs, clock: c, release: release, full: make(chan struct{})}
+}
+
+// probeBytes is what there must be room for before the index is opened: what Pebble writes then, and some.
+const probeBytes = 256 << 10
+
+// probe is ErrNoSpace when the disk is full, ballast included, so that opening does not begin to wait.
+func (r *room) probe(path string) error {
+	err := r.do(func() error {
+		f, err := r.FS.Create(path, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(make([]byte, probeBytes))
+		return errors.Join(err, f.Close(), r.FS.Remove(path))
+	})
+	return noSpace(err)
 }
 
 // wait lets writes wait for space (on), or fail when there is none.
@@ -50,20 +67,17 @@ func (r *room) waits() bool {
 	return r.stop != nil
 }
 
-// isFull is closed when a write waits for space.
+// isFull is closed when a write finds the disk full from now on, or waits for space already.
 func (r *room) isFull() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.full
 }
 
-// begin counts somebody who waits; it returns what ends the waiting, nil when nobody may wait.
+// begin counts somebody who found the disk full; it returns what ends the waiting, nil when nobody may wait.
 func (r *room) begin() chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stop == nil {
-		return nil
-	}
 	if r.waiting++; r.waiting == 1 {
 		close(r.full)
 	}
@@ -89,10 +103,10 @@ func (r *room) do(f func() error) error {
 		return err
 	}
 	stop := r.begin()
+	defer r.end()
 	if stop == nil {
 		return err
 	}
-	defer r.end()
 	for pause := time.Millisecond; diskFull(err); pause = min(2*pause, roomRetryMax) {
 		timer := r.clock.NewTimer(pause)
 		select {
