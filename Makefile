@@ -7,9 +7,11 @@ PKGS   ?= ./...
 TOOL   := $(GO) tool -modfile=.ci/tools.mod
 # Folder of a Go vulnerability database, for machines that can't ask vuln.go.dev: make vuln VULNDB=DIR
 VULNDB ?=
+# Flags of wh-bench, as in: make bench-data BENCH="-rounds 5 -what d1,d2 -o docs/bench/data.md"
+BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data crash gc-race lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-profile crash gc-race powerloss mutants lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,14 +41,23 @@ bench: ## all benchmarks, a second each
 bench-visible: build ## how soon other pods see a change; root and /dev/fuse
 	$(BIN)/wh-bench visible
 
-bench-data: build ## add and get beside cp, in turn
-	$(BIN)/wh-bench data
+bench-data: build ## add and get beside cp, Kubo, restic and desync, as far as they are on PATH, in turn; BENCH: flags
+	$(BIN)/wh-bench $(BENCH) data
+
+bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: flags
+	$(BIN)/wh-bench $(BENCH) profile
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
 
 gc-race: ## collect garbage against writers for GCTIME (10m)
 	$(GO) test ./pkg/pod -run '^TestCollectRace$$' -count=1 -v -timeout 0 -gctime $${GCTIME:-10m}
+
+powerloss: ## cut the power, fill the disk, flip bits at every place that a pod's disk has, for many minutes
+	$(GO) test ./pkg/pod -run 'TestPowerLoss|TestEditorsSaves|TestNoSpace|TestStateBitFlips' -full -v -timeout 4h
+
+mutants: ## plant known bugs, one after the other, and demand that tests fail
+	$(GO) run ./.ci/mutants
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)

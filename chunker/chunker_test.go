@@ -315,6 +315,51 @@ func TestSplitErrors(t *testing.T) {
 	}
 }
 
+// TestSplitOver breaks if chunks are other than those of Split, or change before their memory is given again.
+func TestSplitOver(t *testing.T) {
+	table := NewTable([32]byte{})
+	data := noise(9, 40<<20)
+	var bufs [2][]byte
+	var kept [2][][]byte // chunks in each
+	var want []byte
+	turn := 0
+	check := func(chunks [][]byte) {
+		for _, c := range chunks {
+			if !bytes.Equal(c, data[:len(c)]) {
+				t.Fatalf("a chunk of %d bytes has changed", len(c))
+			}
+			data = data[len(c):]
+		}
+	}
+	s := table.SplitOver(bytes.NewReader(data), func() []byte {
+		turn = 1 - turn
+		check(kept[turn])
+		kept[turn] = nil
+		if bufs[turn] == nil {
+			bufs[turn] = make([]byte, 2*MaxSize+turn*MaxSize)
+		}
+		return bufs[turn]
+	})
+	plain := table.Split(bytes.NewReader(data), nil)
+	for {
+		got, err := s.Next()
+		var plainErr error
+		want, plainErr = plain.Next()
+		if !bytes.Equal(got, want) || !errors.Is(err, plainErr) {
+			t.Fatalf("%d bytes, %v; Split has %d, %v", len(got), err, len(want), plainErr)
+		}
+		if err != nil {
+			break
+		}
+		kept[turn] = append(kept[turn], got)
+	}
+	check(kept[1-turn])
+	check(kept[turn])
+	if len(data) > 0 {
+		t.Errorf("%d bytes are missing", len(data))
+	}
+}
+
 func TestSplitAllocs(t *testing.T) {
 	table := NewTable([32]byte{})
 	s := table.Split(&endless{data: noise(8, 8<<20)}, make([]byte, 2*MaxSize))

@@ -13,8 +13,9 @@ type Splitter struct {
 	t          *Table
 	r          io.Reader
 	buf        []byte
-	start, end int   // buf[start:end] was read and not returned yet
-	err        error // the reader's, io.EOF included
+	more       func() []byte // memory to go on in; nil: in buf again
+	start, end int           // buf[start:end] was read and not returned yet
+	err        error         // the reader's, io.EOF included
 }
 
 // Split starts to cut what r brings. buf is memory to use, of at least 2*MaxSize bytes, so that many
@@ -26,7 +27,13 @@ func (t *Table) Split(r io.Reader, buf []byte) *Splitter {
 	return &Splitter{t: t, r: r, buf: buf}
 }
 
-// Next returns the next chunk, in memory that is valid until the next call. The end is io.EOF. Any other error
+// SplitOver is Split over memory that its owner turns over: whenever the memory in use is full, more gives the next, of at
+// least 2*MaxSize bytes. So a chunk is valid until more gives the memory in which it lies again.
+func (t *Table) SplitOver(r io.Reader, more func() []byte) *Splitter {
+	return &Splitter{t: t, r: r, more: more}
+}
+
+// Next returns the next chunk, in memory that is valid until the next call, but for SplitOver. The end is io.EOF. Any other error
 // is the reader's, wrapped: then what was read since the last whole chunk is not returned, and each call
 // after it gives the same error. Next allocates nothing.
 func (s *Splitter) Next() ([]byte, error) {
@@ -45,8 +52,11 @@ func (s *Splitter) Next() ([]byte, error) {
 // fill reads until MaxSize bytes are there or the stream has ended.
 func (s *Splitter) fill() error {
 	if s.end-s.start < MaxSize && s.err == nil && len(s.buf)-s.start < MaxSize {
-		s.end = copy(s.buf, s.buf[s.start:s.end])
-		s.start = 0
+		rest := s.buf[s.start:s.end]
+		if s.more != nil {
+			s.buf = s.more()
+		}
+		s.start, s.end = 0, copy(s.buf, rest)
 	}
 	for empty := 0; s.end-s.start < MaxSize && s.err == nil; {
 		n, err := s.r.Read(s.buf[s.end:])

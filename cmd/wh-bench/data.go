@@ -32,7 +32,7 @@ func (b *bench) data(ctx context.Context) error {
 		return err
 	}
 	results := make(map[string]*result)
-	for _, name := range strings.Split(b.what, ",") {
+	for name := range strings.SplitSeq(b.what, ",") {
 		s, err := b.makeSource(ctx, name)
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ const hottest = 12
 // profile prints where the daemon's CPU time goes in an add and a get of each data set, which each have a daemon of their own.
 func (b *bench) profile(ctx context.Context) error {
 	b.head(ctx, fmt.Sprintf("wh-bench -what %s -bytes %d -tiny %d profile", b.what, b.bigBytes, b.tiny))
-	for _, name := range strings.Split(b.what, ",") {
+	for name := range strings.SplitSeq(b.what, ",") {
 		s, err := b.makeSource(ctx, name)
 		if err != nil {
 			return err

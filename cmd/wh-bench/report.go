@@ -23,7 +23,7 @@ func (b *bench) report(ctx context.Context, who []contender, results map[string]
 	b.row("\nEach figure has a sync of the disk in it. Seconds are the median of %d rounds, with the least and the most; the tools take "+
 		"turns in each round, there and back again. \"wh faster\" is the median over the rounds of the tool's seconds "+
 		"divided by those of wh.", b.rounds)
-	for _, name := range strings.Split(b.what, ",") {
+	for name := range strings.SplitSeq(b.what, ",") {
 		if name == "d4" {
 			b.editedTable(who, results[name])
 		} else {

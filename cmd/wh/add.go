@@ -47,27 +47,32 @@ func runAdd(ctx context.Context, e *env, o addOptions) error {
 	if err != nil {
 		return err
 	}
+	ao := client.AddOptions{To: o.to, Policy: o.policy, Force: o.force, Move: o.move}
+	return addAll(ctx, e, ao, sources, func(a api.Added) error {
+		if e.json {
+			return e.document(a)
+		}
+		return e.out("added %s %s", a.CID, e.name(string(a.Path)))
+	})
+}
+
+// addAll adds sources, and calls each, if it is not nil, with those that came.
+func addAll(ctx context.Context, e *env, o client.AddOptions, sources []client.Source, each func(api.Added) error) error {
 	p := newProblems(e)
 	show := newProgress(e)
 	mounts := ownMounts(ctx, e)
-	r, err := e.client().Add(ctx, client.AddOptions{
-		To: o.to, Policy: o.policy, Force: o.force, Move: o.move, Sources: sources, Devices: devices(mounts),
-		Skip: skipped(e, o, mounts), Problem: p.add, Progress: show.update,
-	})
+	o.Sources, o.Devices, o.Skip = sources, devices(mounts), skipped(e, sources, mounts)
+	o.Problem, o.Progress = p.add, show.update
+	r, err := e.client().Add(ctx, o)
 	show.end()
 	if err != nil {
 		return err
 	}
 	for _, a := range r.Added {
-		if a.CID.IsZero() {
+		if a.CID.IsZero() || each == nil {
 			continue // Its problem was told.
 		}
-		if e.json {
-			err = e.document(a)
-		} else {
-			err = e.out("added %s %s", a.CID, e.name(string(a.Path)))
-		}
-		if err != nil {
+		if err := each(a); err != nil {
 			return err
 		}
 	}
@@ -122,13 +127,13 @@ func sourceName(p string) string {
 
 // skipped are the folders that an add leaves out: WH_HOME, whose files change while it runs, and the network's own
 // mounts.
-func skipped(e *env, o addOptions, mounts []api.Mount) map[string]bool {
+func skipped(e *env, sources []client.Source, mounts []api.Mount) map[string]bool {
 	out := map[string]bool{string(e.home): true}
 	for _, m := range mounts {
 		out[string(m.Dir)] = true
 	}
-	for _, p := range o.paths { // What is named itself is meant.
-		if abs, err := filepath.Abs(p); err == nil {
+	for _, s := range sources { // What is named itself is meant.
+		if abs, err := filepath.Abs(s.Path); err == nil {
 			delete(out, abs)
 		}
 	}

@@ -15,7 +15,8 @@ func newGet(e *env) *cobra.Command {
 		Use:   "get /PATH|CID",
 		Short: "Export a file or tree",
 		Long: "Export a file or tree, by path or CID. DEST is named as cp -r does: an existing folder receives, else the name is " +
-			"taken; - is stdout. What is there already, complete, is not written again. What can't be had is listed, the rest is " +
+			"taken; - is stdout. What is there already, complete, is not written again; a folder that is not there yet is written as " +
+			"a hidden one beside it and appears when it is complete, and after an interruption the same command goes on. What can't be had is listed, the rest is " +
 			"written. Owners are restored by root only." + online(exitNotFound, exitConflict, exitNotEnough, exitCorrupt),
 		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {

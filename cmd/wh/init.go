@@ -49,6 +49,7 @@ type initOptions struct {
 	flags   newPodFlags
 	access  string
 	encrypt bool
+	from    string // --import
 }
 
 func newInit(e *env) *cobra.Command {
@@ -56,8 +57,9 @@ func newInit(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init NETWORK",
 		Short: "Make a network and its first pod",
-		Long:  "Make a network and its first pod. Prints the network's id." + exits(exitDenied, exitConflict, exitNotEnough),
-		Args:  cobra.ExactArgs(1),
+		Long: "Make a network and its first pod. Prints the network's id. With --import, what is in a folder becomes the network's tree; " +
+			"the folder stays as it is." + exits(exitNotFound, exitDenied, exitConflict, exitNotEnough),
+		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
 			o.network = args[0]
 			return runInit(ctx, e, o)
@@ -66,6 +68,7 @@ func newInit(e *env) *cobra.Command {
 	o.flags.add(c)
 	c.Flags().StringVar(&o.access, "access", "invite", "who may join: invite")
 	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the contents of files, on disks and on the way, under a key that members have")
+	c.Flags().StringVar(&o.from, "import", "", "folder whose contents are imported")
 	return c
 }
 
@@ -77,12 +80,20 @@ func runInit(ctx context.Context, e *env, o initOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.from != "" {
+		if o.from, err = importFolder(e, o.from); err != nil {
+			return err
+		}
+	}
 	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m, Encrypt: o.encrypt}
 	made, err := makePod(ctx, e, "init", r, func() (api.Made, error) { return daemon.Create(ctx, e.home, e.engine, r) })
 	if err != nil {
 		return err
 	}
-	return e.printMade(made, "made")
+	if err := e.printMade(made, "made"); err != nil || o.from == "" {
+		return err
+	}
+	return importInto(ctx, e, made, o.from)
 }
 
 // makePod makes a pod in this process if no daemon holds WH_HOME, else through its API. A daemon that starts or

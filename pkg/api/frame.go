@@ -73,6 +73,11 @@ type Item struct {
 	Stream bool   `json:"x,omitempty"` // its contents come as Data frames
 	Keep   bool   `json:"e,omitempty"` // add: a folder that exists keeps its attributes
 
+	// Of a source of add, so that it is known again: its device, inode number and change time; none: it is not to be.
+	Dev   uint64 `json:"b,omitempty"`
+	Ino   uint64 `json:"i,omitempty"`
+	Ctime int64  `json:"c,omitempty"` // ns since 1970
+
 	Xattrs map[string][]byte `json:"a,omitempty"`
 }
 

@@ -17,13 +17,14 @@ import (
 
 // Options are for Run.
 type Options struct {
-	Home    api.Home
-	Engine  Engine
-	Version string
-	Offline bool       // pods don't listen and don't dial
-	Mount   *api.Mount // one more mount, for this run; of the pod that Mount.Pod names
-	Clock   clock.Clock
-	Log     *slog.Logger
+	Home     api.Home
+	Engine   Engine
+	Version  string
+	Offline  bool       // pods don't listen and don't dial
+	NoMounts bool       // what is mounted at every run is not, in this one
+	Mount    *api.Mount // one more mount, for this run; of the pod that Mount.Pod names
+	Clock    clock.Clock
+	Log      *slog.Logger
 
 	// Ready is called once, with one line that says what runs, when every pod accepts calls and every mount answers.
 	Ready func(line string)

@@ -75,6 +75,9 @@ func (m *machine) serve(ctx context.Context) (err error) {
 		err = errors.Join(err, serr)
 	}()
 	for _, r := range m.all() {
+		if m.o.NoMounts {
+			break
+		}
 		if err := m.mountSaved(ctx, r); err != nil {
 			return err
 		}

@@ -29,6 +29,10 @@ func TestRoundTrip(t *testing.T) {
 		{"text", bytes.Repeat([]byte("text "), 1000), block.FormZstd},
 		{"noise", noise(100_000), block.FormRaw},
 		{"largest", make([]byte, block.ChunkMax), block.FormZstd},
+		{"much noise", noise(1 << 20), block.FormRaw},
+		{"text at the end", append(noise(1<<19), bytes.Repeat([]byte("text "), 1<<17)...), block.FormZstd},
+		{"text in the middle", append(append(noise(1<<19), bytes.Repeat([]byte("text "), 1<<17)...), noise(1<<19)...), block.FormZstd},
+		{"the least that is sampled", bytes.Repeat([]byte("text"), sampleFrom/4), block.FormZstd},
 		{"sealed", block.Header{Scheme: block.SchemeSealed}.Append(nil), block.FormRaw},
 	} {
 		b, form, err := c.Encode([]byte("before"), row.plain)
@@ -112,4 +116,24 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%d bytes, %v; header says %d", len(got), err, h.PlainLen)
 		}
 	})
+}
+
+// BenchmarkEncode compares what can be compressed with what can't.
+func BenchmarkEncode(b *testing.B) {
+	for _, row := range []struct {
+		name  string
+		plain []byte
+	}{{"noise", noise(1 << 20)}, {"text", bytes.Repeat([]byte("text and more "), 1<<16)}} {
+		b.Run(row.name+"/1MiB", func(b *testing.B) {
+			var c Codec
+			out := make([]byte, 0, 2<<20)
+			b.SetBytes(int64(len(row.plain)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := c.Encode(out, row.plain); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

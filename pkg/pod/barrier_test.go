@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -60,6 +63,82 @@ func TestNamedByBarrier(t *testing.T) {
 	}
 	if err := fs.Rename(ctx, vfs.RootID, "f.tmp", vfs.RootID, "f", 0); err != nil {
 		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSyncBeforeName breaks if the state names contents, though not committed yet, while the store has not synced them: the log
+// of the state may reach the disk before the segments do (I2a).
+func TestSyncBeforeName(t *testing.T) {
+	dir, mem := crashPod(t)
+	disk := newCrashDisk(mem)
+	ctx := quickly(t)
+	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: disk.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := p.FS().Create(ctx, vfs.RootID, "f", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.FS().Open(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(ctx, make([]byte, 10_000), 0)
+	if err := errors.Join(err, f.Close(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	synced := false
+	disk.set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".seg") && !synced {
+			synced = true
+			if row, err := p.db.Get(a.ID); err != nil || row.Size != 0 {
+				t.Errorf("before the sync of the segment the state names %d bytes, %v", row.Size, err)
+			}
+		}
+		return nil
+	})
+	if err := p.pass(ctx); err != nil {
+		t.Error(err)
+	}
+	if row, err := p.db.Get(a.ID); err != nil || row.Size != 10_000 || !synced {
+		t.Errorf("after a pass the state names %d bytes, synced %t, %v", row.Size, synced, err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSymlinkAfterChunk breaks if the row of a symlink with a long target, which is a chunk, is there while the chunk is not durable.
+func TestSymlinkAfterChunk(t *testing.T) {
+	dir, mem := crashPod(t)
+	ctx := quickly(t)
+	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := strings.Repeat("t", vfs.TargetMax)
+	a, err := p.FS().Create(ctx, vfs.RootID, "link", vfs.NewNode{Kind: vfs.KindSymlink, Mode: 0o777, Target: target})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The log of the state reaches the disk first, for a reason of its own.
+	if err := p.db.SetLocal(ctx, "test", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	cut := powerCut{state: 100, store: 0, seed: 1}.of(t, mem, dir)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = Open(ctx, Options{Dir: dir, Offline: true, FS: cut}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.FS().ReadLink(ctx, a.ID)
+	if !errors.Is(err, vfs.ErrNotExist) && (err != nil || got != target) {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)

@@ -96,26 +96,48 @@ func diskOf(t *testing.T, dir string) *pebblevfs.MemFS {
 	return mem.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 }
 
-// A cut of the power keeps a share of what was not synced.
+// A powerCut keeps, of what was not synced, a share of the state's and a share of the store's blocks and names: none, some or all.
 type powerCut struct {
-	percent int // none, some or all of the blocks and names that were not synced
-	seed    uint64
+	state, store int // percent
+	seed         uint64
 }
 
 func (c powerCut) String() string {
-	return fmt.Sprintf("%d%% of the unsynced (seed %d)", c.percent, c.seed)
+	return fmt.Sprintf("%d%% of the unsynced state and %d%% of the unsynced store (seed %d)", c.state, c.store, c.seed)
 }
 
-func (c powerCut) of(mem *pebblevfs.MemFS) *pebblevfs.MemFS {
-	return mem.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: rand.New(rand.NewPCG(c.seed, 1))})
+// of is the disk after the cut; dir is the pod's.
+func (c powerCut) of(t *testing.T, mem *pebblevfs.MemFS, dir string) *pebblevfs.MemFS {
+	rng := rand.New(rand.NewPCG(c.seed, 1))
+	state := mem.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: c.state, RNG: rng})
+	if c.store == c.state {
+		return state
+	}
+	// The state is of an earlier moment than the store, if they are of two: what it names is in the store, at least.
+	out := mem.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: c.store, RNG: rng})
+	part := filepath.Join(dir, "state")
+	if err := out.RemoveAll(part); err != nil {
+		t.Error(err)
+	}
+	if _, err := pebblevfs.Clone(state, out, part, part); err != nil {
+		t.Error(err)
+	}
+	return out.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
 }
 
 // powerCuts are the ways to cut the power at one place: one of them, or, in a full run, all.
 func powerCuts(rng *rand.Rand) []powerCut {
-	all := []powerCut{{0, rng.Uint64()}, {1 + rng.IntN(99), rng.Uint64()}, {100, rng.Uint64()}}
+	some := 1 + rng.IntN(99)
+	all := []powerCut{
+		{0, 0, rng.Uint64()},
+		{some, some, rng.Uint64()},
+		{100, 100, rng.Uint64()},
+		{100, 0, rng.Uint64()}, // the log was written back, the segments were not
+		{0, 100, rng.Uint64()},
+	}
 	if *fullFlag {
 		return all
 	}
-	i := rng.IntN(len(all))
+	i := []int{0, 1, 1, 2, 3, 3, 3, 4}[rng.IntN(8)]
 	return all[i : i+1]
 }

@@ -185,8 +185,8 @@ func build(dir string, f func(tmp string) error) (err error) {
 		return fmt.Errorf("pod: %w", err)
 	}
 	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return fmt.Errorf("pod: %w", err)
+	if err := makeDurable(parent); err != nil {
+		return err
 	}
 	tmp, err := os.MkdirTemp(parent, ".new-")
 	if err != nil {
@@ -207,6 +207,24 @@ func build(dir string, f func(tmp string) error) (err error) {
 		return fmt.Errorf("pod: %w", err)
 	}
 	return syncDir(parent)
+}
+
+// makeDurable makes a folder, with those above it, and the entries of those that it made durable.
+func makeDurable(dir string) error {
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return nil // what uses it tells what is wrong
+	}
+	above := filepath.Dir(dir)
+	if above == dir {
+		return nil
+	}
+	if err := makeDurable(above); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	return syncDir(above)
 }
 
 // syncDir makes a folder's entries durable.

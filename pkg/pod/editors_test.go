@@ -58,7 +58,7 @@ var editors = []struct {
 }
 
 // write makes a file with the new text.
-func (e editing) write(name string, sync bool) error {
+func (e editing) write(name string, synced bool) error {
 	a, err := e.fs.Create(e.ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (e editing) write(name string, sync bool) error {
 	for off := 0; off < len(e.text) && err == nil; off += 8192 {
 		_, err = f.WriteAt(e.ctx, e.text[off:min(off+8192, len(e.text))], int64(off))
 	}
-	if sync && err == nil {
+	if synced && err == nil {
 		err = f.Sync(e.ctx)
 	}
 	return errors.Join(err, f.Close(e.ctx))
@@ -82,34 +82,44 @@ func (e editing) rename(from, to string) error {
 
 func (e editing) remove(name string) error { return e.fs.Remove(e.ctx, vfs.RootID, name, false) }
 
-// shows reads a name in the root; there is false where it is not.
+// shows reads a name in the root; there is false where it is not. A file that is replaced between two steps is looked up again, as
+// the kernel does.
 func shows(ctx context.Context, fs vfs.FS, name string) (text string, there bool, err error) {
-	a, err := fs.Lookup(ctx, vfs.RootID, name)
-	if errors.Is(err, vfs.ErrNotExist) {
-		return "", false, nil
+	for {
+		a, err := fs.Lookup(ctx, vfs.RootID, name)
+		if errors.Is(err, vfs.ErrNotExist) {
+			return "", false, nil
+		}
+		if err != nil {
+			return "", false, err
+		}
+		text, err := readOpened(ctx, fs, a.ID)
+		if !errors.Is(err, vfs.ErrNotExist) {
+			return text, true, err
+		}
 	}
+}
+
+// readOpened is what a file holds while it is open.
+func readOpened(ctx context.Context, fs vfs.FS, id vfs.NodeID) (text string, err error) {
+	f, err := fs.Open(ctx, id)
 	if err != nil {
-		return "", false, err
-	}
-	f, err := fs.Open(ctx, a.ID)
-	if errors.Is(err, vfs.ErrNotExist) {
-		return "", false, nil // it went since
-	}
-	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, f.Close(ctx)) }()
-	a, err = fs.GetAttr(ctx, a.ID) // what the open file holds may be newer
+	a, err := fs.GetAttr(ctx, id)
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	data := make([]byte, a.Size)
-	if n, err := f.ReadAt(ctx, data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return "", true, err
-	} else if n != len(data) {
-		return "", true, fmt.Errorf("%d bytes of %d", n, len(data))
+	n, err := f.ReadAt(ctx, data, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
 	}
-	return string(data), true, nil
+	if n != len(data) {
+		return "", fmt.Errorf("%d bytes of %d", n, len(data))
+	}
+	return string(data), nil
 }
 
 // wholeDocument says why neither the old nor the new text is there whole. While an editor with a backup writes in place, the
@@ -215,7 +225,7 @@ func (r saveRun) crashAt(n int, cut powerCut) int {
 		if at := boundaries.Add(1); n > 0 && at >= int64(n) {
 			once.Do(func() {
 				net.cut(peer)
-				crashed = cut.of(memA)
+				crashed = cut.of(t, memA, r.pair.dirA)
 			})
 		}
 		return nil

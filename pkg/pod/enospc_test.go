@@ -34,7 +34,7 @@ func TestNoSpace(t *testing.T) {
 	case testing.Short():
 		list = []int{1 + rng.IntN(60), 60 + rng.IntN(200)}
 	default:
-		for range 12 {
+		for range 8 {
 			list = append(list, 1+rng.IntN(60), 1+rng.IntN(500))
 		}
 	}
@@ -114,7 +114,7 @@ func fillDisk(t *testing.T, rng *rand.Rand, dir string, mem *pebblevfs.MemFS, n 
 	}
 	tp.clean()
 	v := &verifier{t: t, dir: dir}
-	v.verify(takeCrash(what+", then a power cut", powerCuts(rng)[0], disk.mem, w, &eavesdropper{}, true))
+	v.verify(takeCrash(what+", then a power cut", v.cut(powerCuts(rng)[0], disk.mem), w, &eavesdropper{}, true))
 }
 
 // fullWorld is a world with one user, made while the disk may be full.

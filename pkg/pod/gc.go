@@ -25,7 +25,8 @@ const (
 type CollectOptions struct {
 	DryRun bool // only look
 	Now    bool // free what no member needs, however short it has been in the trash
-	paced  bool
+	paced  bool // rest now and then
+	atOnce bool // for tests: nothing has to wait in the trash
 }
 
 // Collected is what a collection found and did. Bytes are those on disk.
@@ -211,6 +212,16 @@ func (c *collection) ofCheckpoint(ctx context.Context, id block.ID) bool {
 	return err == nil && !dag.IsFile(data)
 }
 
+// waited says whether what is in the trash since a moment has been there long enough: for the user to think again, for all members to pass the moment, and for
+// what it was replaced by to be safe.
+func (c *collection) waited(since time.Time) bool {
+	if c.o.atOnce {
+		return true
+	}
+	end := since.Add(time.Second) // since has whole seconds
+	return (c.o.Now || c.start.Sub(since) >= c.p.o.TrashAfter) && !c.passed.at.Before(end) && !c.safe.Before(end)
+}
+
 // trash looks at all that is in the trash: brings back what is named again, and deletes what nobody can need.
 func (c *collection) trash(ctx context.Context) error {
 	err := c.p.store.EachTrash(ctx, func(id block.ID, bytes int64, since time.Time) error {
@@ -225,9 +236,7 @@ func (c *collection) trash(ctx context.Context) error {
 			}
 			return c.p.store.Own(ctx, id)
 		}
-		// since has whole seconds.
-		old := c.o.Now || c.start.Sub(since) >= c.p.o.TrashAfter
-		if end := since.Add(time.Second); old && !c.passed.at.Before(end) && !c.safe.Before(end) && !c.p.leases.has(id) {
+		if c.waited(since) && !c.p.leases.has(id) {
 			done := true
 			if !c.o.DryRun {
 				var err error

@@ -27,10 +27,14 @@ type fastClock struct {
 }
 
 // Now is the fast time.
-func (c fastClock) Now() time.Time { return c.begin.Add(time.Duration(int64(time.Since(c.begin)) * c.times)) }
+func (c fastClock) Now() time.Time {
+	return c.begin.Add(time.Duration(int64(time.Since(c.begin)) * c.times))
+}
 
 // NewTimer fires when the fast time has come.
-func (c fastClock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(time.Duration(int64(d) / c.times)) }
+func (c fastClock) NewTimer(d time.Duration) *time.Timer {
+	return time.NewTimer(time.Duration(int64(d) / c.times))
+}
 
 // lonePod makes a network of one pod without a network, on a fast clock.
 func lonePod(t *testing.T, o Options) *testPod {
@@ -222,7 +226,7 @@ func TestCollectRace(t *testing.T) {
 	var freed, rounds int64
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			got, err := p.Collect(context.WithoutCancel(ctx), CollectOptions{Now: true})
+			got, err := p.Collect(context.WithoutCancel(ctx), CollectOptions{atOnce: true})
 			if err != nil {
 				t.Error(err)
 				return

@@ -60,17 +60,42 @@ func (u *unlogged) resized(size uint64) {
 // syncNode makes what was written to a file durable, and all that was done before: by a record of the journal and one sync of the state's
 // log where that can say it, else by a pass of the barrier.
 func (p *Pod) syncNode(ctx context.Context, n *node) error {
+	if err := p.guard.err(); err != nil {
+		return err
+	}
 	done, err := p.logWrites(n)
 	switch {
 	case err != nil:
 		return err
 	case done:
-		return p.db.Sync(ctx)
+		return p.syncLog(ctx)
 	}
 	if err := p.stage(ctx, n); err != nil {
 		return err
 	}
 	return p.barrier.wait(ctx)
+}
+
+// syncLog is the sync of the state's log. Who waits for it on a disk that is full, or fails, is told so and not kept waiting; what was written may
+// become durable later, as after any failed fsync.
+func (p *Pod) syncLog(ctx context.Context) error {
+	full, broken := p.guard.stuck()
+	done := make(chan error, 1)
+	go func() { done <- p.db.Sync(context.WithoutCancel(ctx)) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-full:
+		case <-broken:
+		}
+		if err := p.guard.err(); err != nil {
+			return err
+		}
+		full, broken = p.guard.stuck() // there is room again
+	}
 }
 
 // logWrites adds to the journal what was written to a file since its last record; done: after a sync of the state's log all of the file

@@ -1,7 +1,6 @@
 package pod
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -112,7 +111,7 @@ func TestJournalPower(t *testing.T) {
 	model.mu.Lock()
 	armed = true
 	model.mu.Unlock()
-	u := &saver{t: t, ctx: quickly(t), p: p, m: model, rng: rng, open: map[string]vfs.File{}}
+	u := &saver{t: t, p: p, m: model, rng: rng, open: map[string]vfs.File{}}
 	for range steps {
 		u.step()
 	}
@@ -170,13 +169,13 @@ func (c *cut) check(t *testing.T, dir string) (records int) {
 	records = p.records()
 	found := map[string]string{}
 	for _, when := range []string{"replayed", "folded", "opened again"} {
-		list, err := p.fs.ReadDir(p.ctx, vfs.RootID, "", 0)
+		list, err := p.fs.ReadDir(p.t.Context(), vfs.RootID, "", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := map[string]string{}
 		for _, e := range list {
-			if got[e.Name], err = readFS(p.ctx, p.fs, e.Name); err != nil {
+			if got[e.Name], err = readFS(p.t.Context(), p.fs, e.Name); err != nil {
 				t.Errorf("%s: %s: %v", when, e.Name, err)
 			}
 			if _, known := c.may[e.Name]; !known {
@@ -204,7 +203,7 @@ func (c *cut) check(t *testing.T, dir string) (records int) {
 				t.Errorf("%d records are left after a fold", n)
 			}
 		case "folded":
-			if err := p.db.Check(p.ctx, func(problem string) { t.Error(problem) }); err != nil {
+			if err := p.db.Check(p.t.Context(), func(problem string) { t.Error(problem) }); err != nil {
 				t.Error(err)
 			}
 			p = p.again()
@@ -226,7 +225,6 @@ func shortened(list []string) (out []string) {
 // saver uses files.
 type saver struct {
 	t    *testing.T
-	ctx  context.Context
 	p    *testPod
 	m    *outcomes
 	rng  *rand.Rand
@@ -253,13 +251,13 @@ func (u *saver) file(name string) vfs.File {
 	if f := u.open[name]; f != nil {
 		return f
 	}
-	a, err := u.p.fs.Lookup(u.ctx, vfs.RootID, name)
+	a, err := u.p.fs.Lookup(u.t.Context(), vfs.RootID, name)
 	if errors.Is(err, vfs.ErrNotExist) {
 		u.m.becomes(name, "", true)
-		a, err = u.p.fs.Create(u.ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+		a, err = u.p.fs.Create(u.t.Context(), vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
 	}
 	u.ok(err)
-	f, err := u.p.fs.Open(u.ctx, a.ID)
+	f, err := u.p.fs.Open(u.t.Context(), a.ID)
 	u.ok(err)
 	u.open[name] = f
 	return f
@@ -269,7 +267,7 @@ func (u *saver) close(name string) {
 	u.t.Helper()
 	if f := u.open[name]; f != nil {
 		delete(u.open, name)
-		u.ok(f.Close(u.ctx))
+		u.ok(f.Close(u.t.Context()))
 	}
 }
 
@@ -281,13 +279,13 @@ func (u *saver) write(name string) {
 	b := append([]byte(was), make([]byte, max(0, off+len(text)-len(was)))...)
 	copy(b[off:], text)
 	u.m.becomes(name, string(b), false)
-	_, err := f.WriteAt(u.ctx, []byte(text), int64(off))
+	_, err := f.WriteAt(u.t.Context(), []byte(text), int64(off))
 	u.ok(err)
 }
 
 func (u *saver) sync(name string) {
 	u.t.Helper()
-	u.ok(u.file(name).Sync(u.ctx))
+	u.ok(u.file(name).Sync(u.t.Context()))
 	u.m.synced(name)
 }
 
@@ -304,9 +302,9 @@ func (u *saver) step() {
 		was := u.m.now(name)
 		size := uint64(u.rng.IntN(len(was) + 1))
 		u.m.becomes(name, was[:size], false)
-		a, err := u.p.fs.Lookup(u.ctx, vfs.RootID, name)
+		a, err := u.p.fs.Lookup(u.t.Context(), vfs.RootID, name)
 		u.ok(err)
-		_, err = u.p.fs.SetAttr(u.ctx, a.ID, vfs.SetAttr{Size: &size})
+		_, err = u.p.fs.SetAttr(u.t.Context(), a.ID, vfs.SetAttr{Size: &size})
 		u.ok(err)
 	case k < 82:
 		u.close(name)
@@ -315,12 +313,12 @@ func (u *saver) step() {
 			return
 		}
 		u.m.becomes(name, noFile, true)
-		u.ok(u.p.fs.Remove(u.ctx, vfs.RootID, name, false))
+		u.ok(u.p.fs.Remove(u.t.Context(), vfs.RootID, name, false))
 		u.close(name)
 	case k < 98:
 		u.save(name)
 	default:
-		u.ok(u.p.fs.SyncFS(u.ctx))
+		u.ok(u.p.fs.SyncFS(u.t.Context()))
 		all := []string{"tmp"}
 		for i := range 4 {
 			all = append(all, fmt.Sprint("f", i))
@@ -347,7 +345,7 @@ func (u *saver) save(name string) {
 	text := u.m.now("tmp")
 	u.m.becomes("tmp", noFile, true)
 	u.m.becomes(name, text, true)
-	u.ok(u.p.fs.Rename(u.ctx, vfs.RootID, "tmp", vfs.RootID, name, 0))
+	u.ok(u.p.fs.Rename(u.t.Context(), vfs.RootID, "tmp", vfs.RootID, name, 0))
 	u.close(name)
 	if stays {
 		delete(u.open, "tmp")

@@ -7,9 +7,14 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -17,9 +22,8 @@ import (
 // stillPod is a pod that does not run: what it does in the background a test does, or nobody.
 type stillPod struct {
 	*Pod
-	t   *testing.T
-	ctx context.Context
-	fs  vfs.FS
+	t  *testing.T
+	fs vfs.FS
 }
 
 func newStill(t *testing.T) *stillPod {
@@ -39,7 +43,7 @@ func openStill(t *testing.T, o Options) *stillPod {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
-	return &stillPod{Pod: p, t: t, ctx: quickly(t), fs: p.FS()}
+	return &stillPod{Pod: p, t: t, fs: p.FS()}
 }
 
 // again closes the pod as a kill would leave it and opens it again.
@@ -54,21 +58,21 @@ func (p *stillPod) again() *stillPod {
 // folds makes what runFold and the barrier would.
 func (p *stillPod) folds() {
 	p.t.Helper()
-	if err := errors.Join(p.foldJournals(p.ctx, true), p.pass(p.ctx)); err != nil {
+	if err := errors.Join(p.foldJournals(p.t.Context(), true), p.pass(p.t.Context())); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
 func (p *stillPod) open(name string) vfs.File {
 	p.t.Helper()
-	a, err := p.fs.Lookup(p.ctx, vfs.RootID, name)
+	a, err := p.fs.Lookup(p.t.Context(), vfs.RootID, name)
 	if errors.Is(err, vfs.ErrNotExist) {
-		a, err = p.fs.Create(p.ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o640, UID: 7})
+		a, err = p.fs.Create(p.t.Context(), vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o640, UID: 7})
 	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	f, err := p.fs.Open(p.ctx, a.ID)
+	f, err := p.fs.Open(p.t.Context(), a.ID)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -78,9 +82,9 @@ func (p *stillPod) open(name string) vfs.File {
 // puts writes a text at an offset and syncs it.
 func (p *stillPod) puts(f vfs.File, off int64, text string) {
 	p.t.Helper()
-	_, err := f.WriteAt(p.ctx, []byte(text), off)
+	_, err := f.WriteAt(p.t.Context(), []byte(text), off)
 	if err == nil {
-		err = f.Sync(p.ctx)
+		err = f.Sync(p.t.Context())
 	}
 	if err != nil {
 		p.t.Fatal(err)
@@ -89,9 +93,9 @@ func (p *stillPod) puts(f vfs.File, off int64, text string) {
 
 func (p *stillPod) resize(name string, size uint64) {
 	p.t.Helper()
-	a, err := p.fs.Lookup(p.ctx, vfs.RootID, name)
+	a, err := p.fs.Lookup(p.t.Context(), vfs.RootID, name)
 	if err == nil {
-		_, err = p.fs.SetAttr(p.ctx, a.ID, vfs.SetAttr{Size: &size})
+		_, err = p.fs.SetAttr(p.t.Context(), a.ID, vfs.SetAttr{Size: &size})
 	}
 	if err != nil {
 		p.t.Fatal(err)
@@ -101,7 +105,7 @@ func (p *stillPod) resize(name string, size uint64) {
 // holds checks what a file holds.
 func (p *stillPod) holds(name, want string) {
 	p.t.Helper()
-	got, err := readFS(p.ctx, p.fs, name)
+	got, err := readFS(p.t.Context(), p.fs, name)
 	if err != nil || got != want {
 		p.t.Errorf("%s: holds %q, want %q; %v", name, shorten(got), shorten(want), err)
 	}
@@ -147,7 +151,7 @@ func TestFsyncIsARecord(t *testing.T) {
 	p.resize("f", 11)
 	p.resize("f", 14)
 	p.puts(f, 13, "!")
-	if err := f.Sync(p.ctx); err != nil { // nothing changed
+	if err := f.Sync(p.t.Context()); err != nil { // nothing changed
 		t.Error(err)
 	}
 	if got := p.records(); got != 3 {
@@ -176,7 +180,7 @@ func TestFsyncIsARecord(t *testing.T) {
 	p.holds("f", want)
 	p = p.again()
 	p.holds("f", want)
-	a, err := p.fs.Lookup(p.ctx, vfs.RootID, "f")
+	a, err := p.fs.Lookup(p.t.Context(), vfs.RootID, "f")
 	if err != nil || a.Size != 14 || a.Mode != 0o640 || a.UID != 7 {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -187,13 +191,13 @@ func TestFsyncOverChunks(t *testing.T) {
 	p := newStill(t)
 	text := strings.Repeat("a file of some length; ", 100_000)
 	f := p.open("f")
-	if _, err := f.WriteAt(p.ctx, []byte(text), 0); err != nil {
+	if _, err := f.WriteAt(p.t.Context(), []byte(text), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Close(p.ctx); err != nil {
+	if err := f.Close(p.t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.pass(p.ctx); err != nil {
+	if err := p.pass(p.t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f = p.open("f")
@@ -203,38 +207,60 @@ func TestFsyncOverChunks(t *testing.T) {
 		p.puts(f, int64(off), "written over")
 		copy(want[off:], "written over")
 	}
-	a, err := p.fs.Lookup(p.ctx, vfs.RootID, "f")
+	a, err := p.fs.Lookup(p.t.Context(), vfs.RootID, "f")
 	if err != nil {
 		t.Fatal(err)
 	}
 	mtime := int64(1234567890)
-	if _, err := p.fs.SetAttr(p.ctx, a.ID, vfs.SetAttr{Mtime: &mtime}); err != nil {
+	if _, err := p.fs.SetAttr(p.t.Context(), a.ID, vfs.SetAttr{Mtime: &mtime}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Sync(p.ctx); err != nil {
+	if err := f.Sync(p.t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.records(); got != 21 {
 		t.Errorf("%d records, want 21", got)
 	}
-	bodies := 0
-	err = p.eachJournalBody(func(b dag.Body) error {
-		bodies++
-		if b.Size != uint64(len(text)) {
-			t.Errorf("records over a body of %d bytes, want %d", b.Size, len(text))
-		}
-		return nil
-	})
-	if err != nil || bodies != 1 {
-		t.Errorf("%d bodies; %v", bodies, err)
-	}
 	for _, fold := range []func(){func() {}, func() { p.folds() }} {
 		fold()
 		p = p.again()
 		p.holds("f", string(want))
-		if a, err := p.fs.GetAttr(p.ctx, a.ID); err != nil || a.Mtime != mtime {
+		if a, err := p.fs.GetAttr(p.t.Context(), a.ID); err != nil || a.Mtime != mtime {
 			t.Errorf("mtime %d, want %d; %v", a.Mtime, mtime, err)
 		}
+	}
+}
+
+// TestJournalBaseIsKept breaks if a collection takes blocks that records lie over: a crash before what replaces them is named needs them.
+func TestJournalBaseIsKept(t *testing.T) {
+	p := newStill(t)
+	f := p.open("f")
+	write(p, f, 0, strings.Repeat("what is there first; ", 10_000))
+	if err := errors.Join(f.Flush(t.Context()), p.pass(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	p.puts(f, 0, "a record")
+	under := f.(*file).n.log.base //nolint:forcetypeassert // the pod's own
+	write(p, f, 0, strings.Repeat("what replaces it all; ", 10_000))
+	if err := f.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m := p.newMarker()
+	if err := p.markJournal(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	blocks := 0
+	err := dag.Blocks(t.Context(), m.get, under, func(id block.ID, _ bool, _ uint64) error {
+		if blocks++; !m.live.has(id) {
+			t.Errorf("%s would be collected", id)
+		}
+		return nil
+	})
+	if err != nil || blocks == 0 {
+		t.Errorf("%d blocks; %v", blocks, err)
+	}
+	if err := errors.Join(p.pass(t.Context()), f.Close(t.Context())); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -244,24 +270,24 @@ func TestJournalGoesWithFile(t *testing.T) {
 	p.puts(p.open("removed"), 0, "text")
 	p.puts(p.open("replaced"), 0, "text")
 	by := p.open("by")
-	if err := p.pass(p.ctx); err != nil {
+	if err := p.pass(p.t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(
-		p.fs.Remove(p.ctx, vfs.RootID, "removed", false),
-		p.fs.Rename(p.ctx, vfs.RootID, "by", vfs.RootID, "replaced", 0),
+		p.fs.Remove(p.t.Context(), vfs.RootID, "removed", false),
+		p.fs.Rename(p.t.Context(), vfs.RootID, "by", vfs.RootID, "replaced", 0),
 	); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.records(); got != 0 {
 		t.Errorf("%d records are left", got)
 	}
-	if err := by.Sync(p.ctx); err != nil {
+	if err := by.Sync(p.t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p = p.again()
 	p.folds()
-	list, err := p.fs.ReadDir(p.ctx, vfs.RootID, "", 0)
+	list, err := p.fs.ReadDir(p.t.Context(), vfs.RootID, "", 0)
 	if err != nil || len(list) != 1 || list[0].Name != "replaced" || list[0].Attr.Size != 0 {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -272,18 +298,18 @@ func TestOrphanSync(t *testing.T) {
 	p := newStill(t)
 	f := p.open("f")
 	p.puts(f, 0, "text")
-	if err := p.fs.Remove(p.ctx, vfs.RootID, "f", false); err != nil {
+	if err := p.fs.Remove(p.t.Context(), vfs.RootID, "f", false); err != nil {
 		t.Fatal(err)
 	}
 	p.puts(f, 4, " and more")
 	data := make([]byte, 13)
-	if n, err := f.ReadAt(p.ctx, data, 0); err != nil || string(data[:n]) != "text and more" {
+	if n, err := f.ReadAt(p.t.Context(), data, 0); err != nil || string(data[:n]) != "text and more" {
 		t.Errorf("read %q, %v", data[:n], err)
 	}
 	if got := p.records(); got != 0 {
 		t.Errorf("%d records", got)
 	}
-	if err := f.Close(p.ctx); err != nil {
+	if err := f.Close(p.t.Context()); err != nil {
 		t.Error(err)
 	}
 	if p.nodes.anyLogged() || len(p.nodes.byID) != 0 || p.dirtyBytes.Load() != 0 {
@@ -298,7 +324,7 @@ func TestUnfoldedIsNotCommitted(t *testing.T) {
 	f := p.open("f")
 	p.puts(f, 0, "text")
 	other := p.open("other")
-	if err := p.pass(p.ctx); err != nil {
+	if err := p.pass(p.t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	mine := p.db.VV()[p.actor]
@@ -306,20 +332,20 @@ func TestUnfoldedIsNotCommitted(t *testing.T) {
 		t.Errorf("held %v, %d commits; want the one file, and a commit of the other", held, mine)
 	}
 	// This is what runFold does when a pass has held something back: it must not wait for the file's close.
-	if err := errors.Join(p.foldJournals(p.ctx, false), p.pass(p.ctx)); err != nil {
+	if err := errors.Join(p.foldJournals(p.t.Context(), false), p.pass(p.t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if ready, held := p.db.Uncommitted(); ready || len(held) != 0 || p.db.VV()[p.actor] != 2 {
 		t.Errorf("after the fold: ready %v, held %v", ready, held)
 	}
 	p.puts(f, 4, "!") // the row is committed: this holds nothing back, and may wait
-	if err := errors.Join(p.foldJournals(p.ctx, false), p.pass(p.ctx)); err != nil {
+	if err := errors.Join(p.foldJournals(p.t.Context(), false), p.pass(p.t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.records(); got != 1 {
 		t.Errorf("%d records, want 1", got)
 	}
-	if err := errors.Join(f.Close(p.ctx), other.Close(p.ctx)); err != nil {
+	if err := errors.Join(f.Close(p.t.Context()), other.Close(p.t.Context())); err != nil {
 		t.Error(err)
 	}
 }
@@ -348,14 +374,14 @@ func TestJournalLimits(t *testing.T) {
 			for i := range 40 {
 				write(p, f, int64(i)<<20, "x")
 			}
-			if err := errors.Join(f.Flush(p.ctx), p.pass(p.ctx)); err != nil {
+			if err := errors.Join(f.Flush(p.t.Context()), p.pass(p.t.Context())); err != nil {
 				p.t.Fatal(err)
 			}
 			p.resize("f", 20<<20)
 		},
 		"staged": func(p *stillPod, f vfs.File) {
 			write(p, f, 0, "closed")
-			if err := f.Flush(p.ctx); err != nil {
+			if err := f.Flush(p.t.Context()); err != nil {
 				p.t.Fatal(err)
 			}
 			write(p, f, 0, "then written")
@@ -372,16 +398,16 @@ func TestJournalLimits(t *testing.T) {
 			f := p.open("f")
 			change(p, f)
 			before := p.records()
-			ended, cancel := context.WithCancel(p.ctx)
+			ended, cancel := context.WithCancel(p.t.Context())
 			cancel()
 			if err := f.Sync(ended); !errors.Is(err, context.Canceled) || p.records() != before {
 				t.Errorf("sync: %v, want %v; %d records, want %d", err, context.Canceled, p.records(), before)
 			}
-			want, err := readFS(p.ctx, p.fs, "f")
+			want, err := readFS(p.t.Context(), p.fs, "f")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.pass(p.ctx); err != nil {
+			if err := p.pass(p.t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if got := p.records(); got != 0 {
@@ -399,7 +425,7 @@ func TestJournalLimits(t *testing.T) {
 
 func write(p *stillPod, f vfs.File, off int64, text string) {
 	p.t.Helper()
-	if _, err := f.WriteAt(p.ctx, []byte(text), off); err != nil {
+	if _, err := f.WriteAt(p.t.Context(), []byte(text), off); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -412,7 +438,7 @@ func TestJournalOutlivesFailedClose(t *testing.T) {
 	p.puts(f, 0, strings.Repeat("synced; ", 1000))
 	want := strings.Repeat("synced; ", 1000)
 	write(p, f, 0, "not synced")
-	ended, cancel := context.WithCancel(p.ctx)
+	ended, cancel := context.WithCancel(p.t.Context())
 	cancel()
 	if err := f.Close(ended); !errors.Is(err, context.Canceled) {
 		t.Fatalf("close: %v, want %v", err, context.Canceled)
@@ -420,7 +446,7 @@ func TestJournalOutlivesFailedClose(t *testing.T) {
 	p.holds("f", "not synced"+want[10:])
 	p2 := p.again()
 	p2.holds("f", want)
-	if err := errors.Join(p2.foldJournals(p2.ctx, false), p2.pass(p2.ctx)); err != nil { // nobody has it open
+	if err := errors.Join(p2.foldJournals(p2.t.Context(), false), p2.pass(p2.t.Context())); err != nil { // nobody has it open
 		t.Fatal(err)
 	}
 	if got := p2.records(); got != 0 {
@@ -519,4 +545,48 @@ func TestOpenFileIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameRoot(t, a, b)
+}
+
+// TestFsyncOnFullDisk breaks if an fsync is acknowledged, or waits, while the state's log can't be written, or if it doesn't go on by itself when
+// there is room again.
+func TestFsyncOnFullDisk(t *testing.T) {
+	dir, mem := crashPod(t)
+	disk := newCrashDisk(mem)
+	p := runPod(t, Options{Dir: dir, Offline: true, FS: disk.fs})
+	ctx := t.Context()
+	a, err := p.fs.Create(ctx, vfs.RootID, "f", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.fs.Open(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(ctx, []byte("old"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	disk.set(func(op errorfs.Op) error {
+		if op.Kind != errorfs.OpFileSync && op.Kind != errorfs.OpFileSyncData && strings.Contains(op.Path, "/state/") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if _, err := f.WriteAt(ctx, []byte("new"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.Sync(ctx); !errors.Is(err, vfs.ErrNoSpace) {
+			t.Errorf("fsync on a full disk: %v, want %v", err, vfs.ErrNoSpace)
+		}
+	}
+	disk.set(nil)
+	eventually(t, "fsync when there is room again", func() error { return f.Sync(ctx) })
+	after := openStill(t, Options{Dir: dir, FS: mem.CrashClone(pebblevfs.CrashCloneCfg{})})
+	after.holds("f", "new")
+	if err := f.Close(ctx); err != nil {
+		t.Error(err)
+	}
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/member"
 )
 
-// The files of a pod's folder that hold who it is.
+// The files of a pod's folder that hold who it is. They are the operating system's files, not those of Options.FS: they must be
+// for their owner only, and new, which a pebble vfs.FS can't say. They are synced before the folder gets its name, and never change.
 const (
 	fileKey      = "key"       // the pod's private key, PKCS #8 in PEM
 	fileCerts    = "certs"     // the pod's chain of certificates

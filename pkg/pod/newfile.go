@@ -58,8 +58,8 @@ func (b *barrier) make(f *newFile) {
 
 // makeFile has the barrier make a file that does not exist yet. When ctx ends meanwhile, it may be made all the same.
 // Error: vfs.ErrExist.
-func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body *dag.Body) (vfs.Attr, error) {
-	content := &state.NewContent{Size: body.Size}
+func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body *dag.Body, origin []byte) (vfs.Attr, error) {
+	content := &state.NewContent{Size: body.Size, Origin: origin}
 	if body.Size > 0 {
 		content.Body = body.Encode()
 		if err := p.put(ctx, block.Sum(block.DagCBOR, content.Body), content.Body); err != nil {

@@ -56,6 +56,8 @@ type content struct {
 	size  uint64
 	mtime int64
 	gen   uint64 // of the last journal record that is folded in; 0: none
+
+	origin []byte // state.NewContent.Origin
 }
 
 // nodes are the nodes in use.
@@ -387,7 +389,7 @@ func (p *Pod) name(n *node, c *content) error {
 	}
 	next := state.NewContent{
 		Size: c.size, Mtime: c.mtime, Body: enc, Over: &n.base,
-		Folded: state.JournalMark{Ino: n.row, Gen: c.gen},
+		Folded: state.JournalMark{Ino: n.row, Gen: c.gen}, Origin: c.origin,
 	}
 	row, err := p.db.SetContent(n.row, next)
 	if errors.Is(err, vfs.ErrNotExist) {

@@ -101,7 +101,7 @@ func TestRandomOverwrites(t *testing.T) {
 	o.close()
 	o.f = o.open("f")
 	o.compare()
-	a, err := o.fs.Lookup(o.ctx, vfs.RootID, "f")
+	a, err := o.fs.Lookup(o.t.Context(), vfs.RootID, "f")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestRandomOverwrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at := uint64(0); at < body.Size; at += foldWindow {
-		list, err := dag.Range(o.ctx, blocks{o.Pod}, body, at, min(foldWindow, body.Size-at))
+		list, err := dag.Range(o.t.Context(), blocks{o.Pod}, body, at, min(foldWindow, body.Size-at))
 		if err != nil || len(list) > foldEntries+2 {
 			t.Errorf("%d entries at %d, %v", len(list), at, err)
 		}
@@ -124,7 +124,7 @@ func TestRandomOverwrites(t *testing.T) {
 // close closes the file and has its contents named.
 func (o *overwriter) close() {
 	o.t.Helper()
-	if err := errors.Join(o.f.Close(o.ctx), o.pass(o.ctx)); err != nil {
+	if err := errors.Join(o.f.Close(o.t.Context()), o.pass(o.t.Context())); err != nil {
 		o.t.Fatal(err)
 	}
 	o.synced = true
@@ -177,7 +177,7 @@ func (o *overwriter) step() {
 func (o *overwriter) sync() {
 	o.t.Helper()
 	done := make(chan error, 1)
-	go func() { done <- o.f.Sync(o.ctx) }()
+	go func() { done <- o.f.Sync(o.t.Context()) }()
 	for {
 		select {
 		case err := <-done:
@@ -187,7 +187,7 @@ func (o *overwriter) sync() {
 			o.synced = true
 			return
 		case <-o.barrier.kick:
-			if err := o.pass(o.ctx); err != nil {
+			if err := o.pass(o.t.Context()); err != nil {
 				o.t.Fatal(err)
 			}
 		}
@@ -197,7 +197,7 @@ func (o *overwriter) sync() {
 func (o *overwriter) compare() {
 	o.t.Helper()
 	got := make([]byte, len(o.want)+1)
-	n, err := o.f.ReadAt(o.ctx, got, 0)
+	n, err := o.f.ReadAt(o.t.Context(), got, 0)
 	if !errors.Is(err, io.EOF) || n != len(o.want) {
 		o.t.Fatalf("%d bytes, want %d; %v", n, len(o.want), err)
 	}

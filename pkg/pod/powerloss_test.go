@@ -70,10 +70,10 @@ func (e *eavesdropper) heard() toldHead {
 
 // TestPowerLoss cuts the power at the boundaries of what a pod does to its disk, under a random load of several users, and breaks
 // if something acknowledged is lost, something else is shown than was once there, a change that other pods were told of is
-// gone, or fsck finds something. With -full it is each boundary of some 2,400 operations, with none, some and all of what was not synced.
+// gone, or fsck finds something. With -full it is each boundary of some 2,400 operations, with none, some and all of what was not synced, of state and store.
 func TestPowerLoss(t *testing.T) {
 	rng := testRand(t)
-	rounds, ops, every := 3, 100, 8
+	rounds, ops, every := 3, 50, 9
 	switch {
 	case *fullFlag:
 		rounds, ops, every = 8, 100, 1
@@ -146,15 +146,19 @@ func (v *verifier) round(mem *pebblevfs.MemFS, rng *rand.Rand, ops, every int) *
 	var mu sync.Mutex // guards hookRand
 	disk.set(func(op errorfs.Op) error {
 		n := v.boundaries.Add(1)
+		chance := every
+		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+			chance = (every + 2) / 3 // more depends on these
+		}
 		mu.Lock()
-		if hookRand.IntN(every) > 0 || t.Failed() {
+		if hookRand.IntN(chance) > 0 || t.Failed() {
 			mu.Unlock()
 			return nil
 		}
 		cuts, again := powerCuts(hookRand), hookRand.IntN(3) == 0
 		mu.Unlock()
 		for _, cut := range cuts {
-			v.crashes <- takeCrash(fmt.Sprintf("boundary %d, before %v of %s, %v", n, op.Kind, op.Path, cut), cut, mem, w, ear, again)
+			v.crashes <- takeCrash(fmt.Sprintf("boundary %d, before %v of %s, %v", n, op.Kind, op.Path, cut), v.cut(cut, mem), w, ear, again)
 		}
 		return nil
 	})
@@ -172,7 +176,7 @@ func (v *verifier) round(mem *pebblevfs.MemFS, rng *rand.Rand, ops, every int) *
 		})
 	}
 	all.Wait()
-	last := takeCrash("the end of the round", powerCuts(rng)[0], mem, w, ear, true)
+	last := takeCrash("the end of the round", v.cut(powerCuts(rng)[0], mem), w, ear, true)
 	next := last.mem.CrashClone(pebblevfs.CrashCloneCfg{}) // verifying it changes it; all that it holds is synced
 	v.crashes <- last
 	for _, u := range users {
@@ -185,10 +189,14 @@ func (v *verifier) round(mem *pebblevfs.MemFS, rng *rand.Rand, ops, every int) *
 	return next
 }
 
+func (v *verifier) cut(c powerCut, mem *pebblevfs.MemFS) func() *pebblevfs.MemFS {
+	return func() *pebblevfs.MemFS { return c.of(v.t, mem, v.dir) }
+}
+
 // takeCrash cuts the power. What is acknowledged is looked at before, what may be there after.
-func takeCrash(what string, cut powerCut, mem *pebblevfs.MemFS, w *world, ear *eavesdropper, again bool) crash {
+func takeCrash(what string, cut func() *pebblevfs.MemFS, w *world, ear *eavesdropper, again bool) crash {
 	c := crash{what: what, w: w, low: w.acked(), told: ear.heard(), again: again}
-	c.mem = cut.of(mem)
+	c.mem = cut()
 	c.high = w.last()
 	return c
 }

@@ -14,6 +14,7 @@ import (
 // PutFile makes a file, or gives an existing one new contents, from all that r has. It is visible here when PutFile
 // returns, and durable and published after Settle. A new file waits for the sync of its bytes, which all that are put at a time
 // share: whoever has many puts many at a time. size is what r is expected to have, a hint only.
+// m.Origin is noted, for KeepFile, if it can't have changed unseen. An r that is a Sparse too is read in parts.
 // Errors: vfs.ErrIsDir and vfs.ErrExist where the name is taken by something else than a file; vfs.ErrClosed when Run ends meanwhile.
 func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, size int64, r io.Reader) (vfs.Attr, error) {
 	if err := p.writable(); err != nil {
@@ -21,17 +22,24 @@ func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m Fil
 	}
 	p.puts.Add(1)
 	defer p.leases.release(p.leases.hold())
+	origin := m.Origin.settled(p.clock.Now())
 	if err := p.cutters.acquire(ctx); err != nil {
 		return vfs.Attr{}, err
 	}
-	body, err := p.putStream(ctx, size, r)
+	var body dag.Body
+	var err error
+	if sparse, ok := r.(Sparse); ok {
+		body, err = p.putSparse(ctx, sparse)
+	} else {
+		body, err = p.putStream(ctx, size, r)
+	}
 	p.cutters.release()
 	if err != nil {
 		return vfs.Attr{}, fmt.Errorf("pod: put %q: %w", name, err)
 	}
-	attr, err := p.makeFile(ctx, parent, name, m, &body)
+	attr, err := p.makeFile(ctx, parent, name, m, &body, origin)
 	if errors.Is(err, vfs.ErrExist) {
-		return p.giveContents(ctx, parent, name, m, body)
+		return p.giveContents(ctx, parent, name, m, body, origin)
 	}
 	return attr, err
 }
@@ -55,11 +63,11 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 	n.mu.RLock()
 	body := n.body
 	n.mu.RUnlock()
-	return p.giveContents(ctx, parent, name, m, body)
+	return p.giveContents(ctx, parent, name, m, body, nil)
 }
 
-// giveContents makes or finds the file and stages a body for it.
-func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body) (vfs.Attr, error) {
+// giveContents makes or finds the file and stages a body for it, which came from origin; nil: that is not noted.
+func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body, origin []byte) (vfs.Attr, error) {
 	if body.Size > 0 {
 		if err := p.put(ctx, body.ID(), body.Encode()); err != nil {
 			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
@@ -82,6 +90,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(allocated(&body)), m.Mtime
 	n.attr.Ctime = p.db.Tick()
 	p.stageLocked(n)
+	n.staged.origin = origin
 	attr := n.attr
 	n.mu.Unlock()
 	p.self.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})

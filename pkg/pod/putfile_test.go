@@ -7,6 +7,8 @@ import (
 	"io"
 	"testing"
 
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -30,6 +32,34 @@ func TestPutFileBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.reads("/f", "old")
+}
+
+// TestPutStream breaks if a chunk's memory is used again before it is put.
+func TestPutStream(t *testing.T) {
+	const size = 80 << 20
+	p := firstPod(t)
+	ctx := quickly(t)
+	body, err := p.putStream(ctx, size, randomStream(5, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	placed, err := dag.Range(ctx, blocks{p.Pod}, body, 0, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := p.table.Split(randomStream(5, size), nil)
+	for i, e := range placed {
+		chunk, err := cut.Next()
+		if err != nil || e.ID != block.Sum(block.Raw, chunk) || e.Len != uint64(len(chunk)) {
+			t.Fatalf("chunk %d of %d is not the stream's, %v", i, len(placed), err)
+		}
+		if got, err := p.store.Get(ctx, e.ID); err != nil || !bytes.Equal(got, chunk) {
+			t.Fatalf("chunk %d holds other bytes, %v", i, err)
+		}
+	}
+	if _, err := cut.Next(); err != io.EOF { //nolint:errorlint // the end itself
+		t.Errorf("chunks are missing: %v", err)
+	}
 }
 
 type failing struct{ err error }

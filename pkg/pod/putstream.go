@@ -16,17 +16,42 @@ import (
 // putWorkers is how many chunks of one stream are hashed, compressed and written at once, beside the reading and cutting.
 const putWorkers = 2
 
-// cutBuffers are for streams that are cut: two chunks of the largest size each.
+// cutBufferBytes is the size of the memory in which a stream is cut: three chunks of the largest size, so that the part of a
+// chunk that goes on in the next is a small part of it.
+const cutBufferBytes = 3 * chunker.MaxSize
+
+// cutBuffers are for streams that are cut.
 var cutBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 2*chunker.MaxSize)
+	b := make([]byte, cutBufferBytes)
 	return &b
 }}
 
-// chunkBuffers hold chunks on their way to the store.
-var chunkBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, chunker.MaxSize)
-	return &b
-}}
+// cutMemory is where a stream is cut: two buffers in turn, so that the chunks in one are put while the next is read.
+// Whoever cuts it uses it alone.
+type cutMemory struct {
+	now    int // the buffer in use
+	bufs   [2]*[]byte
+	chunks [2]sync.WaitGroup // those in each buffer that are on their way to the store
+}
+
+// next turns to the other buffer, when what was in it is put.
+func (m *cutMemory) next() []byte {
+	m.now = 1 - m.now
+	m.chunks[m.now].Wait()
+	if m.bufs[m.now] == nil {
+		m.bufs[m.now] = cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+	}
+	return *m.bufs[m.now]
+}
+
+// release gives the buffers back; no chunk is on its way any more.
+func (m *cutMemory) release() {
+	for _, b := range m.bufs {
+		if b != nil {
+			cutBuffers.Put(b)
+		}
+	}
+}
 
 // putStream puts what r has and returns the body of it. size is a hint, below 0 where it is not known.
 func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body, error) {
@@ -42,9 +67,9 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 		}
 		r = io.MultiReader(bytes.NewReader(head), r) // it has grown
 	}
-	buf := cutBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
-	defer cutBuffers.Put(buf)
-	cut := p.table.Split(r, *buf)
+	var mem cutMemory
+	defer mem.release()
+	cut := p.table.SplitOver(r, mem.next)
 	first, err := cut.Next()
 	switch {
 	case err == io.EOF: //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole
@@ -58,18 +83,27 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	if size >= 0 && size <= int64(len(first)) {
 		chunks, err = p.putFew(ctx, cut, first)
 	} else {
-		chunks, err = p.putMany(ctx, cut, first)
+		chunks, err = p.putMany(ctx, cut, &mem, first)
 	}
 	if err != nil {
 		return dag.Body{}, err
 	}
+	return p.bodyOf(ctx, chunks, true)
+}
+
+// bodyOf builds the body of chunks. One with holes that were not read has no sum, which tells the bytes of chunks that were all cut alike.
+func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool) (dag.Body, error) {
 	sums := dag.NewSum(p.sumKey)
 	entries := make([]dag.Entry, len(chunks))
 	for i, c := range chunks {
 		entries[i] = c.entry
 		sums.Add(c.entry.Len, c.sum)
 	}
-	return dag.BuildBody(ctx, blocks{p}, entries, sums.Sum(), nil)
+	var sum [32]byte
+	if summed {
+		sum = sums.Sum()
+	}
+	return dag.BuildBody(ctx, blocks{p}, entries, sum, nil)
 }
 
 // streamChunk is a chunk of a stream that was put.
@@ -110,12 +144,13 @@ func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) (
 
 // putJob is a chunk of a stream on its way.
 type putJob struct {
-	i   int
-	buf *[]byte // of chunkBuffers
+	i     int
+	chunk []byte
+	on    *sync.WaitGroup // of its memory
 }
 
 // putMany puts a stream's chunks several at once, while the next are read and cut.
-func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]streamChunk, error) {
+func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, mem *cutMemory, chunk []byte) ([]streamChunk, error) {
 	var mu sync.Mutex // guards chunks
 	var chunks []streamChunk
 	jobs := make(chan putJob) // no room: what waits is in the splitter
@@ -123,8 +158,8 @@ func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) 
 	for range putWorkers {
 		group.Go(func() error {
 			for j := range jobs {
-				c, err := p.putOne(ctx, *j.buf)
-				chunkBuffers.Put(j.buf)
+				c, err := p.putOne(ctx, j.chunk)
+				j.on.Done()
 				if err != nil {
 					return err
 				}
@@ -140,13 +175,13 @@ func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, chunk []byte) 
 	}
 	var err error
 	for i := 0; err == nil; i++ {
-		buf := chunkBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
-		*buf = append((*buf)[:0], chunk...) // the splitter's own changes with the next
+		on := &mem.chunks[mem.now]
+		on.Add(1)
 		select {
-		case jobs <- putJob{i, buf}:
+		case jobs <- putJob{i, chunk, on}:
 			chunk, err = cut.Next()
 		case <-ctx.Done():
-			chunkBuffers.Put(buf)
+			on.Done()
 			err = ctx.Err()
 		}
 	}

@@ -18,7 +18,7 @@ func (p *Pod) OpenTree(ctx context.Context, id block.ID) (vfs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &treeFS{p: p, byPlace: make(map[treePlace]vfs.NodeID)}
+	t := &treeFS{p: p, byPlace: make(map[treePlace]vfs.NodeID), byIno: make(map[uint64]vfs.NodeID)}
 	root := treeNode{attr: vfs.Attr{ID: vfs.RootID, NLink: 1, Mode: 0o644}, child: id}
 	if id.Codec() == block.Raw {
 		root.attr.Kind, root.attr.Size = vfs.KindFile, uint64(len(data))
@@ -44,6 +44,7 @@ type treeFS struct {
 	mu      sync.Mutex // guards the fields below
 	nodes   []treeNode // number-1
 	byPlace map[treePlace]vfs.NodeID
+	byIno   map[uint64]vfs.NodeID // files by their numbers in the network: names of one are one node
 }
 
 type treePlace struct {
@@ -84,6 +85,10 @@ func (t *treeFS) meet(parent vfs.NodeID, d *dag.Dirent) vfs.Attr {
 	if id, known := t.byPlace[place]; known {
 		return t.nodes[id-1].attr
 	}
+	if id := t.byIno[d.Ino]; id != 0 && t.nodes[id-1].is(d) {
+		t.byPlace[place] = id
+		return t.nodes[id-1].attr
+	}
 	id := vfs.NodeID(len(t.nodes) + 1)
 	a := vfs.Attr{
 		ID: id, Kind: vfs.Kind(d.Kind), Mode: d.Mode, UID: d.UID, GID: d.GID, RDev: d.RDev, NLink: 1,
@@ -91,7 +96,18 @@ func (t *treeFS) meet(parent vfs.NodeID, d *dag.Dirent) vfs.Attr {
 	}
 	t.nodes = append(t.nodes, treeNode{attr: a, parent: parent, child: d.Child, xattrs: d.Xattrs})
 	t.byPlace[place] = id
+	if a.Kind != vfs.KindFolder && d.Ino != 0 {
+		t.byIno[d.Ino] = id
+	}
 	return a
+}
+
+// is says whether an entry of the same number is another name of the node. A conflict copy has other contents, and what a
+// faulty pod wrote may have anything.
+func (n *treeNode) is(d *dag.Dirent) bool {
+	a := &n.attr
+	return a.Kind == vfs.Kind(d.Kind) && a.Kind != vfs.KindFolder && n.child == d.Child && a.Size == d.Size && a.Mtime == d.Mtime &&
+		a.Mode == d.Mode && a.UID == d.UID && a.GID == d.GID && a.RDev == d.RDev
 }
 
 // Lookup is vfs.FS's.

@@ -99,6 +99,7 @@ type FileMeta struct {
 	GID    uint32
 	Mtime  int64 // ns since 1970
 	Xattrs map[string][]byte
+	Origin *Origin // nil: it is not to be known again
 }
 
 // Problem is something that Fsck found.

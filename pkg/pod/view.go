@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -223,18 +224,32 @@ func (v *view) ReadDir(_ context.Context, id vfs.NodeID, after string, limit int
 func (v *view) Parent(_ context.Context, id vfs.NodeID) (vfs.NodeID, error) { return v.p.db.Parent(id) }
 
 // Create is vfs.FS's.
-func (v *view) Create(_ context.Context, parent vfs.NodeID, name string, n vfs.NewNode) (vfs.Attr, error) {
+func (v *view) Create(ctx context.Context, parent vfs.NodeID, name string, n vfs.NewNode) (vfs.Attr, error) {
 	if err := v.p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}
 	// A symlink's target may be a block.
 	defer v.p.leases.release(v.p.leases.hold())
+	if err := v.p.putTarget(ctx, n); err != nil {
+		return vfs.Attr{}, err
+	}
 	row, err := v.p.db.Create(parent, name, n, state.CreateOptions{}) //nolint:contextcheck // operations take no context
 	if err != nil {
 		return vfs.Attr{}, v.p.notFolder(parent, err)
 	}
 	v.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent})
 	return row.Attr, nil
+}
+
+// putTarget makes the chunk durable that a symlink's long target becomes, before a row names it (I2a).
+func (p *Pod) putTarget(ctx context.Context, n vfs.NewNode) error {
+	if n.Kind != vfs.KindSymlink || len(n.Target) <= dag.InlineMax || len(n.Target) > vfs.TargetMax {
+		return nil
+	}
+	if _, _, err := p.putChunk(ctx, []byte(n.Target)); err != nil {
+		return fmt.Errorf("pod: put a symlink's target: %w", err)
+	}
+	return p.store.Sync(ctx)
 }
 
 // Link is vfs.FS's.

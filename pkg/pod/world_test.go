@@ -233,7 +233,7 @@ func (d dumped) is(v version) bool {
 const testXattr = "user.test"
 
 // dump reads a whole tree through a surface; keys are paths without a leading slash. keep gets the bytes of files.
-func dump(ctx context.Context, fs vfs.FS, keep func(path string, data []byte)) (map[string]dumped, error) {
+func dump(ctx context.Context, fs vfs.FS, keep func(name string, data []byte)) (map[string]dumped, error) {
 	out := map[string]dumped{}
 	var walk func(id vfs.NodeID, at string) error
 	walk = func(id vfs.NodeID, at string) error {

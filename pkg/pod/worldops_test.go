@@ -62,6 +62,8 @@ var worldOps = []struct {
 	{"syncfs", 2, func(u *user) error { return u.settle(u.fs.SyncFS) }},
 	{"settle", 2, func(u *user) error { return u.settle(u.p.Settle) }},
 	{"checkpoint", 1, (*user).checkpoint},
+	{"collect", 2, (*user).collect},
+	{"local value", 2, func(u *user) error { return u.p.db.SetLocal(u.ctx, u.f.name, u.bytes(9)) }}, // syncs the state alone
 }
 
 // step makes one random operation.
@@ -733,4 +735,10 @@ func (u *user) checkpoint() error {
 		return err
 	}
 	return u.p.db.SetSnapshot(fmt.Sprintf("%s-%d", u.f.name, u.rng.IntN(3)), root)
+}
+
+// collect collects garbage, and deletes at once what it finds.
+func (u *user) collect() error {
+	_, err := u.p.Collect(u.ctx, CollectOptions{atOnce: true})
+	return err
 }

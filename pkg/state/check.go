@@ -281,7 +281,7 @@ func (c *checker) compare(context.Context) error {
 	for _, key := range sortedKeys(c.want) {
 		c.report("index: %q is missing", key)
 	}
-	return c.compareFolders()
+	return errors.Join(c.compareFolders(), c.origins())
 }
 
 func (c *checker) compareFolders() error {

@@ -78,6 +78,9 @@ type NewContent struct {
 	Over *ContentName
 	// Folded are the journal records whose writes the content has in it: they are deleted with the change that sets it.
 	Folded JournalMark
+	// Origin says what the bytes were imported from, so that FromOrigin knows it again: at most OriginMax bytes; empty: nothing is
+	// noted. It stays with the inode, on this pod.
+	Origin []byte
 }
 
 // JournalMark names a file's journal records up to one; the zero value names none.

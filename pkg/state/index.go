@@ -33,6 +33,9 @@ func (d *DB) claims(ino Ino, f *Folded) []claim {
 
 // reindex brings the index from what an inode was to what it is; nil: no such row.
 func (t *tx) reindex(ino Ino, before, after *Folded) error {
+	if err := t.dropOrigin(ino, before, after); err != nil {
+		return err
+	}
 	if isFolder(before) || isFolder(after) || ino == RootIno {
 		// A number keeps its kind, but a faulty author may give it another.
 		if err := t.reindexFile(ino, before, nil); err != nil {

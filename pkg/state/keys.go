@@ -30,6 +30,7 @@ const (
 	keyRowMark   = 'r'
 	keyFolderCID = 'h'
 	keyComputed  = 'k'
+	keyOrigin    = 'o'
 )
 
 // inoKey is prefix and number: 9 bytes.
@@ -92,10 +93,18 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state: read %q: %w", key, err)
+		return nil, fmt.Errorf("state: read %q: %w", key, damaged(err))
 	}
 	out := append(make([]byte, 0, len(v)), v...)
 	return out, closer.Close()
+}
+
+// damaged makes an error of Pebble that says that its files are damaged a block.ErrCorrupt.
+func damaged(err error) error {
+	if err == nil || !pebble.IsCorruptionError(err) {
+		return err
+	}
+	return fmt.Errorf("the state's database is damaged; other pods of the network have the same state, so a pod that joins anew can take the place of this one: %w: %w", err, block.ErrCorrupt)
 }
 
 // errStop ends a scan early; scan does not return it.
@@ -105,7 +114,7 @@ var errStop = errors.New("stop")
 func scan(r pebble.Reader, lower, upper []byte, f func(key, value []byte) error) error {
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return fmt.Errorf("state: scan: %w", err)
+		return fmt.Errorf("state: scan: %w", damaged(err))
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := f(it.Key(), it.Value()); err != nil {
@@ -117,7 +126,7 @@ func scan(r pebble.Reader, lower, upper []byte, f func(key, value []byte) error)
 		}
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return fmt.Errorf("state: scan: %w", err)
+		return fmt.Errorf("state: scan: %w", damaged(err))
 	}
 	return nil
 }

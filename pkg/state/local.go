@@ -10,7 +10,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// AddStatement keeps a statement; fresh says that it was not there. Sync: of its own write, before the return.
+// AddStatement keeps a statement; fresh says that it was not there. Sync: one of the write-ahead log, before the return.
 func (d *DB) AddStatement(ctx context.Context, b []byte) (fresh bool, err error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -23,10 +23,10 @@ func (d *DB) AddStatement(ctx context.Context, b []byte) (fresh bool, err error)
 	if err != nil || old != nil {
 		return false, err
 	}
-	if err := d.db.Set(key, b, pebble.Sync); err != nil {
+	if err := d.db.Set(key, b, pebble.NoSync); err != nil {
 		return false, fmt.Errorf("state: statement: %w", err)
 	}
-	return true, nil
+	return true, d.sync()
 }
 
 // Statements are all statements, sorted by their hashes.
@@ -49,7 +49,7 @@ func (d *DB) Local(key string) (value []byte, ok bool, err error) {
 	return value, value != nil, err
 }
 
-// SetLocal sets a local value, or removes it if it is nil. Sync: of its own write, before the return.
+// SetLocal sets a local value, or removes it if it is nil. Sync: one of the write-ahead log, before the return.
 func (d *DB) SetLocal(ctx context.Context, key string, value []byte) error {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -58,14 +58,14 @@ func (d *DB) SetLocal(ctx context.Context, key string, value []byte) error {
 	}
 	var err error
 	if value == nil {
-		err = d.db.Delete(textKey(keyLocal, key), pebble.Sync)
+		err = d.db.Delete(textKey(keyLocal, key), pebble.NoSync)
 	} else {
-		err = d.db.Set(textKey(keyLocal, key), value, pebble.Sync)
+		err = d.db.Set(textKey(keyLocal, key), value, pebble.NoSync)
 	}
 	if err != nil {
 		return fmt.Errorf("state: local value %q: %w", key, err)
 	}
-	return nil
+	return d.sync()
 }
 
 // usable says why nothing can be done. life must be held.

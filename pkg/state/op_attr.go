@@ -88,7 +88,10 @@ func (d *DB) SetContent(id vfs.NodeID, c NewContent) (Node, error) {
 		} else {
 			n.SetOver(next, *c.Over, d.o.Actor, bodyKey)
 		}
-		return t.dropJournal(c.Folded)
+		if err := t.dropJournal(c.Folded); err != nil {
+			return err
+		}
+		return t.putOrigin(s.ino, c.Origin, &next, n)
 	})
 }
 

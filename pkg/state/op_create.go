@@ -139,6 +139,11 @@ func (t *tx) mknod(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (sh
 	if err := t.putInode(Ino(ino), cur, n); err != nil {
 		return shown{}, err
 	}
+	if o.Content != nil {
+		if err := t.putOrigin(Ino(ino), o.Content.Origin, &c, n); err != nil {
+			return shown{}, err
+		}
+	}
 	return shown{name: name, ino: Ino(ino), f: cur.f}, nil
 }
 

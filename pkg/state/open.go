@@ -24,6 +24,7 @@ const (
 	ownNumbers    = "numbers"    // u64: numbers of the actor below it may be in use
 	ownEpoch      = "epoch"      // u64: marks of older epochs are in a checkpoint, or were meant for one
 	ownCheckpoint = "checkpoint" // the newest checkpoint
+	ownSyncs      = "syncs"      // u64: the number of the newest sync; see syncMark
 )
 
 // numbersBatch is how many numbers are reserved at once; a restart skips what is left of them.
@@ -60,6 +61,7 @@ type DB struct {
 	watchers         []func(changes []vfs.Change, local bool)
 
 	isDirty atomic.Bool
+	mark    syncMark
 
 	mu         sync.Mutex // guards the fields below
 	published  VV         // what was applied and is durable
@@ -95,7 +97,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	defer cache.Unref()
 	po := &pebble.Options{
 		FS: o.FS, Cache: cache, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{o.Log},
-		MemTableSize: 16 << 20,
+		MemTableSize:  16 << 20,
+		EventListener: &pebble.EventListener{DataCorruption: quiet{o.Log}.damage},
 	}
 	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	po.EnsureDefaults()
@@ -104,14 +107,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	pdb, err := pebble.Open(o.Dir, po)
 	if err != nil {
-		return nil, fmt.Errorf("state: open %s: %w", o.Dir, err)
+		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
 		o: o, db: pdb, slog: o.Log,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
-		return nil, errors.Join(err, pdb.Close())
+		return nil, errors.Join(err, pdb.Close(), d.mark.close())
 	}
 	return d, nil
 }
@@ -136,7 +139,17 @@ func (d *DB) load() error {
 	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
 		return err
 	}
-	return errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint())
+	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint()); err != nil {
+		return err
+	}
+	if err := d.checkLog(); err != nil {
+		return err
+	}
+	syncs, err := d.ownUint(ownSyncs)
+	if err != nil {
+		return err
+	}
+	return d.mark.open(d.o.FS, d.o.FS.PathJoin(d.o.Dir, markFile), syncs)
 }
 
 // initialise writes what an empty DB has. Sync: the one of its batch.
@@ -238,7 +251,7 @@ func (d *DB) loadContentSeq() error {
 		d.contentSeq = binary.BigEndian.Uint64(it.Key()[1:])
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return fmt.Errorf("state: open: %w", err)
+		return fmt.Errorf("state: open: %w", damaged(err))
 	}
 	return nil
 }
@@ -252,17 +265,9 @@ func (d *DB) Close() error {
 	}
 	d.closed = true
 	// The write-ahead log is synced first: operations wrote to it without a sync.
-	err := d.db.LogData(nil, pebble.Sync)
-	if err := errors.Join(err, d.db.Close()); err != nil {
+	err := d.sync()
+	if err := errors.Join(err, d.db.Close(), d.mark.close()); err != nil {
 		return fmt.Errorf("state: close: %w", err)
-	}
-	return nil
-}
-
-// sync makes everything that was written before durable: one sync of the write-ahead log.
-func (d *DB) sync() error {
-	if err := d.db.LogData(nil, pebble.Sync); err != nil {
-		return fmt.Errorf("state: sync: %w", err)
 	}
 	return nil
 }
@@ -276,6 +281,11 @@ func (q quiet) Infof(format string, args ...any) {
 
 func (q quiet) Errorf(format string, args ...any) {
 	q.log.Error("pebble", "text", fmt.Sprintf(format, args...))
+}
+
+// damage hears of a damaged table. What reads it gets an error; by default Pebble would end the process.
+func (q quiet) damage(info pebble.DataCorruptionInfo) {
+	q.log.Error("the state's database is damaged", "path", info.Path, "err", info.Details)
 }
 
 // Fatalf is what Pebble calls when it can't go on, for example on a failed sync of its manifest. It must not return: the process ends,

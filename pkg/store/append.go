@@ -54,7 +54,7 @@ func (s *Store) appendRecord(r record, b []byte, useReserve bool, done func(at p
 	if s.active != nil && s.active.end > 0 && s.active.end+int64(len(b)) > s.o.SegmentBytes {
 		s.active = nil // it stays dirty until the next flush
 	}
-	if !useReserve && !s.fits(int64(len(b))) {
+	if !useReserve && s.room() < int64(len(b)) {
 		return fmt.Errorf("%d bytes do not fit: %w", len(b), ErrNoSpace)
 	}
 	at, err := s.write(r, b)
@@ -80,6 +80,11 @@ func (s *Store) write(r record, b []byte) (place, error) {
 			return place{}, err
 		}
 	}
+	if len(s.cuts) > 0 && r.kind != kindCut {
+		if err := s.writeCuts(); err != nil {
+			return place{}, err
+		}
+	}
 	g := s.active
 	r.nonce, r.off, r.synced = g.nonce, g.end, g.synced
 	r.length, r.sum = uint32(len(b)-recordHead), checksum(b[recordHead:])
@@ -87,6 +92,8 @@ func (s *Store) write(r record, b []byte) (place, error) {
 	if _, err := g.file.WriteAt(b, g.end); err != nil {
 		// The next append goes over what this one left.
 		g.junk = max(g.junk, g.end+int64(len(b)))
+		// What it left must not be the record after all, together with bytes that an earlier failure left.
+		_, _ = g.file.WriteAt(make([]byte, recordHead), g.end) // if it fails, too, nothing can be done
 		return place{}, fmt.Errorf("append to segment %d: %w", g.num, noSpace(err))
 	}
 	at := place{g.num, g.end}
@@ -107,18 +114,25 @@ func (s *Store) rotate() error {
 	s.mu.Lock()
 	s.segs[g.num] = g
 	s.newFiles = true
-	var cuts []cut
+	s.cuts = s.cuts[:0]
 	for _, old := range s.segs {
 		if old.junk > old.end {
-			cuts = append(cuts, cut{seg: old.num, span: span{old.end, old.junk}})
+			s.cuts = append(s.cuts, cut{seg: old.num, span: span{old.end, old.junk}})
 		}
 	}
 	s.mu.Unlock()
 	s.active = g
-	for _, c := range cuts {
-		if err := s.writeCut(c); err != nil {
+	return nil
+}
+
+// writeCuts appends the cuts that are due, ahead of all else in their segment: what is behind them may say that the bytes
+// they cut were on disk.
+func (s *Store) writeCuts() error {
+	for len(s.cuts) > 0 {
+		if err := s.writeCut(s.cuts[0]); err != nil {
 			return err
 		}
+		s.cuts = s.cuts[1:]
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (b *ballast) init(fs vfs.FS, path string, reserveBytes int64, log *slog.Log
 	b.fs, b.path, b.log = fs, path, log
 	b.bytes = min(reserveBytes, ballastBytes)
 	_, err := fs.Stat(path)
-	b.held = err == nil // from a life before
+	b.held = err == nil // an earlier Open's
 }
 
 // take makes the file, if the disk has more than twice its length free; avail is in bytes.

@@ -145,9 +145,6 @@ func encodeLastUse(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, 
 
 // saveLastUse writes the order of use to the index, at a clean end.
 func (s *Store) saveLastUse() error {
-	if s.index == nil {
-		return errIndexRotten
-	}
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	b := s.index.db.NewBatch()

@@ -111,29 +111,16 @@ func (c *check) record(ctx context.Context, g *segment, r record) error {
 	if r.kind.isBlock() {
 		return c.block(ctx, g, r)
 	}
-	if r.kind == kindCut {
-		if err := c.cut(g, r); err != nil {
-			return err
-		}
-	}
-	if bad := c.s.checkRecord(g, r); errors.Is(bad, block.ErrCorrupt) {
+	if r.kind.behind() > 0 && errors.Is(c.s.checkRecord(g, r), block.ErrCorrupt) {
 		c.gaps = append(c.gaps, Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size()})
-	} else if bad != nil {
-		return bad
-	}
-	return c.mark(ctx, g, r)
-}
-
-// cut takes note of a cut; a damaged one says nothing.
-func (c *check) cut(g *segment, r record) error {
-	to, err := readCut(g, r)
-	if err == nil {
-		c.cuts = append(c.cuts, to)
-	}
-	if errors.Is(err, block.ErrCorrupt) {
 		return nil
 	}
-	return err
+	if r.kind == kindCut {
+		if cut, err := readCut(g, r); err == nil {
+			c.cuts = append(c.cuts, cut)
+		}
+	}
+	return c.mark(ctx, g, r)
 }
 
 // mark takes note of a deletion.
@@ -174,7 +161,7 @@ func (c *check) block(ctx context.Context, g *segment, r record) error {
 	case now.place != at || now.bad():
 		return nil // rows reports it
 	}
-	err = c.s.verify(ctx, r.id) // with its second try, and its setting aside
+	_, err = c.s.Get(ctx, r.id) // with its second try, and its setting aside
 	if err == nil || errors.Is(err, block.ErrNotFound) {
 		return nil
 	}
@@ -196,7 +183,7 @@ func (c *check) rows(ctx context.Context) error {
 			if err := c.head(id, r); err == nil || !errors.Is(err, block.ErrCorrupt) {
 				return nil // unreadable ones were reported with their segment
 			}
-			err := c.s.verify(ctx, id)
+			_, err := c.s.Get(ctx, id)
 			if err == nil || !errors.Is(err, block.ErrCorrupt) {
 				return nil // it moved meanwhile
 			}
@@ -204,10 +191,10 @@ func (c *check) rows(ctx context.Context) error {
 		p.Kind = Damaged
 		c.s.mu.RLock()
 		g := c.s.segs[r.seg]
-		c.s.mu.RUnlock()
 		if g == nil || r.off+r.size() > g.end {
 			p.Kind = Missing
 		}
+		c.s.mu.RUnlock()
 		c.report(p)
 		return nil
 	})

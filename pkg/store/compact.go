@@ -67,7 +67,7 @@ func (s *Store) compactSegment(ctx context.Context, g *segment) (int64, error) {
 	if err := s.Sync(ctx); err != nil {
 		return 0, err
 	}
-	return s.removeSegment(g)
+	return s.removeSegment(ctx, g)
 }
 
 // carry appends a record of a segment that is about to go, if it still says something.
@@ -102,21 +102,20 @@ func (s *Store) carryMark(ctx context.Context, r record) error {
 	}
 	defer s.claims.release(r.id)
 	now, ok, err := s.lookup(r.id)
-	if err != nil || !ok || now.place != r.target && !now.trashed() {
+	if err != nil || !ok || now.place != r.target {
 		return err
 	}
-	// Of a block in the trash that was moved since, this may be the only record of the time: a move that a full disk or
-	// a crash cut short has no mark of its own.
 	return s.mark(now.markKind(), r.id, now, now.since, func() {})
 }
 
 func (s *Store) carryBlock(g *segment, r record) error {
 	old, ok, err := s.lookup(r.id)
-	if err != nil || !ok || old.bad() {
+	switch {
+	case err != nil || !ok || old.bad():
 		return err
-	}
-	if old.place != (place{g.num, r.off}) {
-		if old.trashed() { // see carryMark
+	case old.place != place{g.num, r.off}:
+		if old.trashed() {
+			// r may be what a copy was made from whose mark did not get to the disk: with r the time would go.
 			return s.mark(kindTrash, r.id, old, old.since, func() {})
 		}
 		return nil
@@ -148,7 +147,7 @@ func (s *Store) carryBlock(g *segment, r record) error {
 
 // removeSegment removes a segment in which nothing lives. The index is made durable first: one
 // that lags behind would name blocks of the segment, whose deletions may be gone from the log.
-func (s *Store) removeSegment(g *segment) (int64, error) {
+func (s *Store) removeSegment(ctx context.Context, g *segment) (int64, error) {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
 	s.mu.RLock()
@@ -166,7 +165,7 @@ func (s *Store) removeSegment(g *segment) (int64, error) {
 	if err := errors.Join(b.Set(segmentKey(g.num), st.encode(), nil), s.index.apply(b)); err != nil {
 		return 0, err
 	}
-	if err := s.index.flush(); err != nil {
+	if err := s.index.flush(ctx); err != nil {
 		return 0, err
 	}
 	return freed, s.dropSegment(g.num)

@@ -1,12 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,9 +18,10 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
-var fullFlag = flag.Bool("full", false, "tests of crashes, flipped bits and full disks leave nothing out")
-
-var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
+var (
+	seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
+	fullFlag = flag.Bool("full", false, "crash at all boundaries, fill the disk at 500 writes in a row, flip 100,000 bits; takes minutes")
+)
 
 // testRand is a random generator whose seed is printed when the test fails.
 func testRand(t *testing.T) *rand.Rand {
@@ -32,29 +34,33 @@ func testRand(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// state of a block as a crash test knows it.
-type state int
+// state of a block as a test knows it.
+type state struct {
+	what  byte  // 0: absent, 'o' owned, 'c' cached, 't' in the trash
+	since int64 // of trash
+}
 
-const (
-	absent state = iota
-	owned
-	cached
-	trashed // and the time of it, in seconds
+var (
+	absent = state{}
+	owned  = state{what: 'o'}
+	cached = state{what: 'c'}
 )
 
-// stateOf is the state of a block in a store.
-func stateOf(s *Store, id block.ID) state {
+// stateOf asks the store.
+func stateOf(s *Store, id block.ID) (state, error) {
 	r, ok, err := s.lookup(id)
 	isOwned, isCached := s.Has(id)
 	switch {
-	case err == nil && ok && s.InTrash(id) && !isOwned && !isCached:
-		return trashed + state(r.since)
+	case err != nil || !ok:
+		return absent, err
 	case isOwned:
-		return owned
+		return owned, nil
 	case isCached:
-		return cached
+		return cached, nil
+	case s.InTrash(id):
+		return state{'t', r.since}, nil
 	}
-	return absent
+	return absent, fmt.Errorf("row %+v is none of the states", r)
 }
 
 // model is what is acknowledged, and what a crash may leave instead.
@@ -91,186 +97,191 @@ func (m *model) clone() *model {
 	c := newModel()
 	maps.Copy(c.acked, m.acked)
 	for k, v := range m.maybe {
-		c.maybe[k] = make(map[state]bool)
-		for st := range v {
-			c.maybe[k][st] = true
-		}
+		c.maybe[k] = maps.Clone(v)
 	}
 	return c
 }
 
-// crash is a file system as a crash may leave it, and what must be found there.
-type crash struct {
-	what string
-	fs   *vfs.MemFS
-	m    *model
+// verify compares a store with the model: nothing acknowledged is lost, nothing wrong is served. What is found stays.
+func (m *model) verify(s *Store) error {
+	for seed := range uint64(crashSeeds) {
+		id, want := testBlock(seed, crashLen(seed))
+		now, err := stateOf(s, id)
+		if err != nil || now != m.acked[seed] && !m.maybe[seed][now] {
+			return fmt.Errorf("seed %d: state %v, acknowledged %v, possible %v: %w", seed, now, m.acked[seed], m.maybe[seed], err)
+		}
+		if now != absent {
+			if got, err := s.Get(context.Background(), id); err != nil || !bytes.Equal(got, want) {
+				return fmt.Errorf("seed %d: get: %d bytes, %w", seed, len(got), err)
+			}
+		}
+		m.acked[seed] = now
+	}
+	clear(m.maybe)
+	var errs []error
+	err := s.Check(context.Background(), func(p Problem) { errs = append(errs, errors.New(p.String())) })
+	return errors.Join(append(errs, err)...)
 }
 
 const crashSeeds = 24 // different blocks
 
 func crashLen(seed uint64) int { return int(seed * seed * 37 % 9000) }
 
-// verifyCrash opens what a crash left: nothing acknowledged is lost, nothing wrong is served,
-// no damage is reported; and it is so again when the index is rebuilt, and after more writes.
-func verifyCrash(t *testing.T, c crash, o Options) {
-	t.Helper()
-	ctx := context.Background()
-	for pass, index := range []string{"as it is", "reopened", "index lost"} {
-		if pass == 2 {
+// crash is a file system as a crash may leave it, and what must be found there.
+type crash struct {
+	fs *vfs.MemFS
+	m  *model
+}
+
+// verify opens what a crash left: it agrees with the model and no damage is reported; and it is so again when it is used,
+// and rewritten, and when the index is lost.
+func (c crash) verify(o Options) error {
+	for pass, name := range []string{"as it is", "used", "compacted", "index lost"} {
+		if pass == 3 {
 			if err := c.fs.RemoveAll(testDir + "/index"); err != nil {
-				t.Fatal(err)
+				return err
 			}
 		}
 		s, err := Open(c.fs, testDir, o)
 		if err != nil {
-			t.Fatalf("%s, %s: open: %v", c.what, index, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		if r := s.Recovered(); len(r.Problems) > 0 {
-			t.Fatalf("%s, %s: problems %v", c.what, index, r.Problems)
+		if r := s.Recovered(); len(r.Problems) > 0 || r.IndexRebuilt && pass != 0 && pass != 3 {
+			err = fmt.Errorf("recovered %+v", r)
 		}
-		for seed := range uint64(crashSeeds) {
-			id, _ := testBlock(seed, crashLen(seed))
-			now := stateOf(s, id)
-			if now != c.m.acked[seed] && !c.m.maybe[seed][now] {
-				t.Fatalf("%s, %s: seed %d: state %d, acknowledged %d, possible %v", c.what, index, seed, now, c.m.acked[seed], c.m.maybe[seed])
-			}
-			if now != absent {
-				wantBlock(t, s, seed, crashLen(seed))
-			}
-			// What is found from here on stays.
-			c.m.acked[seed] = now
+		if err == nil {
+			err = c.m.verify(s)
 		}
-		clear(c.m.maybe)
-		wantCheck(t, s, nil)
-		if pass == 0 {
-			id := mustPut(t, s, 1000, 700)
-			mustSync(t, s)
-			if err := s.Delete(ctx, id); err != nil {
-				t.Fatal(err)
-			}
+		if err == nil {
+			err = c.use(s, pass)
 		}
-		if err := s.Close(); err != nil {
-			t.Fatalf("%s, %s: close: %v", c.what, index, err)
-		}
-		if t.Failed() {
-			t.Fatalf("%s, %s", c.what, index)
+		if err := errors.Join(err, s.Close()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	return nil
 }
 
-// TestCrash runs random changes and takes clones of the disk before every sync, write, rename, creation and removal, with
-// none, a random part and all of the unsynced bytes; of 2,000 changes with -full, else of a sample.
+// use changes something that the model does not know of.
+func (c crash) use(s *Store, pass int) error {
+	ctx := context.Background()
+	switch pass {
+	case 0:
+		id, b := testBlock(1000, 700)
+		return errors.Join(s.Put(ctx, id, b), s.Sync(ctx), s.Delete(ctx, id))
+	case 1:
+		_, err := s.Compact(ctx)
+		return err
+	}
+	return nil
+}
+
+// TestCrash runs 2,000 random changes and takes clones of the disk at syncs, writes, renames, creations and removals,
+// with none, some and all of the unsynced bytes. Which of them are taken is random, without -full.
 func TestCrash(t *testing.T) {
 	rng := testRand(t)
-	runs, one := 10, 24 // of so many boundaries a clone is taken at one
-	switch {
-	case *fullFlag:
-		runs, one = 50, 1
-	case testing.Short():
-		runs, one = 3, 24
+	every := 100
+	if testing.Short() {
+		every = 400
 	}
-	total := 0
-	for run := range runs {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { total += runCrash(t, rng, one) })
+	if *fullFlag {
+		every = 1
 	}
-	t.Logf("%d crashes in %d changes", total, runs*crashLives*crashChanges)
-	if total < 10*runs {
-		t.Errorf("only %d crashes", total)
+	for run := range 5 {
+		t.Run(fmt.Sprint(run), func(t *testing.T) { runCrash(t, rng, every) })
 	}
 }
 
-const (
-	crashLives   = 2  // clean reopens in a run
-	crashChanges = 20 // in each life
-)
+// crasher verifies crashes of a file system at its boundaries.
+type crasher struct {
+	t     *testing.T
+	mem   *vfs.MemFS
+	m     *model
+	o     Options
+	every int
 
-// boundary says whether an operation changes what a crash leaves.
-func boundary(k errorfs.OpKind) bool {
-	switch k {
-	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpFileWrite, errorfs.OpFileWriteAt,
-		errorfs.OpRename, errorfs.OpCreate, errorfs.OpRemove, errorfs.OpRemoveAll, errorfs.OpLink, errorfs.OpMkdirAll:
-		return true
+	mu         sync.Mutex // guards the fields below
+	rng        *rand.Rand
+	boundaries int
+	crashes    int
+}
+
+// at is called before an operation of the file system.
+func (c *crasher) at(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileWrite, errorfs.OpFileWriteAt,
+		errorfs.OpRename, errorfs.OpRemove, errorfs.OpCreate, errorfs.OpLink:
 	default:
-		return false
+		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.boundaries++
+	for _, percent := range []int{0, 1 + c.rng.IntN(99), 100} {
+		if c.rng.IntN(c.every) != 0 || c.t.Failed() {
+			continue
+		}
+		c.crashes++
+		clone := crash{c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.rng}), c.m.clone()}
+		if err := clone.verify(c.o); err != nil {
+			c.t.Errorf("boundary %d, %v of %s, %d%% of the unsynced: %v", c.boundaries, op.Kind, op.Path, percent, err)
+		}
+	}
+	return nil
 }
 
-func runCrash(t *testing.T, rng *rand.Rand, one int) int {
-	mem := vfs.NewCrashableMem()
-	m := newModel()
-	var mu sync.Mutex // guards the fields below
-	var crashes []crash
-	cloneRand := rand.New(rand.NewPCG(rng.Uint64(), 1))
-	on := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if !boundary(op.Kind) {
-			return nil
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if cloneRand.IntN(one) > 0 {
-			return nil
-		}
-		for _, percent := range []int{0, 1 + cloneRand.IntN(99), 100} {
-			crashes = append(crashes, crash{
-				what: fmt.Sprintf("crash %d at %v of %s, %d%% of the unsynced", len(crashes), op.Kind, op.Path, percent),
-				fs:   mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: cloneRand}),
-				m:    m.clone(),
-			})
-		}
-		return nil
-	})}
-	o := Options{SegmentBytes: 16 << 10, Clock: &testClock{}}
-	if err := mem.MkdirAll("home", 0o700); err != nil {
+func runCrash(t *testing.T, rng *rand.Rand, every int) {
+	clock := &testClock{}
+	c := &crasher{
+		t: t, mem: vfs.NewCrashableMem(), m: newModel(), every: every,
+		o: Options{SegmentBytes: 16 << 10, Clock: clock}, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)),
+	}
+	if err := c.mem.MkdirAll("home", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"/", "home"} {
-		if err := syncDir(mem, dir); err != nil {
+		if err := syncDir(c.mem, dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fs := errorfs.Wrap(mem, &on)
-	for range crashLives {
-		on.On()
-		s, err := Open(fs, testDir, o)
+	on := errorfs.Toggle{Injector: errorfs.InjectorFunc(c.at)}
+	fs := errorfs.Wrap(c.mem, &on)
+	for range 2 { // clean reopens between
+		s, err := Open(fs, testDir, c.o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes(t, s, m, rng)
+		on.On()
+		w := workload{s: s, m: c.m, clock: clock, rng: rng, last: make(map[uint64]state)}
+		for range 200 {
+			if err := w.step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.sync(); err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		on.Off()
 	}
-	for _, c := range crashes {
-		verifyCrash(t, c, o)
-	}
-	return len(crashes)
-}
-
-// changes makes random changes and Syncs, and tells the model.
-func changes(t *testing.T, s *Store, m *model, rng *rand.Rand) {
-	t.Helper()
-	clock := s.o.Clock.(*testClock)
-	w := worker{s: s, m: m, last: make(map[uint64]state)}
-	for range crashChanges {
-		clock.seconds.Add(1)
-		if err := w.change(rng); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.sync(); err != nil {
-		t.Fatal(err)
+	t.Logf("%d crashes at %d boundaries", c.crashes, c.boundaries)
+	if c.boundaries < 300 {
+		t.Errorf("only %d boundaries", c.boundaries)
 	}
 }
 
-// worker changes a store, and tells the model of it.
-type worker struct {
-	s    *Store
-	m    *model
-	last map[uint64]state // what was made of blocks since the last Sync
+// workload makes random changes to a store and tells the model.
+type workload struct {
+	s     *Store
+	m     *model
+	clock *testClock
+	rng   *rand.Rand
+	last  map[uint64]state // what was last made of each seed
 }
 
-func (w *worker) sync() error {
+func (w *workload) sync() error {
 	err := w.s.Sync(context.Background())
 	if err == nil {
 		w.m.ack(w.last)
@@ -278,82 +289,79 @@ func (w *worker) sync() error {
 	return err
 }
 
-// to notes what is about to become of a block; the returned function does it, and notes that it is so.
-func (w *worker) to(seed uint64, to state, do func() error) error {
-	w.m.change(seed, to)
-	err := do()
-	if err == nil {
-		w.last[seed] = to
-	}
-	return err
-}
-
-// change makes one random change.
-func (w *worker) change(rng *rand.Rand) error {
+// step makes one change, or a Sync or a Compact. What fails may have happened or not.
+func (w *workload) step() error {
 	ctx := context.Background()
-	s := w.s
-	seed := uint64(rng.IntN(crashSeeds))
+	w.clock.seconds.Add(1)
+	seed := uint64(w.rng.IntN(crashSeeds))
 	id, b := testBlock(seed, crashLen(seed))
-	was := stateOf(s, id)
-	keepOr := func(to state, from ...state) state {
-		if slices.Contains(from, was) || was >= trashed && slices.Contains(from, trashed) {
-			return to
-		}
-		return was
+	was, err := stateOf(w.s, id)
+	if err != nil {
+		return err
 	}
-	done := func(_ bool, err error) error { return err }
-	switch rng.IntN(18) {
-	case 0, 1, 2, 3:
-		return w.to(seed, owned, func() error { return s.Put(ctx, id, b) })
-	case 4, 5:
-		return w.to(seed, keepOr(cached, absent, trashed), func() error { return s.PutCached(ctx, id, b) })
-	case 6, 7:
-		return w.to(seed, absent, func() error { return s.Delete(ctx, id) })
-	case 8, 9, 10:
-		return w.to(seed, keepOr(trashed+state(s.unix()), owned), func() error { return done(s.Trash(ctx, id, nil)) })
-	case 11:
-		return w.to(seed, keepOr(absent, trashed), func() error { return done(s.Drop(ctx, id, nil)) })
-	case 12:
-		return w.to(seed, keepOr(absent, owned), func() error { return done(s.DeleteUnless(ctx, id, nil)) })
-	case 13:
-		if was != absent {
-			return w.to(seed, owned, func() error { return s.Own(ctx, id) })
+	// to makes the change, which is possible from before it on, and what is known of the block from then.
+	to := func(st state, f func() error) error {
+		w.m.change(seed, st)
+		err := f()
+		now, lerr := stateOf(w.s, id)
+		if err == nil && now != st {
+			return fmt.Errorf("seed %d was %v, is %v, want %v", seed, was, now, st)
 		}
-	case 14:
-		if was == owned || was == cached {
-			return w.to(seed, cached, func() error { return s.Disown(ctx, id) })
-		}
-	case 15:
-		return w.evict(ctx)
-	case 16:
-		if rng.IntN(3) > 0 {
-			return w.sync()
-		}
-		if _, err := s.Compact(ctx); err != nil {
-			return err
-		}
-	case 17:
-		if rng.IntN(4) > 0 {
-			return w.sync()
-		}
-		return s.RebuildIndex(ctx, func(p Problem) { panic(p.String()) })
+		w.last[seed] = now
+		return errors.Join(err, lerr)
+	}
+	discard := func(_ bool, err error) error { return err }
+	trashTime := state{'t', w.clock.Now().Unix()}
+	switch n := w.rng.IntN(20); {
+	case n < 5:
+		return to(owned, func() error { return w.s.Put(ctx, id, b) })
+	case n < 7 && was != owned:
+		return to(cached, func() error { return w.s.PutCached(ctx, id, b) })
+	case n < 9:
+		return to(absent, func() error { return w.s.Delete(ctx, id) })
+	case n < 13 && was == owned:
+		return to(trashTime, func() error { return discard(w.s.Trash(ctx, id, nil)) })
+	case n < 13 && was.what == 't':
+		return to(absent, func() error { return discard(w.s.Drop(ctx, id, nil)) })
+	case n < 14 && was == owned:
+		return to(absent, func() error { return discard(w.s.DeleteUnless(ctx, id, nil)) })
+	case n < 15 && was == owned:
+		return to(cached, func() error { return w.s.Disown(ctx, id) })
+	case n < 16 && was != absent:
+		return to(owned, func() error { return w.s.Own(ctx, id) })
+	case n < 17 && w.rng.IntN(3) == 0:
+		return w.evict()
+	case n < 18:
+		return w.sync()
+	case n < 19 && w.rng.IntN(4) == 0:
+		_, err := w.s.Compact(ctx)
+		return err
+	case n == 19 && w.rng.IntN(8) == 0:
+		var errs []error
+		err := w.s.RebuildIndex(ctx, func(p Problem) { errs = append(errs, errors.New(p.String())) })
+		return errors.Join(append(errs, err)...)
 	}
 	return nil
 }
 
-// evict evicts cached copies.
-func (w *worker) evict(ctx context.Context) error {
-	var copies []uint64
+// evict evicts all cached copies.
+func (w *workload) evict() error {
+	var seeds []uint64
 	for seed := range uint64(crashSeeds) {
-		if id, _ := testBlock(seed, crashLen(seed)); stateOf(w.s, id) == cached {
-			copies = append(copies, seed)
+		id, _ := testBlock(seed, crashLen(seed))
+		if st, err := stateOf(w.s, id); err != nil {
+			return err
+		} else if st == cached {
 			w.m.change(seed, absent)
+			seeds = append(seeds, seed)
 		}
 	}
-	_, err := w.s.EvictTo(ctx, 5000)
-	for _, seed := range copies {
+	_, err := w.s.EvictTo(context.Background(), 0)
+	for _, seed := range seeds {
 		id, _ := testBlock(seed, crashLen(seed))
-		w.last[seed] = stateOf(w.s, id)
+		st, lerr := stateOf(w.s, id)
+		w.last[seed] = st
+		err = errors.Join(err, lerr)
 	}
 	return err
 }

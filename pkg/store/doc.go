@@ -3,8 +3,7 @@
 // The segments are the log of all changes and the only truth. The index is a Pebble database
 // without a write-ahead log, derived from them: block ID to place, length and flags. Its last
 // memtable goes with a crash, so Open reads the log again from the place up to which the index on
-// disk goes. An index that is lost or damaged is made anew from the segments: at Open, or by
-// RebuildIndex. Until then what can't be looked up is an error, and never absent.
+// disk goes. An index that is lost or corrupt is made anew from the segments.
 //
 // # Promises
 //
@@ -13,8 +12,8 @@
 //     is new), which concurrent Syncs share; only after that are rows written that name the bytes.
 //   - Bytes that fail the record's checksum or the block's hash are never served. The block is set
 //     aside: Has denies it, Get is block.ErrCorrupt, Check reports it, Put stores it anew.
-//   - A full disk or capacity is ErrNoSpace before anything is acknowledged. All goes on by itself
-//     when there is space.
+//   - A full disk or capacity is ErrNoSpace before anything is acknowledged. The index, which is written in the background,
+//     waits for room then, and what needs it durable (Compact, RebuildIndex, Close) is ErrNoSpace.
 //   - After a failed sync there are no more writes (ErrPoisoned): the kernel may have dropped the
 //     bytes and call the next sync good (Rebello et al., "Can Applications Recover from fsync
 //     Failures?", USENIX ATC 2020). Blocks that were acknowledged before are not touched by it.
@@ -26,9 +25,6 @@
 //	DIR/lock                     held while the store is open
 //	DIR/segments/NUM-NONCE.seg   16 hex digits each; NUM counts from 1 and is never used again
 //	DIR/index/                   Pebble; its keys stand in row.go
-//	DIR/index-rotten             an empty file: the index was found damaged, the next Open makes it anew
-//	DIR/index-damaged/           the index that was set aside last, for whoever wants to look
-//	DIR/ballast                  a part of the reserve that is taken already (ballast.go)
 //
 // A segment is a sequence of records with nothing before, between or behind them. A record is a
 // head of 96 bytes and, for blocks, the form; integers are big-endian:

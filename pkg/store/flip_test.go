@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -14,375 +16,396 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
-const (
-	flipSeeds = 60
-	flipLen   = 700
-)
+const flipSeeds = 500 // different blocks of the image
 
-// flipped is the image of a closed store whose bits are flipped, and what it must hold.
-type flipped struct {
-	fs    *vfs.MemFS
-	o     Options
-	want  map[uint64]state
-	ids   [flipSeeds]block.ID
-	plain [flipSeeds][]byte
-	live  []row // of all blocks
-	files []flipFile
-	bytes int64 // of all files
+func flipLen(seed uint64) int { return int(seed*seed*37%3000) + 1 }
+
+// flipImage is the files of a closed store, and what is in it.
+type flipImage struct {
+	files    map[string][]byte
+	segments []string // names of files
+	index    []string
+	o        Options
+	states   map[uint64]state // by seed
+	seeds    map[block.ID]uint64
+
+	rebuilt, failed int // flips in the index after which Open made it anew, and after which reads failed
 }
 
-type flipFile struct {
-	path  string
-	bytes int64
-}
-
-// flipImage is a store with blocks in all states over several segments, deletions, a compaction, marks, and an index of
-// several tables.
-func flipImage(t *testing.T) *flipped {
+// newFlipImage makes a store with blocks of all states, in segments that compactions rewrote in part.
+func newFlipImage(t *testing.T, withCached bool) *flipImage {
 	t.Helper()
 	ctx := context.Background()
-	im := &flipped{fs: vfs.NewMem(), o: Options{SegmentBytes: 12 << 10, Clock: &testClock{}}, want: make(map[uint64]state)}
-	for life := range uint64(3) {
-		s := openAt(t, im.fs, im.o)
-		for seed := life * flipSeeds / 3; seed < (life+1)*flipSeeds/3; seed++ {
-			id := mustPut(t, s, seed, flipLen)
-			im.want[seed] = owned
-			var err error
-			switch seed % 6 {
-			case 1:
-				err = s.Disown(ctx, id)
-				im.want[seed] = cached
-			case 2:
-				mustTrash(t, s, id)
-				im.want[seed] = trashed
-			case 3, 4:
-				err = s.Delete(ctx, id)
-				im.want[seed] = absent
-			case 5:
-				mustTrash(t, s, id)
-				err = s.Own(ctx, id)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if seed%7 == 0 {
-				mustSync(t, s)
-			}
-		}
-		if _, err := s.Compact(ctx); err != nil {
-			t.Fatal(err)
-		}
-		mustClose(t, s)
+	mem := vfs.NewMem()
+	clock := &testClock{}
+	im := &flipImage{
+		files: make(map[string][]byte), o: Options{SegmentBytes: 100_000, Clock: clock},
+		states: make(map[uint64]state), seeds: make(map[block.ID]uint64),
 	}
+	s := openAt(t, mem, im.o)
+	freed := int64(0)
 	for seed := range uint64(flipSeeds) {
-		im.ids[seed], im.plain[seed] = testBlock(seed, flipLen)
-	}
-	im.list(t, testDir)
-	to := vfs.NewMem()
-	if ok, err := vfs.Clone(im.fs, to, "home", "home"); err != nil || !ok {
-		t.Fatalf("clone: %t, %v", ok, err)
-	}
-	s := openAt(t, to, im.o)
-	err := s.eachRow(ctx, func(_ block.ID, r row) error {
-		im.live = append(im.live, r)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, s)
-	return im
-}
-
-func (im *flipped) list(t *testing.T, dir string) {
-	t.Helper()
-	names, err := im.fs.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		path := im.fs.PathJoin(dir, name)
-		info, err := im.fs.Stat(path)
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case info.IsDir():
-			im.list(t, path)
-		case info.Size() > 0:
-			im.files = append(im.files, flipFile{path, info.Size()})
-			im.bytes += info.Size()
-		}
-	}
-}
-
-// copyTo writes the image, with one bit flipped, to a new file system.
-func (im *flipped) copyTo(t *testing.T, at flipFile, bit int64) *vfs.MemFS {
-	t.Helper()
-	to := vfs.NewMem()
-	if ok, err := vfs.Clone(im.fs, to, "home", "home"); err != nil || !ok {
-		t.Fatalf("clone: %t, %v", ok, err)
-	}
-	b := im.read(t, at.path)
-	overwrite(t, to, at.path, bit/8, []byte{b[bit/8] ^ 1<<(bit%8)})
-	return to
-}
-
-func (im *flipped) read(t *testing.T, path string) []byte {
-	t.Helper()
-	f, err := im.fs.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, info.Size())
-	if _, err := f.ReadAt(b, 0); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// flipCounts are how many bits are flipped under an open store, and how many before one is opened.
-func flipCounts() (open, closed int) {
-	switch {
-	case *fullFlag:
-		return 90_000, 10_000
-	case testing.Short():
-		return 1_000, 150
-	}
-	return 4_000, 300
-}
-
-// TestFlipsOpen flips single bits in the segments of an open store: no wrong byte is served, each flip in a live byte is
-// found by a read, and no block goes but the one that was hit.
-func TestFlipsOpen(t *testing.T) {
-	rng := testRand(t)
-	flips, _ := flipCounts()
-	im := flipImage(t)
-	s := openAt(t, im.fs, im.o)
-	wantCheck(t, s, nil)
-	found := 0
-	for i := range flips {
-		at, bit := im.pick(rng, true)
-		b := im.read(t, at.path)[bit/8]
-		overwrite(t, im.fs, at.path, bit/8, []byte{b ^ 1<<(bit%8)})
-		f := flip1{im: im, t: t, at: at, bit: bit}
-		_, gone := f.look(s)
-		if live := f.inLiveBytes(); live != (gone == 1) || gone > 1 {
-			t.Errorf("live %t, %d blocks went", live, gone)
-		}
-		if i%64 == 0 {
-			if err := s.Check(t.Context(), f.problem); err != nil {
-				t.Fatal(err)
+		clock.seconds.Add(1)
+		id := mustPut(t, s, seed, flipLen(seed))
+		im.seeds[id] = seed
+		var err error
+		switch n := seed % 10; n {
+		case 1:
+			_, err = s.Trash(ctx, id, nil)
+		case 3:
+			if withCached {
+				err = s.Disown(ctx, id)
 			}
-			if f.problems < gone {
-				t.Error("check tells nothing")
+		case 0, 2, 4, 5, 6, 7, 8:
+			if seed < 150 || n == 5 {
+				err = s.Delete(ctx, id)
+			}
+		case 9:
+			if err = s.Delete(ctx, id); err == nil && withCached {
+				err = s.PutCached(ctx, id, blockBytes(seed))
 			}
 		}
-		found += gone
-		overwrite(t, im.fs, at.path, bit/8, []byte{b})
-		im.heal(t, s)
-		if t.Failed() {
-			t.Fatalf("flip %d: bit %d of %s", i, bit, at.path)
-		}
-	}
-	t.Logf("%d flips, %d of them in live bytes", flips, found)
-	if found < flips/10 {
-		t.Error("too few flips hit anything")
-	}
-	wantCheck(t, s, nil)
-	mustClose(t, s)
-}
-
-// heal makes the store believe again in what it set aside, now that it is whole.
-func (im *flipped) heal(t *testing.T, s *Store) {
-	t.Helper()
-	for _, id := range im.ids {
-		r, ok, err := s.lookup(id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !ok || !r.bad() {
-			continue
+		if seed%100 == 99 {
+			mustSync(t, s)
 		}
-		good := r
-		good.flags &^= flagBad
-		s.appendMu.Lock()
-		s.mu.Lock()
-		s.setRow(id, r, true, good)
-		s.mu.Unlock()
-		s.appendMu.Unlock()
+		if seed == 150 || seed == 300 {
+			n, err := s.Compact(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			freed += n
+		}
 	}
+	if freed == 0 {
+		t.Error("nothing was compacted")
+	}
+	mustSync(t, s)
+	mustPut(t, s, flipSeeds, 10) // its record says that all before is on disk
+	for id, seed := range im.seeds {
+		st, err := stateOf(s, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		im.states[seed] = st
+	}
+	mustClose(t, s)
+	im.segments = im.load(t, mem, testDir+"/segments")
+	im.index = im.load(t, mem, testDir+"/index")
+	return im
 }
 
-// TestFlips flips single bits in the files of a closed store, segments and index, in a part of the runs with the index
-// lost: it opens, no wrong byte is served, a flip is found by a read or a check unless nothing lives there, and it takes
-// at most the one block that it hit, which a Put brings back.
-func TestFlips(t *testing.T) {
-	rng := testRand(t)
-	_, flips := flipCounts()
-	im := flipImage(t)
-	found, rebuilt := 0, 0
-	for i := range flips {
-		at, bit := im.pick(rng, i%4 == 0)
-		f := flip1{im: im, t: t, at: at, bit: bit, lost: i%8 == 0}
-		f.run()
-		if f.problems > 0 {
-			found++
-		}
-		if f.rebuilt {
-			rebuilt++
-		}
-		if t.Failed() {
-			t.Fatalf("flip %d: bit %d of %s, index lost %t", i, bit, at.path, f.lost)
-		}
-	}
-	t.Logf("%d flips in %d files, %d bytes: damage told %d times, the index made anew %d times", flips, len(im.files), im.bytes, found, rebuilt)
-	if found < flips/20 || rebuilt < flips/20 {
-		t.Error("too few flips hit anything")
-	}
+func blockBytes(seed uint64) []byte {
+	_, b := testBlock(seed, flipLen(seed))
+	return b
 }
 
-// pick picks a bit of the segments, or of the other files.
-func (im *flipped) pick(rng *rand.Rand, segments bool) (flipFile, int64) {
-	for {
-		off := rng.Int64N(im.bytes)
-		for _, f := range im.files {
-			if off >= f.bytes {
-				off -= f.bytes
-				continue
-			}
-			if strings.HasSuffix(f.path, ".seg") == segments {
-				return f, off*8 + rng.Int64N(8)
-			}
+// load reads the files of a directory and lists those that have bytes.
+func (im *flipImage) load(t *testing.T, fs vfs.FS, dir string) (names []string) {
+	t.Helper()
+	list, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(list)
+	for _, name := range list {
+		name = dir + "/" + name
+		f, err := fs.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if im.files[name], err = io.ReadAll(f); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(im.files[name]) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// write makes a file system with the files, as they are now.
+func (im *flipImage) write() (*vfs.MemFS, error) {
+	fs := vfs.NewMem()
+	errs := []error{fs.MkdirAll(testDir+"/segments", 0o700), fs.MkdirAll(testDir+"/index", 0o700)}
+	for name, b := range im.files {
+		f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.Write(slices.Clone(b))
+		errs = append(errs, err, f.Close())
+	}
+	return fs, errors.Join(errs...)
+}
+
+func (im *flipImage) bytes(names []string) (n int) {
+	for _, name := range names {
+		n += len(im.files[name])
+	}
+	return n
+}
+
+// flip flips a random bit of some files and tells where; to flip it again is to undo it.
+func (im *flipImage) flip(rng *rand.Rand, names []string) (name string, off int64, undo func()) {
+	at := rng.IntN(im.bytes(names))
+	for _, name = range names {
+		if at < len(im.files[name]) {
 			break
 		}
+		at -= len(im.files[name])
+	}
+	bit := byte(1) << rng.IntN(8)
+	im.files[name][at] ^= bit
+	return name, int64(at), func() { im.files[name][at] ^= bit }
+}
+
+// records lists the records of a segment of the image while it is whole.
+func (im *flipImage) records(t *testing.T, name string) (rs []record) {
+	t.Helper()
+	b := im.files[name]
+	_, nonce, _ := parseSegmentName(name[strings.LastIndexByte(name, '/')+1:])
+	sc := scanner{r: bytes.NewReader(b), nonce: nonce, end: int64(len(b))}
+	for {
+		r, gap, err := sc.next()
+		if gap.from < gap.to || err != nil && !errors.Is(err, io.EOF) {
+			t.Fatalf("%s: gap %v, %v", name, gap, err)
+		}
+		if err != nil {
+			return rs
+		}
+		rs = append(rs, r)
 	}
 }
 
-// flip1 is one flipped bit and what came of it.
-type flip1 struct {
-	im   *flipped
-	t    *testing.T
-	at   flipFile
-	bit  int64
-	lost bool // the index is lost, too
-
-	problems int
-	hit      uint64 // a block that is gone
-	rebuilt  bool
-}
-
-func (f *flip1) run() {
-	f.t.Helper()
-	fs := f.im.copyTo(f.t, f.at, f.bit)
-	if f.lost {
-		if err := fs.RemoveAll(testDir + "/index"); err != nil {
-			f.t.Fatal(err)
-		}
-	}
-	s := f.open(fs)
-	unread, gone := f.look(s)
-	if unread > 0 {
-		// The index is damaged. It is made anew in the next life, or by a repair.
-		if f.bit%2 == 0 {
-			f.close(s)
-			s = f.open(fs)
-		} else if err := s.RebuildIndex(context.Background(), f.problem); err != nil {
-			f.t.Errorf("rebuild: %v", err)
-			return
-		}
-		f.rebuilt = true
-		if unread, gone = f.look(s); unread > 0 {
-			f.t.Errorf("%d blocks can't be read after the index was made anew", unread)
-		}
-	}
-	if err := s.Check(context.Background(), f.problem); err != nil {
-		f.t.Errorf("check: %v", err)
-	}
+// TestBitFlips: of flipped bits, as many in segments and in the index as their bytes are, none is served; each in the
+// bytes of a live block is found by a read and by a scrub, and none takes another block with it, whether the index is
+// there, lost, or made anew.
+func TestBitFlips(t *testing.T) {
+	rng := testRand(t)
+	flips := 600
 	switch {
-	case gone > 1:
-		f.t.Errorf("one bit took %d blocks", gone)
-	case gone == 1 && f.problems == 0:
-		f.t.Error("a block is lost, and nothing was told")
+	case *fullFlag:
+		flips = 100_000
+	case testing.Short():
+		flips = 200
 	}
-	if f.inLiveBytes() && f.problems == 0 {
-		f.t.Error("a flip in live bytes was not found")
+	im := newFlipImage(t, true)
+	// Open reads the rows of cached copies: without them flips in the index are found later.
+	other := newFlipImage(t, false)
+	segs, index := im.bytes(im.segments), im.bytes(im.index)
+	inIndex := max(flips*index/(segs+index), 40)
+	t.Logf("segments of %d bytes, index of %d bytes, %d of %d flips in the index", segs, index, inIndex, flips)
+	for i := range inIndex {
+		im, other = other, im
+		name, off, undo := im.flip(rng, im.index)
+		if err := im.verifyIndexFlip(); err != nil {
+			t.Fatalf("flip %d, in byte %d of %s: %v", i, off, name, err)
+		}
+		undo()
 	}
-	for seed, st := range f.im.want {
-		if st == owned {
-			if err := s.Put(context.Background(), f.im.ids[seed], f.im.plain[seed]); err != nil {
-				f.t.Errorf("put: %v", err)
+	t.Logf("the index was made anew by Open after %d of them, reads failed after %d", im.rebuilt+other.rebuilt, im.failed+other.failed)
+	if im.rebuilt == 0 || im.failed+other.failed == 0 {
+		t.Error("the flips in the index do nothing")
+	}
+	heads := make(map[string][]record)
+	for _, name := range im.segments {
+		heads[name] = im.records(t, name)
+	}
+	end := heads[im.segments[len(im.segments)-1]]
+	last := end[len(end)-1]
+	const atOnce = 50
+	for done := inIndex; done < flips; done += atOnce {
+		hits := make(map[block.ID][]place)
+		var undos []func()
+		for len(undos) < atOnce {
+			name, off, undo := im.flip(rng, im.segments)
+			rs := heads[name]
+			i, _ := slices.BinarySearchFunc(rs, off, func(r record, off int64) int {
+				if r.end() <= off {
+					return -1
+				}
+				return 1
+			})
+			if rs[i].id == last.id {
+				undo() // without it and the index nothing says that what is before it was on disk
+				continue
 			}
+			undos = append(undos, undo)
+			num, _, _ := parseSegmentName(name[strings.LastIndexByte(name, '/')+1:])
+			hits[rs[i].id] = append(hits[rs[i].id], place{num, rs[i].off})
+		}
+		if err := im.verifySegmentFlips(hits); err != nil {
+			t.Fatalf("flips %d to %d: %v", done, done+atOnce, err)
+		}
+		for _, undo := range undos {
+			undo()
 		}
 	}
-	if _, gone := f.look(s); gone > 0 && f.im.want[f.hit] == owned {
-		f.t.Error("a block that was put again can't be read")
-	}
-	f.close(s)
 }
 
-func (f *flip1) problem(Problem) { f.problems++ }
-
-func (f *flip1) open(fs vfs.FS) *Store {
-	f.t.Helper()
-	s, err := Open(fs, testDir, f.im.o)
+// verifyIndexFlip opens a store with a flip in its index: nothing is missing without an error, and making the index anew
+// brings everything back.
+func (im *flipImage) verifyIndexFlip() error {
+	ctx := context.Background()
+	fs, err := im.write()
 	if err != nil {
-		f.t.Fatalf("bit %d of %s: open: %v", f.bit, f.at.path, err)
+		return err
 	}
-	f.problems += len(s.Recovered().Problems)
-	if f.lost && s.Recovered().CutBytes > 0 {
-		f.problems++ // without the index, the end of the log may be torn for all that is known
+	s, err := Open(fs, testDir, im.o)
+	if err != nil {
+		return err
 	}
-	f.rebuilt = f.rebuilt || s.Recovered().IndexRebuilt
-	return s
-}
-
-func (f *flip1) close(s *Store) {
-	f.t.Helper()
-	if err := s.Close(); err != nil && !errors.Is(err, errIndexRotten) {
-		f.t.Errorf("close: %v", err)
+	defer func() { _ = s.Close() }() // closed below, but after an error
+	if s.Recovered().IndexRebuilt {
+		im.rebuilt++
 	}
-}
-
-// look reads all the blocks: unread is how many the index says an error of, gone how many owned ones are damaged or absent.
-// Without the marks that a flip took, a block may be in another state than it was, but it can be read.
-func (f *flip1) look(s *Store) (unread, gone int) {
-	f.t.Helper()
-	buf := make([]byte, flipLen)
-	for seed, want := range f.im.want {
-		got, err := s.GetInto(context.Background(), f.im.ids[seed], buf)
+	failed := error(nil)
+	for id, seed := range im.seeds {
+		if failed != nil {
+			break // Pebble takes long for each such read: it tries which bit was flipped
+		}
+		got, err := s.Get(ctx, id)
 		switch {
-		case errors.Is(err, errIndexRotten):
-			unread++
-		case errors.Is(err, block.ErrNotFound), errors.Is(err, block.ErrCorrupt):
-			if want != absent {
-				gone++
-				f.hit = seed
-			}
-		case err != nil:
-			f.t.Errorf("seed %d: %v", seed, err)
-		case !bytes.Equal(got, f.im.plain[seed]):
-			f.t.Errorf("seed %d: wrong bytes are served", seed)
+		case err == nil && !bytes.Equal(got, blockBytes(seed)):
+			return fmt.Errorf("seed %d: wrong bytes are served", seed)
+		case errors.Is(err, block.ErrNotFound) && im.states[seed] != absent:
+			return fmt.Errorf("seed %d is not found, recovered %+v", seed, s.Recovered())
+		case err != nil && !errors.Is(err, block.ErrNotFound):
+			failed = err
 		}
 	}
-	return unread, gone
+	if failed != nil {
+		im.failed++
+		found := errors.New("nothing is found")
+		if err := s.Check(ctx, func(Problem) { found = nil }); err == nil && found != nil {
+			return fmt.Errorf("reads fail, and a check finds nothing: %w", failed)
+		}
+		if err := s.RebuildIndex(ctx, func(Problem) {}); err != nil {
+			return fmt.Errorf("rebuild after %w: %w", failed, err)
+		}
+	}
+	for _, reopen := range []bool{false, true} {
+		if reopen {
+			if err := s.Close(); err != nil {
+				return fmt.Errorf("close: %w", err)
+			}
+			if s, err = Open(fs, testDir, im.o); err != nil {
+				return fmt.Errorf("reopen: %w", err)
+			}
+		}
+		if err := im.verifyAll(s); err != nil {
+			return fmt.Errorf("reads failed at first by %w; in the end, reopened %t: %w", failed, reopen, err)
+		}
+	}
+	return s.Close()
 }
 
-// inLiveBytes says whether the bit lies in the record of a block that is held.
-func (f *flip1) inLiveBytes() bool {
-	num, _, ok := parseSegmentName(f.im.fs.PathBase(f.at.path))
-	if !ok {
-		return false
-	}
-	for _, r := range f.im.live {
-		if off := f.bit / 8; r.seg == num && r.off <= off && off < r.off+r.size() {
-			return true
+// verifyAll compares all states and bytes, but of what was deleted.
+func (im *flipImage) verifyAll(s *Store) error {
+	for id, seed := range im.seeds {
+		if im.states[seed] == absent {
+			continue
+		}
+		if now, err := stateOf(s, id); err != nil || now != im.states[seed] {
+			return fmt.Errorf("seed %d: %v, want %v, %w", seed, now, im.states[seed], err)
+		}
+		if got, err := s.Get(context.Background(), id); err != nil || !bytes.Equal(got, blockBytes(seed)) {
+			return fmt.Errorf("seed %d: %d bytes, %w", seed, len(got), err)
 		}
 	}
-	return false
+	return nil
+}
+
+// verifySegmentFlips opens a store with flips in the records of some blocks, at the places that are told.
+func (im *flipImage) verifySegmentFlips(hits map[block.ID][]place) error {
+	fs, err := im.write()
+	if err != nil {
+		return err
+	}
+	for _, what := range []string{"as it is", "made anew", "lost"} {
+		if what == "lost" {
+			if err := fs.RemoveAll(testDir + "/index"); err != nil {
+				return err
+			}
+		}
+		s, err := Open(fs, testDir, im.o)
+		if err == nil {
+			err = im.verifyHits(s, hits, what)
+			err = errors.Join(err, s.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("index %s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+func (im *flipImage) verifyHits(s *Store, hits map[block.ID][]place, what string) error {
+	ctx := context.Background()
+	found := make(map[block.ID]bool)
+	var garbage []Problem
+	note := func(p Problem) {
+		found[p.ID] = true
+		if p.Kind == Garbage {
+			garbage = append(garbage, p)
+		}
+	}
+	for _, p := range s.Recovered().Problems {
+		note(p)
+	}
+	if what == "made anew" {
+		if err := s.RebuildIndex(ctx, note); err != nil {
+			return err
+		}
+	}
+	live := make(map[block.ID]bool) // its record is hit, not only a mark or one that is dead
+	for id, places := range hits {
+		if r, ok, err := s.lookup(id); err != nil {
+			return err
+		} else if ok && slices.Contains(places, r.place) {
+			live[id] = true
+			if _, err := s.Wire(ctx, id); !errors.Is(err, block.ErrCorrupt) {
+				return fmt.Errorf("wire of block %s, which is hit at %v: %w", id, places, err)
+			}
+		}
+	}
+	if cursor, err := s.Scrub(ctx, "", 1<<40, note); err != nil || !cursor.Done {
+		return fmt.Errorf("scrub: %+v, %w", cursor, err)
+	}
+	for id, seed := range im.seeds {
+		got, err := s.Get(ctx, id)
+		isOwned, isCached := s.Has(id)
+		switch hit := len(hits[id]) > 0; {
+		case err == nil && !bytes.Equal(got, blockBytes(seed)):
+			return fmt.Errorf("seed %d: wrong bytes are served", seed)
+		case !hit && im.states[seed] == absent:
+			// Deleted, and nothing of it is left but perhaps its record.
+		case !hit && err != nil:
+			return fmt.Errorf("seed %d is not hit, and lost: %w", seed, err)
+		case live[id] && (err == nil || isOwned || isCached || !found[id]):
+			return fmt.Errorf("seed %d is hit at %v: get %w, owned %t, cached %t, found by scrub %t", seed, hits[id], err, isOwned, isCached, found[id])
+		case errors.Is(err, block.ErrNotFound) && im.states[seed] != absent && !covered(garbage, hits[id]):
+			return fmt.Errorf("seed %d, hit at %v, is gone without a word", seed, hits[id])
+		case !hit:
+			if now, err := stateOf(s, id); err != nil || now != im.states[seed] {
+				return fmt.Errorf("seed %d is not hit: %v, want %v, %w", seed, now, im.states[seed], err)
+			}
+		}
+	}
+	return nil
+}
+
+// covered says whether one of the places is in a range that was reported.
+func covered(garbage []Problem, places []place) bool {
+	return slices.ContainsFunc(places, func(at place) bool {
+		return slices.ContainsFunc(garbage, func(p Problem) bool {
+			return p.Segment == at.seg && p.Offset <= at.off && at.off < p.Offset+p.Bytes
+		})
+	})
 }

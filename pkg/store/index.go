@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 // Memory of the index. A daemon that idles has 80 MB for everything.
@@ -25,20 +27,28 @@ const (
 // index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
 // derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
 type index struct {
-	db     *pebble.DB
-	room   *room
-	log    *slog.Logger
-	rotten func(error) // told once of damage
-	told   atomic.Bool
+	db    *pebble.DB
+	clock clock.Clock
+	full  atomic.Bool // a write waits until the disk has room
 }
 
-// errIndexRotten says that the index is damaged: no row is believed, and it must be made anew.
-var errIndexRotten = errors.New("the index is damaged")
+// errIndexOpen says that Pebble does not open the index.
+var errIndexOpen = errors.New("index can't be opened")
 
-// openIndex opens or makes the index. It is empty after a loss: see meta. rotten is told once of damage that is found later.
-func openIndex(fs *room, dir string, log *slog.Logger, rotten func(error)) (*index, error) {
-	x := &index{room: fs, log: log, rotten: rotten}
-	q := quiet{log, x}
+// openIndex opens or makes the index. It is empty after a loss: see meta. awaitRoom is called when a write finds the
+// disk full; the write is tried once more when it returns.
+func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom func(*index)) (x *index, err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case *fatalError:
+			x, err = nil, r.err
+		default:
+			panic(r)
+		}
+	}()
+	x = &index{clock: c}
+	fs = vfs.OnDiskFull(fs, func() { awaitRoom(x) })
 	cache := pebble.NewCache(indexCacheBytes)
 	defer cache.Unref()
 	o := &pebble.Options{
@@ -49,80 +59,64 @@ func openIndex(fs *room, dir string, log *slog.Logger, rotten func(error)) (*ind
 		MemTableSize:          indexMemtableBytes,
 		MaxOpenFiles:          indexOpenFiles,
 		L0CompactionThreshold: 2,
-		// On a full disk the memtables must take what the ballast has room for in the log.
-		MemTableStopWritesThreshold: 6,
-		Logger:                      q,
-		EventListener: &pebble.EventListener{
-			BackgroundError: q.backgroundError,
-			DataCorruption:  func(info pebble.DataCorruptionInfo) { x.isRotten(info.Details) },
-		},
+		Logger:                quiet{log},
+		EventListener:         &pebble.EventListener{BackgroundError: quiet{log}.backgroundError, DataCorruption: quiet{log}.damage},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("index: %w", err)
+	if x.db, err = pebble.Open(dir, o); err != nil {
+		return nil, fmt.Errorf("%w: %w", errIndexOpen, noSpace(err))
 	}
-	x.db = db
 	return x, nil
 }
 
-// isRotten adds errIndexRotten to an error that says so, and tells of it.
-func (x *index) isRotten(err error) error {
-	if !pebble.IsCorruptionError(err) && !errors.Is(err, block.ErrCorrupt) {
-		return err
-	}
-	if !x.told.Swap(true) {
-		x.rotten(err)
-	}
-	return fmt.Errorf("%w: %w", errIndexRotten, err)
-}
-
-// close makes the index durable and closes it. On a full disk it is left as it is: it lags behind the log then.
+// close closes the index. While the disk has no room for what it writes, that is ErrNoSpace, and Pebble is left as it is:
+// it could not be closed before there is room. Nothing is lost by that.
 func (x *index) close() error {
-	err := x.flush()
-	x.room.wait(false)
-	err = errors.Join(err, x.db.Close())
-	if errors.Is(err, ErrNoSpace) || diskFull(err) {
-		x.log.Warn("store index is not written, because the disk is full", "error", err)
-		return nil
+	if x.full.Load() {
+		return fmt.Errorf("index: %w", ErrNoSpace)
 	}
-	return err
+	return x.db.Close()
 }
 
-// flush makes durable what was applied. It is ErrNoSpace when the disk is full: then it is done in the background once
-// there is space.
-func (x *index) flush() error {
-	full := x.room.isFull()
-	select {
-	case <-full:
+// flushPoll is how often a flush looks whether it waits for room.
+const flushPoll = 50 * time.Millisecond
+
+// flush makes the index durable. With a full disk it is ErrNoSpace, and goes on in the background.
+func (x *index) flush(ctx context.Context) error {
+	if x.full.Load() {
 		return fmt.Errorf("index: %w", ErrNoSpace)
-	default:
 	}
 	done, err := x.db.AsyncFlush()
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	select {
-	case <-done:
-		return nil
-	case <-full:
-		return fmt.Errorf("index: %w", ErrNoSpace)
+	for {
+		timer := x.clock.NewTimer(flushPoll)
+		select {
+		case <-done:
+			timer.Stop()
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+			if x.full.Load() {
+				return fmt.Errorf("index: %w", ErrNoSpace)
+			}
+		}
 	}
 }
 
 // get copies a value; ok says whether there is one.
 func (x *index) get(key []byte) (value []byte, ok bool, err error) {
-	if x == nil { // a rebuild failed
-		return nil, false, errIndexRotten
-	}
 	v, closer, err := x.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("index: %w", x.isRotten(err))
+		return nil, false, fmt.Errorf("index: %w", err)
 	}
 	value = append(value, v...)
 	return value, true, closer.Close()
@@ -133,9 +127,6 @@ var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // row is the row of a block.
 func (x *index) row(generation byte, id block.ID) (row, bool, error) {
-	if x == nil {
-		return row{}, false, errIndexRotten
-	}
 	key := keyBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer keyBuffers.Put(key)
 	*key = id.Append(append((*key)[:0], keyBlock, generation))
@@ -144,10 +135,10 @@ func (x *index) row(generation byte, id block.ID) (row, bool, error) {
 		return row{}, false, nil
 	}
 	if err != nil {
-		return row{}, false, fmt.Errorf("index: %w", x.isRotten(err))
+		return row{}, false, fmt.Errorf("index: %w", err)
 	}
 	r, err := decodeRow(v)
-	return r, err == nil, errors.Join(x.isRotten(err), closer.Close())
+	return r, err == nil, errors.Join(err, closer.Close())
 }
 
 // meta is the meta row; of a new or lost index the zero one.
@@ -156,16 +147,12 @@ func (x *index) meta() (meta, error) {
 	if err != nil || !ok {
 		return meta{}, err
 	}
-	m, err := decodeMeta(v)
-	return m, x.isRotten(err)
+	return decodeMeta(v)
 }
 
 // each calls f with every key that begins with prefix and comes after it, in order. The bytes are
 // valid during the call only.
 func (x *index) each(ctx context.Context, prefix, from []byte, f func(key, value []byte) error) (err error) {
-	if x == nil {
-		return errIndexRotten
-	}
 	it, err := x.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
@@ -176,10 +163,10 @@ func (x *index) each(ctx context.Context, prefix, from []byte, f func(key, value
 			return err
 		}
 		if err := f(it.Key(), it.Value()); err != nil {
-			return x.isRotten(err)
+			return err
 		}
 	}
-	return x.isRotten(it.Error())
+	return it.Error()
 }
 
 // prefixEnd is the first key behind those that begin with prefix. No prefix in use ends in 0xff
@@ -204,11 +191,14 @@ func (x *index) apply(b *pebble.Batch) error {
 	return b.Close()
 }
 
+// fatalError is what quiet.Fatalf panics with.
+type fatalError struct{ err error }
+
+// Error makes a panic readable.
+func (f *fatalError) Error() string { return "store: " + f.err.Error() }
+
 // quiet logs what Pebble says only where something is wrong.
-type quiet struct {
-	log *slog.Logger
-	x   *index
-}
+type quiet struct{ log *slog.Logger }
 
 // Infof drops Pebble's chatter.
 func (quiet) Infof(string, ...any) {}
@@ -219,15 +209,22 @@ func (q quiet) Errorf(format string, args ...any) {
 }
 
 // Fatalf must not return: Pebble calls it where going on would damage the index (a manifest that
-// can't be written). Nothing acknowledged is lost by it, since the segments hold everything. While
-// the index closes it returns, because nothing goes on then.
+// can't be written). Nothing acknowledged is lost by it, since the segments hold everything.
 func (q quiet) Fatalf(format string, args ...any) {
-	msg := fmt.Sprintf(format, args...)
-	q.log.Error("store index is beyond use", "error", msg)
-	if strings.HasPrefix(msg, "MANIFEST") && !q.x.room.waits() {
-		return
+	err := fmt.Errorf("index: "+format, args...)
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			err = fmt.Errorf("%w: %w", err, noSpace(cause))
+		}
 	}
-	panic("store: index: " + msg)
+	q.log.Error("store index is beyond use", "error", err)
+	panic(&fatalError{err})
+}
+
+// damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
+// would end the process.
+func (q quiet) damage(info pebble.DataCorruptionInfo) {
+	q.log.Error("store index is damaged", "path", info.Path, "error", info.Details)
 }
 
 func (q quiet) backgroundError(err error) { q.log.Warn("store index in the background", "error", err) }

@@ -12,8 +12,8 @@ import (
 
 // RebuildIndex makes the index anew from the segments, verifying the checksum of every record.
 // What the old index named and the segments don't hold is reported to f and kept as damaged: the
-// new index never names less than the old one. All other calls wait until it is done, so f must make none. A crash on
-// the way leaves the old index.
+// new index never names less than the old one; where that is corrupt, f is told so, with segment 0. All other calls wait
+// until it is done, so f must make none. A crash on the way leaves the old index.
 func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
@@ -26,41 +26,11 @@ func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	err := errIndexRotten
-	if !s.rotten.Load() {
-		err = s.rebuild(ctx, f)
-	}
-	if errors.Is(err, errIndexRotten) {
-		err = s.rebuildLost(ctx, f)
-	}
-	if err != nil {
+	if err := s.rebuild(ctx, f); err != nil {
 		// The counts in memory are neither the old nor the new ones.
 		return s.poison(fmt.Errorf("rebuild the index: %w", err))
 	}
-	return s.index.flush()
-}
-
-// rebuildLost makes the index anew when the old one can't be read.
-func (s *Store) rebuildLost(ctx context.Context, f func(Problem)) error {
-	f(Problem{Kind: Missing, Err: fmt.Errorf("%w: what it named, and no segment holds, is not known", errIndexRotten)})
-	if err := s.index.close(); err != nil {
-		s.o.Log.Warn("damaged store index is closed", "error", err)
-	}
-	s.index = nil
-	err := s.setIndexAside(s.home)
-	if err == nil {
-		err = s.openIndex(s.home)
-	}
-	if err != nil {
-		return err
-	}
-	s.rotten.Store(false)
-	s.mu.Lock()
-	s.pending, s.flushing = make(map[block.ID]change), nil
-	s.unsynced, s.newFiles, s.punches = 0, false, nil
-	s.generation = 0 // the rows of the new one are of the next: a crash on the way leaves none that count
-	s.mu.Unlock()
-	return s.rebuild(ctx, f)
+	return s.index.flush(ctx)
 }
 
 func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
@@ -81,14 +51,16 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 	if err := rp.run(ctx, place{}); err != nil {
 		return err
 	}
-	if err := s.keepNamed(ctx, old, f); err != nil {
+	if err := s.keepNamed(ctx, old, f); indexLost(err) {
+		f(Problem{Kind: Garbage, Err: fmt.Errorf("the index was corrupt, what else it named is not known: %w", err)})
+	} else if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.punches = nil   // what was deleted long ago is punched already
 	s.newFiles = true // the snapshot is written even if no row is left for it
 	s.mu.Unlock()
-	// First the rows of the new generation, then the switch to it; a crash keeps that order.
+	// Durable by these: first the rows of the new generation, then the switch to it.
 	snap, _ := s.snapshot()
 	if err := s.writeIndex(&snap); err != nil {
 		return err

@@ -11,36 +11,73 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
-// recover brings a store in order at Open: it opens segments and index, reads again what the index
-// lacks, and finds the log's end. Nobody else uses the store yet. An index that turns out to be
-// damaged is set aside, and made anew from the segments.
+// recover brings a store in order at Open. Nobody else uses the store yet. An index that is corrupt, wherever that shows, is
+// kept under another name and made anew.
 func (s *Store) recover(dir string) error {
-	s.indexFS = newRoom(s.fs, s.o.Clock, s.ballast.release)
-	err := s.tryRecover(dir)
-	if errors.Is(err, errIndexRotten) {
-		s.o.Log.Error("store index is damaged", "error", err)
-		s.forget()
-		if err = s.setIndexAside(dir); err == nil {
-			err = s.tryRecover(dir)
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	dir = s.fs.PathJoin(dir, "index")
+	err := s.recoverBy(dir)
+	if !indexLost(err) {
+		return err
+	}
+	aside := fmt.Sprintf("%s-corrupt-%d", dir, s.o.Clock.Now().UnixMilli())
+	s.o.Log.Error("store index is corrupt", "error", err, "kept_as", aside)
+	if s.index != nil {
+		if err := s.index.close(); errors.Is(err, ErrNoSpace) {
+			return err
 		}
+		s.index = nil
+	}
+	if err := s.fs.Rename(dir, aside); err != nil {
+		return fmt.Errorf("set a corrupt index aside: %w", err)
+	}
+	for _, g := range s.segs {
+		_ = g.release() // it is opened anew
+	}
+	clear(s.segs)
+	clear(s.pending)
+	s.active, s.flushing, s.punches, s.unsynced, s.recovery = nil, nil, nil, 0, Recovery{}
+	s.cache.load(nil)
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	return s.recoverBy(dir)
+}
+
+// indexLost says whether an error of recoverBy means that the index must be made anew: any but those of the disk.
+func indexLost(err error) bool {
+	var errno syscall.Errno
+	switch {
+	case err == nil || errors.Is(err, ErrNoSpace):
+		return false
+	case pebble.IsCorruptionError(err), errors.Is(err, block.ErrCorrupt), errors.Is(err, fs.ErrNotExist):
+		return true
+	case errors.As(err, &errno):
+		return false
+	}
+	return errors.Is(err, errIndexOpen)
+}
+
+func (s *Store) openSegments() error {
+	segs, err := openSegments(s.fs, s.dir)
+	for _, g := range segs {
+		s.segs[g.num] = g
 	}
 	return err
 }
 
-func (s *Store) tryRecover(dir string) error {
-	segs, err := openSegments(s.fs, s.dir)
-	if err != nil {
+// recoverBy opens the index, reads again what it lacks, and finds the log's end.
+func (s *Store) recoverBy(dir string) (err error) {
+	if err := s.roomForIndex(); err != nil {
 		return err
 	}
-	for _, g := range segs {
-		s.segs[g.num] = g
-	}
-	if err := s.openIndex(dir); err != nil {
+	if s.index, err = openIndex(s.fs, dir, s.o.Clock, s.o.Log, s.awaitRoom); err != nil {
 		return err
 	}
 	m, err := s.index.meta()
@@ -48,9 +85,9 @@ func (s *Store) tryRecover(dir string) error {
 		return err
 	}
 	s.generation, s.totals = m.generation, m.totals
-	if m == (meta{}) && len(segs) > 0 {
+	if m == (meta{}) && len(s.segs) > 0 {
 		s.recovery.IndexRebuilt = true
-		s.o.Log.Error("store index is lost: it is made anew from the segments", "segments", len(segs))
+		s.o.Log.Error("store index is lost: it is made anew from the segments", "segments", len(s.segs))
 	}
 	if err := s.loadStats(m.upTo); err != nil {
 		return err
@@ -64,106 +101,6 @@ func (s *Store) tryRecover(dir string) error {
 		return err
 	}
 	return s.loadCache(context.Background())
-}
-
-// forget undoes what tryRecover did in memory.
-func (s *Store) forget() {
-	_ = s.index.close() // it is damaged
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.segs {
-		_ = g.release() // all that was appended is synced, or found again
-	}
-	s.index, s.active, s.nextSeg = nil, nil, 0
-	s.rotten.Store(false)
-	s.segs = make(map[uint64]*segment)
-	s.pending, s.flushing = make(map[block.ID]change), nil
-	s.unsynced, s.newFiles, s.punches = 0, false, nil
-	s.totals, s.generation, s.recovery = totals{}, 0, Recovery{}
-	s.cache.load(nil)
-}
-
-// Names in the directory of the store, beside segments and lock.
-const (
-	indexName  = "index"
-	asideName  = "index-damaged" // the index that was set aside last
-	probeName  = "probe"         // written and removed, to see whether the disk is full
-	rottenName = "index-rotten"  // an empty file: the index is damaged, the next Open sets it aside
-)
-
-// openIndex opens the index. One that is known to be damaged, or that can't be opened though the disk gives what it has,
-// is set aside and made anew.
-func (s *Store) openIndex(dir string) error {
-	path := s.fs.PathJoin(dir, indexName)
-	rotten := func(err error) { s.noteRotten(dir, err) }
-	if _, err := s.fs.Stat(s.fs.PathJoin(dir, rottenName)); err == nil {
-		s.o.Log.Error("store index was found to be damaged")
-		if err := s.setIndexAside(dir); err != nil {
-			return err
-		}
-	}
-	if err := s.indexFS.probe(s.fs.PathJoin(dir, probeName)); err != nil {
-		return err
-	}
-	s.indexFS.wait(true)
-	x, err := openIndex(s.indexFS, path, s.o.Log, rotten)
-	if err != nil && !ofTheDisk(err) {
-		s.o.Log.Error("store index can't be opened", "error", err)
-		if err := s.setIndexAside(dir); err != nil {
-			return err
-		}
-		x, err = openIndex(s.indexFS, path, s.o.Log, rotten)
-	}
-	if err != nil {
-		return noSpace(err)
-	}
-	s.index = x
-	return nil
-}
-
-// ofTheDisk says that an error tells of the file system, and not of what the files hold.
-func ofTheDisk(err error) bool {
-	if errors.Is(err, fs.ErrNotExist) || pebble.IsCorruptionError(err) {
-		return false
-	}
-	path, number := (*fs.PathError)(nil), syscall.Errno(0)
-	return diskFull(err) || errors.As(err, &path) || errors.As(err, &number)
-}
-
-// setIndexAside gives a damaged index another name; the one before it goes. It is not open.
-func (s *Store) setIndexAside(dir string) error {
-	aside := s.fs.PathJoin(dir, asideName)
-	err := s.fs.RemoveAll(aside)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = s.fs.Rename(s.fs.PathJoin(dir, indexName), aside)
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = syncDir(s.fs, dir)
-	}
-	if err == nil {
-		// Not before the index has gone for good.
-		if err = s.fs.Remove(s.fs.PathJoin(dir, rottenName)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("set a damaged index aside: %w", err)
-	}
-	s.o.Log.Warn("damaged store index is set aside", "path", aside)
-	return nil
-}
-
-// noteRotten has the next Open make the index anew. What it can't find until then is an error, never absent.
-func (s *Store) noteRotten(dir string, reason error) {
-	s.o.Log.Error("store index is damaged: it is made anew at the next start, or by a repair", "error", reason)
-	s.rotten.Store(true)
-	f, err := s.fs.Create(s.fs.PathJoin(dir, rottenName), vfs.WriteCategoryUnspecified)
-	if err == nil {
-		err = errors.Join(f.Close(), syncDir(s.fs, dir))
-	}
-	if err != nil {
-		s.o.Log.Error("damage of the store index can't be noted", "error", err)
-	}
 }
 
 func (s *Store) noteProblem(p Problem) {
@@ -417,10 +354,6 @@ func (s *Store) checkRecord(g *segment, r record) error {
 func (rp *replay) bad(g *segment, r record, reason error) {
 	if r.end() > rp.synced[g.num] {
 		rp.gap(g, span{r.off, r.end()})
-		return
-	}
-	if !r.kind.isBlock() { // nothing deletes a mark
-		rp.report(Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size()})
 		return
 	}
 	rp.s.o.Log.Debug("record is damaged or deleted", "segment", g.num, "offset", r.off, "error", reason)

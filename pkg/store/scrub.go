@@ -52,7 +52,10 @@ func (s *Store) Scrub(ctx context.Context, cursor string, maxBytes int64, f func
 }
 
 func (s *Store) scrubRow(ctx context.Context, e idRow, f func(Problem)) error {
-	err := s.verify(ctx, e.id)
+	err := s.readQuietly(ctx, e.id, func(r record, form []byte) error {
+		_, err := s.codec.open(e.id, r.header, form, nil)
+		return err
+	})
 	switch {
 	case err == nil, errors.Is(err, block.ErrNotFound):
 		return nil

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -55,17 +54,12 @@ const (
 // Lock order: compacting, a claim of an ID, syncing, claims.gate, appendMu, mu, cache.mu.
 type Store struct {
 	fs      vfs.FS
-	home    string // of all
 	dir     string // of the segments
 	o       Options
 	lock    io.Closer
 	index   *index
-	rotten  atomic.Bool // the index is damaged
-	indexFS *room       // the index is on it
 	codec   codec
 	bufs    buffers
-	heads   buffers // of recordHead bytes exactly
-	plains  buffers // for verifying
 	claims  claims
 	cache   cache
 	disk    disk
@@ -81,6 +75,7 @@ type Store struct {
 	// exactly what lies between the last flush and the end.
 	appendMu  sync.Mutex
 	active    *segment // takes appends; nil: the next append makes one
+	cuts      []cut    // due before the next record
 	sinceBack int64    // bytes appended since the last writeBack
 	nextSeg   uint64
 
@@ -123,7 +118,7 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		fs: on, home: dir, dir: on.PathJoin(dir, "segments"), o: o,
+		fs: on, dir: on.PathJoin(dir, "segments"), o: o,
 		syncing: make(chan struct{}, 1),
 		segs:    make(map[uint64]*segment),
 		pending: make(map[block.ID]change),
@@ -161,7 +156,8 @@ func (s *Store) open(dir string) error {
 	return s.recover(dir)
 }
 
-// Close syncs and closes the store. Calls that run meanwhile may return ErrClosed.
+// Close syncs and closes the store. Calls that run meanwhile may return ErrClosed. When the index needs room to be written
+// and the disk has none, it is ErrNoSpace: nothing is lost, but this process can't open the store again before there is.
 func (s *Store) Close() error {
 	err := s.Sync(context.Background())
 	s.syncing <- struct{}{} // nobody else writes to the index now
@@ -176,19 +172,22 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.claims.shut() // nobody appends or reads the index now
-	return errors.Join(err, s.saveLastUse(), s.closeFiles())
+	return errors.Join(err, s.saveLastUse(), s.index.flush(context.Background()), s.closeFiles())
 }
 
 // closeFiles closes what is open, in the order in which nothing is lost.
 func (s *Store) closeFiles() error {
 	var errs []error
+	busy := false
 	if s.index != nil {
-		errs = append(errs, s.index.close())
+		err := s.index.close()
+		busy = errors.Is(err, ErrNoSpace)
+		errs = append(errs, err)
 	}
 	for _, g := range s.segs {
 		errs = append(errs, g.release())
 	}
-	if s.lock != nil {
+	if s.lock != nil && !busy {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
@@ -217,13 +216,11 @@ func (s *Store) poison(err error) error {
 
 // noSpace adds ErrNoSpace to an error that says that a disk or a quota is full.
 func noSpace(err error) error {
-	if diskFull(err) {
+	if vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err
 }
-
-func diskFull(err error) bool { return vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) }
 
 // lookup finds a block's row: among the changes that aren't indexed yet, then in the index.
 func (s *Store) lookup(id block.ID) (row, bool, error) {

@@ -45,15 +45,6 @@ func (s *Store) free(used int64) int64 {
 	return min(s.o.CapacityBytes-used, s.disk.free.Load()) - s.o.ReserveBytes
 }
 
-// fits says whether n more bytes may be appended now.
-func (s *Store) fits(n int64) bool {
-	if s.room() >= n {
-		return true
-	}
-	s.disk.refresh() // somebody may have made room since the last flush
-	return s.room() >= n
-}
-
 // room is free, now.
 func (s *Store) room() int64 {
 	s.mu.RLock()
@@ -78,7 +69,7 @@ func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
 		}
 	}
 	have, _ := s.cache.sizes()
-	if have == 0 || s.fits(n) {
+	if have == 0 || s.room() >= n {
 		return nil // append has the last word
 	}
 	if _, err := s.EvictTo(ctx, have-max(n, min(evictAtOnce, have/8))); err != nil {

@@ -35,11 +35,19 @@ type Pod struct {
 	settled  int
 	policies map[vfs.NodeID]pod.Policy
 	trees    map[block.ID]vfs.NodeID
+	origins  map[vfs.NodeID]origin
+	read     int // files whose bytes PutFile read
+}
+
+// origin is where the bytes of a file came from.
+type origin struct {
+	from pod.Origin
+	data []byte
 }
 
 // New is an empty pod.
 func New(info pod.Info) *Pod {
-	return &Pod{PodInfo: info, mem: memfs.New(memfs.Options{Clock: fixed{}}), policies: map[vfs.NodeID]pod.Policy{}, trees: map[block.ID]vfs.NodeID{}}
+	return &Pod{PodInfo: info, mem: memfs.New(memfs.Options{Clock: fixed{}}), policies: map[vfs.NodeID]pod.Policy{}, trees: map[block.ID]vfs.NodeID{}, origins: map[vfs.NodeID]origin{}}
 }
 
 // fixed is a clock that stands still, so that what tests print is always the same.
@@ -235,7 +243,49 @@ func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m pod
 			return vfs.Attr{}, err
 		}
 	}
+	p.mu.Lock()
+	p.read++
+	delete(p.origins, a.ID)
+	if m.Origin != nil {
+		p.origins[a.ID] = origin{from: *m.Origin, data: data}
+	}
+	p.mu.Unlock()
 	return p.setMeta(ctx, a.ID, m)
+}
+
+// Read is how many files PutFile has read.
+func (p *Pod) Read() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.read
+}
+
+// KeepFile compares the bytes with those that came from the same origin.
+func (p *Pod) KeepFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta) (vfs.Attr, bool, error) {
+	a, err := p.mem.Lookup(ctx, parent, name)
+	if err != nil || m.Origin == nil {
+		return vfs.Attr{}, false, ctx.Err() // it must be put
+	}
+	p.mu.Lock()
+	o, ok := p.origins[a.ID]
+	p.mu.Unlock()
+	if !ok || o.from != *m.Origin {
+		return vfs.Attr{}, false, nil
+	}
+	f, err := p.mem.Open(ctx, a.ID)
+	if err != nil {
+		return vfs.Attr{}, false, err
+	}
+	defer func() { _ = f.Close(ctx) }() // In memory.
+	b := make([]byte, a.Size)
+	if _, err := f.ReadAt(ctx, b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return vfs.Attr{}, false, err
+	}
+	if !bytes.Equal(b, o.data) {
+		return vfs.Attr{}, false, nil
+	}
+	a, err = p.setMeta(ctx, a.ID, m)
+	return a, err == nil, err
 }
 
 func (p *Pod) setMeta(ctx context.Context, id vfs.NodeID, m pod.FileMeta) (vfs.Attr, error) {

@@ -73,7 +73,9 @@ type hostFile struct {
 	inode inode
 	size  uint64
 	mtime int64
+	ctime int64 // 0: not known here
 	kind  vfs.Kind
+	many  bool // it has more names
 }
 
 // Add imports sources. Problems with single files go to o.Problem, and the rest is added; the error is of the
@@ -176,7 +178,10 @@ func (a *adder) send(ctx context.Context) error {
 	if err := a.flush(ctx); err != nil {
 		return a.sendError(ctx, err)
 	}
-	return a.sendError(ctx, a.c.Send(api.FrameFinish, struct{}{}, nil))
+	if err := a.c.Send(api.FrameFinish, struct{}{}, nil); err != nil {
+		return a.sendError(ctx, &connError{err})
+	}
+	return nil
 }
 
 // sendError lets the answers speak first where the connection failed.
@@ -232,7 +237,7 @@ func (a *adder) node(ctx context.Context, n hostNode, path string) error {
 		}
 	}
 	if a.o.Move {
-		a.moved = append(a.moved, hostFile{path, item, n.inode, n.it.Size, n.it.Mtime, vfs.Kind(n.it.Kind)})
+		a.moved = append(a.moved, hostFile{path, item, n.inode, n.it.Size, n.it.Mtime, n.ctime, vfs.Kind(n.it.Kind), n.nlink > 1})
 	}
 	if vfs.Kind(n.it.Kind) != vfs.KindFolder {
 		n.it.Stream = n.file != nil && (a.o.Stream || a.o.Devices[n.inode.dev])
@@ -385,11 +390,16 @@ func (a *adder) stream(r io.Reader) error {
 	}
 }
 
-// deleteSources deletes what was added and has not changed since, what is in a folder before it.
+// deleteSources deletes what was added and has not changed since, what is in a folder before it. The daemon has said that all is
+// durable, as the policy promises. A folder in which something new has come stays: it can't be removed.
 func (a *adder) deleteSources() {
+	gone := map[inode]bool{} // files of which a name was deleted, which changes their ctime
 	for _, h := range slices.Backward(a.moved) {
 		if a.failed[h.item] {
 			continue
+		}
+		if gone[h.inode] {
+			h.ctime = 0
 		}
 		if h.kind != vfs.KindFolder && !unchanged(h) {
 			a.o.Problem(h.path, errors.New("changed since it was read: not deleted"))
@@ -397,6 +407,10 @@ func (a *adder) deleteSources() {
 		}
 		if err := os.Remove(h.path); err != nil {
 			a.o.Problem(h.path, err)
+			continue
+		}
+		if h.many {
+			gone[h.inode] = true
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -86,3 +87,19 @@ func (d *destFolder) mknod(name string, it api.Item) error {
 		return unix.Fchmodat(dir, name, it.Mode&0o777, 0) // Ours since just now, in a folder that is open.
 	})
 }
+
+// lockFolder locks a folder until the file that it returns is closed. Error: unix.EWOULDBLOCK.
+func lockFolder(root *os.Root) (*os.File, error) {
+	f, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.ENOLCK) {
+		_ = f.Close() // Only a handle.
+		return nil, err
+	}
+	return f, nil
+}
+
+// alive says whether there is a process, ours or another's.
+func alive(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }

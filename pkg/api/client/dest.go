@@ -8,6 +8,8 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -23,6 +25,10 @@ type destFolder struct {
 	refs  int
 	it    api.Item
 	keep  bool // it is the receiving folder itself, whose attributes stay
+
+	sweep  sync.Once       // of dropParts
+	staged bool            // it is in a stage
+	seen   map[string]bool // of a folder that an interrupted get left in a stage: what is in it now
 }
 
 // finish sets the attributes and closes the folder.
@@ -53,12 +59,19 @@ func (d *destFolder) folder(item int, name string, it api.Item) (*destFolder, er
 		return sub, err
 	}
 	sub.path, sub.below = filepath.Join(d.path, name), path.Join(d.below, name)
+	sub.staged = d.staged
 	err := d.root.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) {
+		if sub.staged {
+			sub.seen = map[string]bool{}
+		}
 		var st fs.FileInfo
 		st, err = d.root.Lstat(name)
 		if err == nil && !st.IsDir() {
 			err = fmt.Errorf("something that is no folder is in the way: %w", fs.ErrExist)
+		}
+		if err == nil && sub.staged {
+			err = d.root.Chmod(name, 0o700) // It may have been complete.
 		}
 	}
 	if err != nil {
@@ -98,13 +111,38 @@ func (d *destFolder) file(item int, name string, it api.Item) (*destFile, error)
 	case st.Mode().IsRegular() && uint64(st.Size()) == it.Size && st.ModTime().UnixNano() == it.Mtime:
 		return nil, d.refresh(name, it)
 	}
+	d.sweep.Do(d.dropParts)
 	for i := range 1000 {
-		f.as = ".wh-get-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
+		f.as = partMark + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
 		if f.file, err = d.create(f.as); !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
 	}
 	return nil, err
+}
+
+// partMark begins the names of files that are to take the place of others; then come the process and a number.
+const partMark = ".wh-get-"
+
+// dropParts removes parts that gets which were killed have left in the folder.
+func (d *destFolder) dropParts() {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return
+	}
+	names, _ := f.Readdirnames(-1) // What can't be listed stays.
+	_ = f.Close()                  // Only a handle.
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, partMark)
+		pid, number, dash := strings.Cut(rest, "-")
+		process, err := strconv.Atoi(pid)
+		if _, nerr := strconv.Atoi(number); !ok || !dash || err != nil || nerr != nil || alive(process) {
+			continue
+		}
+		if st, err := d.root.Lstat(name); err == nil && st.Mode().IsRegular() {
+			_ = d.root.Remove(name) // It may have gone meanwhile.
+		}
+	}
 }
 
 // create makes a new, empty file.

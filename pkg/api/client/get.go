@@ -32,6 +32,7 @@ type getter struct {
 	o      GetOptions
 	c      *api.Conn
 	name   string // of the top-level item; "" merges it into the receiving folder
+	stage  *stage // where it is written, if it is a folder of which nothing is there yet
 	top    *destFolder
 	stack  []*destFolder // the folders that items now come for, each in the one before
 	failed map[int]bool  // folders that could not be made
@@ -68,7 +69,13 @@ func (c *Client) Get(ctx context.Context, o GetOptions) error {
 	}
 	defer stop()
 	g.c = conn
-	return g.receive(ctx)
+	if err := g.receive(ctx); err != nil {
+		if g.stage != nil {
+			err = api.WithHint(err, fmt.Sprintf("what is there so far is in %s; the same get goes on with it", filepath.Join(g.top.path, g.stage.name)))
+		}
+		return err
+	}
+	return nil
 }
 
 // openDest opens the folder that receives the top-level item and finds the item's name in it.
@@ -105,6 +112,9 @@ func (g *getter) close() {
 	}
 	for _, f := range g.stack {
 		_ = f.root.Close() // Only a handle.
+	}
+	if g.stage != nil {
+		_ = g.stage.lock.Close() // As above.
 	}
 	_ = g.top.root.Close()
 }
@@ -270,6 +280,15 @@ func (g *getter) release(d *destFolder) {
 	if d.refs--; d.refs > 0 {
 		return
 	}
+	if d.seen != nil {
+		l, err := d.left()
+		if err != nil {
+			g.o.Problem(d.path, err)
+		}
+		if len(l.names) > 0 {
+			g.stage.left = append(g.stage.left, l)
+		}
+	}
 	if err := d.finish(); err != nil {
 		g.o.Problem(d.path, err)
 	}
@@ -296,6 +315,9 @@ func (g *getter) item(n int, it api.Item) (*wantFile, error) {
 		g.failed[n] = kind == vfs.KindFolder
 		return nil, err
 	}
+	if dir.seen != nil {
+		dir.seen[name] = true
+	}
 	if it.Link > 0 {
 		to, ok := g.many[it.Link-1]
 		if !ok {
@@ -310,7 +332,7 @@ func (g *getter) item(n int, it api.Item) (*wantFile, error) {
 	}
 	switch kind {
 	case vfs.KindFolder:
-		d, err := dir.folder(n, name, it)
+		d, err := g.folder(dir, n, name, it)
 		if err != nil {
 			g.failed[n] = true
 			return nil, err
@@ -324,6 +346,28 @@ func (g *getter) item(n int, it api.Item) (*wantFile, error) {
 		return nil, dir.symlink(name, it)
 	}
 	return nil, dir.special(name, it)
+}
+
+// folder makes a folder, the top-level one in a stage if it is not there yet.
+func (g *getter) folder(dir *destFolder, n int, name string, it api.Item) (*destFolder, error) {
+	if dir != g.top || name == "" {
+		return dir.folder(n, name, it)
+	}
+	if _, err := dir.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return dir.folder(n, name, it)
+	}
+	s := &stage{name: stageName(name, g.o.Source)}
+	top := destFolder{root: dir.root, path: dir.path, staged: true}
+	d, err := top.folder(n, s.name, it)
+	if err != nil {
+		return nil, err
+	}
+	if s.lock, err = lockFolder(d.root); err != nil {
+		_ = d.root.Close() // Only a handle.
+		return nil, fmt.Errorf("another get is at work in %s: %w", d.path, err)
+	}
+	d.path, g.stage = filepath.Join(dir.path, name), s
+	return d, nil
 }
 
 // done ends the files of a batch.
@@ -369,9 +413,27 @@ func (g *getter) finish(r api.Result) {
 	for len(g.stack) > 0 {
 		g.leave()
 	}
+	if g.stage != nil {
+		if err := g.complete(r); err != nil {
+			g.o.Problem(filepath.Join(g.top.path, g.stage.name), err)
+		}
+	}
 	for _, e := range r.Errors {
 		g.o.Problem(string(e.Path), e.Err)
 	}
+}
+
+// complete gives the stage the name of what was to be got. What an earlier get left and this one did not bring is removed first; if
+// not all could be listed it stays.
+func (g *getter) complete(r api.Result) error {
+	if len(r.Errors) == 0 {
+		for _, l := range g.stage.left {
+			if err := l.remove(g.top.root); err != nil {
+				return err
+			}
+		}
+	}
+	return g.top.root.Rename(g.stage.name, g.name)
 }
 
 // link makes a hard link; what else stands at its name, but a folder, is replaced.

@@ -17,6 +17,7 @@ type hostNode struct {
 	file  *os.File
 	inode inode
 	nlink uint64
+	ctime int64 // ns since 1970; 0: not known here
 }
 
 func ownIDs() (uid, gid uint32) { return 0, 0 }

@@ -19,6 +19,7 @@ type hostNode struct {
 	file  *os.File
 	inode inode
 	nlink uint64
+	ctime int64 // ns since 1970; 0: not known here
 }
 
 // openFlags open what may have become something else meanwhile: a FIFO must not make us wait, nor a symlink lead
@@ -107,10 +108,11 @@ func (n *hostNode) fill(st *unix.Stat_t) {
 	n.inode = inode{dev: uint64(st.Dev), ino: st.Ino}                      //nolint:unconvert // other systems have other types
 	n.nlink = uint64(st.Nlink)                                             //nolint:unconvert // as above
 	n.it.Mode, n.it.UID, n.it.GID = uint32(st.Mode)&0o7777, st.Uid, st.Gid //nolint:unconvert // as above
-	n.it.Mtime = st.Mtim.Nano()
+	n.it.Mtime, n.ctime = st.Mtim.Nano(), st.Ctim.Nano()
 	switch uint32(st.Mode) & unix.S_IFMT { //nolint:unconvert // as above
 	case unix.S_IFREG:
 		n.it.Kind, n.it.Size = uint8(vfs.KindFile), uint64(st.Size)
+		n.it.Dev, n.it.Ino, n.it.Ctime = n.inode.dev, n.inode.ino, n.ctime
 	case unix.S_IFDIR:
 		n.it.Kind = uint8(vfs.KindFolder)
 	case unix.S_IFLNK:
@@ -143,7 +145,8 @@ func unchanged(h hostFile) bool {
 	}
 	var n hostNode
 	n.fill(&st)
-	return n.inode == h.inode && n.it.Size == h.size && n.it.Mtime == h.mtime && vfs.Kind(n.it.Kind) == h.kind
+	return n.inode == h.inode && n.it.Size == h.size && n.it.Mtime == h.mtime && vfs.Kind(n.it.Kind) == h.kind &&
+		(h.ctime == 0 || n.ctime == h.ctime)
 }
 
 // retry repeats what a signal has interrupted.

@@ -21,6 +21,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/api/apitest"
 	"github.com/wormhole-fs/wormhole/pkg/api/client"
+	"github.com/wormhole-fs/wormhole/pkg/api/server"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -382,6 +383,107 @@ func TestMove(t *testing.T) {
 		t.Errorf("g was deleted: %v", err)
 	}
 }
+
+// A move deletes nothing before all is durable, nor ever what is not in the network as it is.
+func TestMoveKeeps(t *testing.T) {
+	dir := t.TempDir()
+	src := filepath.Join(dir, "src")
+	all := []string{"a", "hard", "same", "sub", "sub/f"}
+	tree := func() {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(src, "sub"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a", "same", "sub/f"} {
+			write(t, filepath.Join(src, name), name)
+		}
+		_ = os.Remove(filepath.Join(src, "hard")) // It may not be there.
+		if err := os.Link(filepath.Join(src, "a"), filepath.Join(src, "hard")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (names []string) {
+		for _, name := range all {
+			if _, err := os.Lstat(filepath.Join(src, name)); err == nil {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	tree()
+	p := &settling{Pod: apitest.New(apitest.Info())}
+	home := apitest.Serve(t, onePod{p: p})
+	w := &world{t: t, pod: p.Pod, c: client.New(home, "")}
+	move := func() error {
+		_, err := w.c.Add(t.Context(), client.AddOptions{
+			To: "/", Move: true, Problem: w.problem, Sources: []client.Source{{Path: src, Name: "src"}},
+		})
+		return err
+	}
+	// The disk fails.
+	p.on(func() error { return errors.New("disk") })
+	if err := move(); err == nil {
+		t.Error("no error")
+	}
+	if d := cmp.Diff(all, left()); d != "" {
+		t.Error(d)
+	}
+	// Something changes while it becomes durable: its contents with size and time as before, a file that comes.
+	p.on(func() error {
+		if d := cmp.Diff(all, left()); d != "" {
+			t.Error(d)
+		}
+		path := filepath.Join(src, "same")
+		st, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		write(t, path, "SAME")
+		write(t, filepath.Join(src, "sub", "new"), "")
+		return os.Chtimes(path, st.ModTime(), st.ModTime())
+	})
+	w.problems = nil
+	if err := move(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"same", "sub"}, left()); d != "" {
+		t.Error(d)
+	}
+	if len(w.problems) != 3 { // and the top folder
+		t.Errorf("problems %q", w.problems)
+	}
+}
+
+// settling is a pod whose Settle can be changed.
+type settling struct {
+	*apitest.Pod
+
+	mu     sync.Mutex
+	settle func() error // guarded by mu
+}
+
+// Settle is settle.
+func (s *settling) Settle(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settle()
+}
+
+// on sets it.
+func (s *settling) on(f func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle = f
+}
+
+// onePod is a machine with one pod.
+type onePod struct {
+	apitest.Machine
+	p server.Pod
+}
+
+// Pod is that one.
+func (o onePod) Pod(string) (server.Pod, error) { return o.p, nil }
 
 // What can't be had is told; the rest is written, and nothing is destroyed.
 func TestGetLost(t *testing.T) {

@@ -68,7 +68,8 @@ type addJob struct {
 	item   int
 	it     api.Item
 	target target
-	arg    int // top-level argument
+	fresh  bool // nothing is in its folder but what this add put there
+	arg    int  // top-level argument
 	r      io.ReadCloser
 	b      *batch
 }
@@ -204,17 +205,12 @@ func (a *adder) put(ctx context.Context, b *batch, n int, it api.Item, t target,
 		a.links = append(a.links, addLink{item: n, to: it.Link - 1, target: t, arg: arg})
 		return nil
 	}
-	if !fresh {
-		if err := a.clear(ctx, kind, t); err != nil {
-			return err
-		}
-	}
 	if kind != vfs.KindFile {
-		return a.other(ctx, n, it, t)
+		return a.other(ctx, n, it, t, fresh)
 	}
 	b.add()
 	select {
-	case a.jobs <- addJob{item: n, it: it, target: t, arg: arg, r: content, b: b}:
+	case a.jobs <- addJob{item: n, it: it, target: t, fresh: fresh, arg: arg, r: content, b: b}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -269,7 +265,7 @@ func (a *adder) folder(ctx context.Context, n int, it api.Item, t target, arg in
 		err = fmt.Errorf("a %s is in the way: %w", kindNames[at.Kind], vfs.ErrExist)
 	}
 	if err == nil && !f.fresh && !f.keep {
-		_, err = a.fs.SetAttr(ctx, at.ID, vfs.SetAttr{Mode: &it.Mode, UID: &it.UID, GID: &it.GID})
+		err = setDiffering(ctx, a.fs, at, vfs.SetAttr{Mode: &it.Mode, UID: &it.UID, GID: &it.GID})
 	}
 	if err == nil {
 		err = setXattrs(ctx, a.fs, at.ID, it.Xattrs)
@@ -285,13 +281,20 @@ func (a *adder) folder(ctx context.Context, n int, it api.Item, t target, arg in
 	return nil
 }
 
-// other makes a symlink or special file.
-func (a *adder) other(ctx context.Context, n int, it api.Item, t target) error {
-	at, err := a.fs.Create(ctx, t.parent, t.name, vfs.NewNode{
-		Kind: vfs.Kind(it.Kind), Mode: it.Mode, UID: it.UID, GID: it.GID, RDev: it.RDev, Target: string(it.Target),
-	})
-	if err != nil {
-		return err
+// other makes a symlink or special file, if no equal one is there.
+func (a *adder) other(ctx context.Context, n int, it api.Item, t target, fresh bool) error {
+	var at vfs.Attr
+	var err error
+	same := false
+	if !fresh {
+		if at, same, err = a.equal(ctx, it, t); err != nil {
+			return err
+		}
+	}
+	if !same {
+		if at, err = a.makeOther(ctx, it, t, fresh); err != nil {
+			return err
+		}
 	}
 	if it.Many || it.Parent < 0 {
 		a.mu.Lock()
@@ -301,7 +304,57 @@ func (a *adder) other(ctx context.Context, n int, it api.Item, t target) error {
 	if err := setXattrs(ctx, a.fs, at.ID, it.Xattrs); err != nil {
 		return err
 	}
-	_, err = a.fs.SetAttr(ctx, at.ID, vfs.SetAttr{Mtime: &it.Mtime})
+	return setDiffering(ctx, a.fs, at, vfs.SetAttr{Mode: &it.Mode, UID: &it.UID, GID: &it.GID, Mtime: &it.Mtime})
+}
+
+// makeOther makes a symlink or special file in the place of what is there.
+func (a *adder) makeOther(ctx context.Context, it api.Item, t target, fresh bool) (vfs.Attr, error) {
+	kind := vfs.Kind(it.Kind)
+	if !fresh {
+		if err := a.clear(ctx, kind, t); err != nil {
+			return vfs.Attr{}, err
+		}
+	}
+	return a.fs.Create(ctx, t.parent, t.name, vfs.NewNode{
+		Kind: kind, Mode: it.Mode, UID: it.UID, GID: it.GID, RDev: it.RDev, Target: string(it.Target),
+	})
+}
+
+// equal says whether a symlink or special file is there that leads to the same.
+func (a *adder) equal(ctx context.Context, it api.Item, t target) (vfs.Attr, bool, error) {
+	at, err := a.fs.Lookup(ctx, t.parent, t.name)
+	switch {
+	case errors.Is(err, vfs.ErrNotExist):
+		return at, false, nil
+	case err != nil:
+		return at, false, err
+	case at.Kind != vfs.Kind(it.Kind) || at.RDev != it.RDev:
+		return at, false, nil
+	case at.Kind != vfs.KindSymlink:
+		return at, true, nil
+	}
+	old, err := a.fs.ReadLink(ctx, at.ID)
+	return at, err == nil && old == string(it.Target), nil // one that can't be read is replaced
+}
+
+// setDiffering sets those attributes that are not so already: what is equal is no change, which other pods had to hear of.
+func setDiffering(ctx context.Context, fs vfs.FS, at vfs.Attr, set vfs.SetAttr) error {
+	if set.Mode != nil && *set.Mode == at.Mode {
+		set.Mode = nil
+	}
+	if set.UID != nil && *set.UID == at.UID {
+		set.UID = nil
+	}
+	if set.GID != nil && *set.GID == at.GID {
+		set.GID = nil
+	}
+	if set.Mtime != nil && *set.Mtime == at.Mtime {
+		set.Mtime = nil
+	}
+	if set == (vfs.SetAttr{}) {
+		return nil
+	}
+	_, err := fs.SetAttr(ctx, at.ID, set)
 	return err
 }
 
@@ -352,16 +405,20 @@ func (a *adder) work(ctx context.Context) error {
 	return nil
 }
 
+// file puts a file, unless what is there came from it and neither has changed since.
 func (a *adder) file(ctx context.Context, j addJob) error {
-	size := int64(j.it.Size)
-	if j.it.Stream {
-		size = -1 // Not known.
-	}
 	m := pod.FileMeta{Mode: j.it.Mode, UID: j.it.UID, GID: j.it.GID, Mtime: j.it.Mtime, Xattrs: j.it.Xattrs}
-	if f, ok := j.r.(*os.File); ok {
-		adviseSequential(f, size)
+	if j.it.Ctime != 0 {
+		m.Origin = &pod.Origin{Dev: j.it.Dev, Ino: j.it.Ino, Size: j.it.Size, Mtime: j.it.Mtime, Ctime: j.it.Ctime}
 	}
-	at, err := a.p.PutFile(ctx, j.target.parent, j.target.name, m, size, j.r)
+	at, kept := vfs.Attr{}, false
+	var err error
+	if !j.fresh && !a.request.Force {
+		at, kept, err = a.p.KeepFile(ctx, j.target.parent, j.target.name, m)
+	}
+	if err == nil && !kept {
+		at, err = a.putFile(ctx, j, m)
+	}
 	if err != nil {
 		return err
 	}
@@ -372,6 +429,25 @@ func (a *adder) file(ctx context.Context, j addJob) error {
 		a.files[j.item] = at.ID
 	}
 	return nil
+}
+
+// putFile reads a file.
+func (a *adder) putFile(ctx context.Context, j addJob, m pod.FileMeta) (vfs.Attr, error) {
+	if !j.fresh {
+		if err := a.clear(ctx, vfs.KindFile, j.target); err != nil {
+			return vfs.Attr{}, err
+		}
+	}
+	size := int64(j.it.Size)
+	if j.it.Stream {
+		size = -1 // Not known.
+	}
+	var r io.Reader = j.r
+	if f, ok := j.r.(*os.File); ok {
+		adviseSequential(f, size)
+		r = withHoles(f)
+	}
+	return a.p.PutFile(ctx, j.target.parent, j.target.name, m, size, r)
 }
 
 // eofReader has no bytes.

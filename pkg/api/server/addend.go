@@ -29,6 +29,7 @@ func (a *adder) finish(ctx context.Context) error {
 	if err := a.folderTimes(ctx); err != nil {
 		return err
 	}
+	// What a client that moves deletes after this is durable as the policy says: only "local" can be set.
 	if err := a.p.Settle(ctx); err != nil {
 		return err
 	}
@@ -92,7 +93,10 @@ func (a *adder) folderTimes(ctx context.Context) error {
 		if f.keep {
 			continue
 		}
-		_, err := a.fs.SetAttr(ctx, f.id, vfs.SetAttr{Mtime: &f.mtime})
+		at, err := a.fs.GetAttr(ctx, f.id)
+		if err == nil {
+			err = setDiffering(ctx, a.fs, at, vfs.SetAttr{Mtime: &f.mtime})
+		}
 		if errors.Is(err, vfs.ErrNotExist) {
 			continue // Somebody has removed it meanwhile.
 		}

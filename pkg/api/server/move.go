@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,6 +199,9 @@ func xattrs(ctx context.Context, fs vfs.FS, id vfs.NodeID) (map[string][]byte, e
 func setXattrs(ctx context.Context, fs vfs.FS, id vfs.NodeID, x map[string][]byte) error {
 	for name, v := range x {
 		if strings.HasPrefix(name, ownXattr) {
+			continue
+		}
+		if old, err := fs.GetXattr(ctx, id, name); err == nil && bytes.Equal(old, v) {
 			continue
 		}
 		if err := fs.SetXattr(ctx, id, name, v, 0); err != nil {
