@@ -93,8 +93,13 @@ func (s *Store) write(r record, b []byte) (place, error) {
 		// The next append goes over what this one left.
 		g.junk = max(g.junk, g.end+int64(len(b)))
 		// What it left must not be the record after all, together with bytes that an earlier failure left.
-		_, _ = g.file.WriteAt(make([]byte, recordHead), g.end) // if it fails, too, nothing can be done
-		return place{}, fmt.Errorf("append to segment %d: %w", g.num, noSpace(err))
+		err = fmt.Errorf("append to segment %d: %w", g.num, noSpace(err))
+		if _, zerr := g.file.WriteAt(make([]byte, recordHead), g.end); zerr != nil {
+			if _, rerr := readRecord(g, g.end, make([]byte, len(b))); rerr == nil {
+				return place{}, s.poison(err) // it stands there though it was refused
+			}
+		}
+		return place{}, err
 	}
 	at := place{g.num, g.end}
 	s.mu.Lock()

@@ -102,9 +102,10 @@ func (s *Store) carryMark(ctx context.Context, r record) error {
 	}
 	defer s.claims.release(r.id)
 	now, ok, err := s.lookup(r.id)
-	if err != nil || !ok || now.place != r.target {
+	if err != nil || !ok || now.place != r.target && !now.trashed() {
 		return err
 	}
+	// Of a block in the trash that was moved since, r may be the only record of the time, see carryBlock.
 	return s.mark(now.markKind(), r.id, now, now.since, func() {})
 }
 

@@ -13,7 +13,7 @@
 //   - Bytes that fail the record's checksum or the block's hash are never served. The block is set
 //     aside: Has denies it, Get is block.ErrCorrupt, Check reports it, Put stores it anew.
 //   - A full disk or capacity is ErrNoSpace before anything is acknowledged. The index, which is written in the background,
-//     waits for room then, and what needs it durable (Compact, RebuildIndex, Close) is ErrNoSpace.
+//     waits for room then, and what needs it durable (Compact, RebuildIndex) is ErrNoSpace.
 //   - After a failed sync there are no more writes (ErrPoisoned): the kernel may have dropped the
 //     bytes and call the next sync good (Rebello et al., "Can Applications Recover from fsync
 //     Failures?", USENIX ATC 2020). Blocks that were acknowledged before are not touched by it.
@@ -25,6 +25,8 @@
 //	DIR/lock                     held while the store is open
 //	DIR/segments/NUM-NONCE.seg   16 hex digits each; NUM counts from 1 and is never used again
 //	DIR/index/                   Pebble; its keys stand in row.go
+//	DIR/index-rotten             an empty file: the index was found damaged, the next Open makes it anew
+//	DIR/ballast                  a part of the reserve that is taken already (ballast.go)
 //
 // A segment is a sequence of records with nothing before, between or behind them. A record is a
 // head of 96 bytes and, for blocks, the form; integers are big-endian:

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
-	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 // Memory of the index. A daemon that idles has 80 MB for everything.
@@ -27,17 +24,17 @@ const (
 // index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
 // derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
 type index struct {
-	db    *pebble.DB
-	clock clock.Clock
-	full  atomic.Bool // a write waits until the disk has room
+	db   *pebble.DB
+	room *room
+	log  *slog.Logger
 }
 
 // errIndexOpen says that Pebble does not open the index.
 var errIndexOpen = errors.New("index can't be opened")
 
-// openIndex opens or makes the index. It is empty after a loss: see meta. awaitRoom is called when a write finds the
-// disk full; the write is tried once more when it returns.
-func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom func(*index)) (x *index, err error) {
+// openIndex opens or makes the index. It is empty after a loss: see meta. damaged is called when Pebble finds a damaged
+// table later.
+func openIndex(fs *room, dir string, log *slog.Logger, damaged func(error)) (x *index, err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -47,8 +44,8 @@ func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom
 			panic(r)
 		}
 	}()
-	x = &index{clock: c}
-	fs = vfs.OnDiskFull(fs, func() { awaitRoom(x) })
+	x = &index{room: fs, log: log}
+	q := quiet{log, fs}
 	cache := pebble.NewCache(indexCacheBytes)
 	defer cache.Unref()
 	o := &pebble.Options{
@@ -59,8 +56,13 @@ func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom
 		MemTableSize:          indexMemtableBytes,
 		MaxOpenFiles:          indexOpenFiles,
 		L0CompactionThreshold: 2,
-		Logger:                quiet{log},
-		EventListener:         &pebble.EventListener{BackgroundError: quiet{log}.backgroundError, DataCorruption: quiet{log}.damage},
+		// While the disk is full the memtables take what the log has room for in the ballast.
+		MemTableStopWritesThreshold: 6,
+		Logger:                      q,
+		EventListener: &pebble.EventListener{
+			BackgroundError: q.backgroundError,
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { damaged(info.Details) },
+		},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -71,41 +73,38 @@ func openIndex(fs vfs.FS, dir string, c clock.Clock, log *slog.Logger, awaitRoom
 	return x, nil
 }
 
-// close closes the index. While the disk has no room for what it writes, that is ErrNoSpace, and Pebble is left as it is:
-// it could not be closed before there is room. Nothing is lost by that.
+// close makes the index durable and closes it. On a full disk it is left as it is: it lags behind the log then, and
+// nothing is lost by that.
 func (x *index) close() error {
-	if x.full.Load() {
-		return fmt.Errorf("index: %w", ErrNoSpace)
+	err := x.flush(context.Background())
+	x.room.shut()
+	err = errors.Join(err, x.db.Close())
+	if errors.Is(err, ErrNoSpace) || diskFull(err) {
+		x.log.Warn("store index is not written, because the disk is full", "error", err)
+		return nil
 	}
-	return x.db.Close()
+	return err
 }
-
-// flushPoll is how often a flush looks whether it waits for room.
-const flushPoll = 50 * time.Millisecond
 
 // flush makes the index durable. With a full disk it is ErrNoSpace, and goes on in the background.
 func (x *index) flush(ctx context.Context) error {
-	if x.full.Load() {
+	full := x.room.isFull()
+	select {
+	case <-full:
 		return fmt.Errorf("index: %w", ErrNoSpace)
+	default:
 	}
 	done, err := x.db.AsyncFlush()
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	for {
-		timer := x.clock.NewTimer(flushPoll)
-		select {
-		case <-done:
-			timer.Stop()
-			return nil
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
-			if x.full.Load() {
-				return fmt.Errorf("index: %w", ErrNoSpace)
-			}
-		}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-full:
+		return fmt.Errorf("index: %w", ErrNoSpace)
 	}
 }
 
@@ -198,7 +197,10 @@ type fatalError struct{ err error }
 func (f *fatalError) Error() string { return "store: " + f.err.Error() }
 
 // quiet logs what Pebble says only where something is wrong.
-type quiet struct{ log *slog.Logger }
+type quiet struct {
+	log  *slog.Logger
+	room *room
+}
 
 // Infof drops Pebble's chatter.
 func (quiet) Infof(string, ...any) {}
@@ -209,7 +211,8 @@ func (q quiet) Errorf(format string, args ...any) {
 }
 
 // Fatalf must not return: Pebble calls it where going on would damage the index (a manifest that
-// can't be written). Nothing acknowledged is lost by it, since the segments hold everything.
+// can't be written). Nothing acknowledged is lost by it, since the segments hold everything. Of the
+// manifest it returns while the index closes, because nothing goes on then.
 func (q quiet) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("index: "+format, args...)
 	for _, a := range args {
@@ -218,13 +221,10 @@ func (q quiet) Fatalf(format string, args ...any) {
 		}
 	}
 	q.log.Error("store index is beyond use", "error", err)
+	if q.room.isShut() && strings.Contains(err.Error(), "MANIFEST") {
+		return
+	}
 	panic(&fatalError{err})
-}
-
-// damage hears of a damaged table. What reads it gets an error, and the next Open makes the index anew; by default Pebble
-// would end the process.
-func (q quiet) damage(info pebble.DataCorruptionInfo) {
-	q.log.Error("store index is damaged", "path", info.Path, "error", info.Details)
 }
 
 func (q quiet) backgroundError(err error) { q.log.Warn("store index in the background", "error", err) }

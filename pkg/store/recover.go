@@ -11,31 +11,40 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 // recover brings a store in order at Open. Nobody else uses the store yet. An index that is corrupt, wherever that shows, is
 // kept under another name and made anew.
-func (s *Store) recover(dir string) error {
+func (s *Store) recover(home string) error {
 	if err := s.openSegments(); err != nil {
 		return err
 	}
-	dir = s.fs.PathJoin(dir, "index")
-	err := s.recoverBy(dir)
+	dir, rotten := s.fs.PathJoin(home, "index"), s.fs.PathJoin(home, rottenName)
+	err := fmt.Errorf("index: damage was found while it was in use: %w", block.ErrCorrupt)
+	if _, serr := s.fs.Stat(rotten); serr != nil {
+		err = s.recoverBy(dir)
+	}
 	if !indexLost(err) {
 		return err
 	}
 	aside := fmt.Sprintf("%s-corrupt-%d", dir, s.o.Clock.Now().UnixMilli())
 	s.o.Log.Error("store index is corrupt", "error", err, "kept_as", aside)
 	if s.index != nil {
-		if err := s.index.close(); errors.Is(err, ErrNoSpace) {
-			return err
-		}
+		_ = s.index.close() // it is damaged
 		s.index = nil
 	}
-	if err := s.fs.Rename(dir, aside); err != nil {
+	if err := s.fs.Rename(dir, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("set a corrupt index aside: %w", err)
+	}
+	if err := syncDir(s.fs, home); err != nil {
+		return err
+	}
+	// Only now: a crash in between makes the index anew once more.
+	if err := s.fs.Remove(rotten); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	for _, g := range s.segs {
 		_ = g.release() // it is opened anew
@@ -48,6 +57,26 @@ func (s *Store) recover(dir string) error {
 		return err
 	}
 	return s.recoverBy(dir)
+}
+
+// rottenName is an empty file that says that the index was found damaged while it was in use: Open makes it anew.
+const rottenName = "index-rotten"
+
+// noteRotten hears from Pebble of a damaged table; by default Pebble would end the process. What reads it is an error from
+// here on, and absent to nobody; the next Open makes the index anew.
+func (s *Store) noteRotten(reason error) {
+	if s.rotten.Swap(true) {
+		return
+	}
+	s.o.Log.Error("store index is damaged: it is made anew at the next start", "error", reason)
+	home := s.fs.PathDir(s.dir)
+	f, err := s.fs.Create(s.fs.PathJoin(home, rottenName), vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = errors.Join(f.Close(), syncDir(s.fs, home))
+	}
+	if err != nil {
+		s.o.Log.Error("damage of the store index can't be noted", "error", err)
+	}
 }
 
 // indexLost says whether an error of recoverBy means that the index must be made anew: any but those of the disk.
@@ -77,7 +106,8 @@ func (s *Store) recoverBy(dir string) (err error) {
 	if err := s.roomForIndex(); err != nil {
 		return err
 	}
-	if s.index, err = openIndex(s.fs, dir, s.o.Clock, s.o.Log, s.awaitRoom); err != nil {
+	on := newRoom(s.fs, s.o.Clock, s.ballast.release)
+	if s.index, err = openIndex(on, dir, s.o.Log, s.noteRotten); err != nil {
 		return err
 	}
 	m, err := s.index.meta()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -58,6 +59,7 @@ type Store struct {
 	o       Options
 	lock    io.Closer
 	index   *index
+	rotten  atomic.Bool // damage of the index was noted
 	codec   codec
 	bufs    buffers
 	claims  claims
@@ -156,8 +158,7 @@ func (s *Store) open(dir string) error {
 	return s.recover(dir)
 }
 
-// Close syncs and closes the store. Calls that run meanwhile may return ErrClosed. When the index needs room to be written
-// and the disk has none, it is ErrNoSpace: nothing is lost, but this process can't open the store again before there is.
+// Close syncs and closes the store. Calls that run meanwhile may return ErrClosed.
 func (s *Store) Close() error {
 	err := s.Sync(context.Background())
 	s.syncing <- struct{}{} // nobody else writes to the index now
@@ -172,22 +173,19 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.claims.shut() // nobody appends or reads the index now
-	return errors.Join(err, s.saveLastUse(), s.index.flush(context.Background()), s.closeFiles())
+	return errors.Join(err, s.saveLastUse(), s.closeFiles())
 }
 
 // closeFiles closes what is open, in the order in which nothing is lost.
 func (s *Store) closeFiles() error {
 	var errs []error
-	busy := false
 	if s.index != nil {
-		err := s.index.close()
-		busy = errors.Is(err, ErrNoSpace)
-		errs = append(errs, err)
+		errs = append(errs, s.index.close())
 	}
 	for _, g := range s.segs {
 		errs = append(errs, g.release())
 	}
-	if s.lock != nil && !busy {
+	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
@@ -216,11 +214,13 @@ func (s *Store) poison(err error) error {
 
 // noSpace adds ErrNoSpace to an error that says that a disk or a quota is full.
 func noSpace(err error) error {
-	if vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) {
+	if diskFull(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err
 }
+
+func diskFull(err error) bool { return vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) }
 
 // lookup finds a block's row: among the changes that aren't indexed yet, then in the index.
 func (s *Store) lookup(id block.ID) (row, bool, error) {
