@@ -84,7 +84,7 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
 	}
 	// What was marked is durable by this: else a crash could bring back a row whose removal was seen, and whose bytes are gone.
-	if err := p.db.Sync(ctx); err != nil {
+	if err := p.syncLog(ctx); err != nil {
 		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
 	}
 	c := &collection{p: p, o: o, live: m.live, start: p.clock.Now()}
@@ -122,9 +122,7 @@ type collection struct {
 
 func (c *collection) run(ctx context.Context) error {
 	p := c.p
-	if err := p.passMembers(ctx); err != nil {
-		return err
-	}
+	p.passMembers(ctx)
 	c.passed = p.membersPassed(p.clock.Now())
 	if err := c.sweep(ctx); err != nil {
 		return err
@@ -142,8 +140,10 @@ func (c *collection) run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	c.out.CompactedBytes, err = p.store.Compact(ctx)
-	return err
+	if c.out.CompactedBytes, err = p.store.Compact(ctx); err != nil {
+		return err
+	}
+	return p.savePassages(ctx)
 }
 
 // passNow has the members pass the moment of the sweep, and looks whether all is where it should be, so that what was just swept need not wait for either.
@@ -153,9 +153,7 @@ func (c *collection) passNow(ctx context.Context) error {
 	if err := clock.Sleep(ctx, p.clock, time.Second); err != nil {
 		return err
 	}
-	if err := p.passMembers(ctx); err != nil {
-		return err
-	}
+	p.passMembers(ctx)
 	c.passed = p.membersPassed(p.clock.Now())
 	if err := p.spread.everything(ctx); err != nil {
 		p.log.WarnContext(ctx, "not all contents are where they should be; the trash is kept", "err", err)

@@ -87,12 +87,11 @@ func (p *Pod) loadPassages() error {
 }
 
 // passMembers exchanges heads with the pods that are connected, and notes for all members when they were met.
-func (p *Pod) passMembers(ctx context.Context) error {
+func (p *Pod) passMembers(ctx context.Context) {
 	for _, pod := range p.connected() {
 		p.passMember(ctx, pod)
 	}
 	now := p.clock.Now()
-	known := passages{}
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
 		if pod == p.id {
@@ -106,10 +105,28 @@ func (p *Pod) passMembers(ctx context.Context) error {
 			if f.heard.IsZero() || connected {
 				f.heard = now // one that was never heard may come until it counts as dormant
 			}
-			known[pod] = passage{f.heard, f.passed}
 		})
 	}
-	return p.db.SetLocal(ctx, keyPassed, known.encode())
+}
+
+// savePassages keeps what is known for the next start. On a full disk it is left for later: it must not wait for the room that a collection makes.
+func (p *Pod) savePassages(ctx context.Context) error {
+	known := passages{}
+	for _, cert := range p.reg.pods() {
+		if pod := cert.Pod(); pod != p.id {
+			facts := p.peers.of(pod)
+			known[pod] = passage{facts.heard, facts.passed}
+		}
+	}
+	return p.setLocal(ctx, keyPassed, known.encode())
+}
+
+// setLocal keeps a local value that can do without being kept.
+func (p *Pod) setLocal(ctx context.Context, key string, value []byte) error {
+	if err := p.guard.err(); err != nil {
+		return err
+	}
+	return p.db.SetLocal(ctx, key, value)
 }
 
 // passTries is how often a pod that is a little behind is asked for its head.

@@ -293,20 +293,16 @@ func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability s
 // Fsck checks the pod's own data, and with repair set mends what it can: a damaged block is got from another pod.
 func (p *Pod) Fsck(ctx context.Context, repair bool, f func(Problem)) error {
 	// A damaged block is replaced after the check, which holds the segments.
-	var damaged []Problem
-	var ids []block.ID
+	var damaged []store.Problem
 	err := p.store.Check(ctx, func(pr store.Problem) {
-		found := Problem{Where: "store", What: pr.String()}
-		if !repair || pr.ID.IsZero() {
-			f(found)
+		if !repair {
+			f(Problem{Where: "store", What: pr.String()})
 			return
 		}
-		damaged, ids = append(damaged, found), append(ids, pr.ID)
+		damaged = append(damaged, pr)
 	})
-	for i, id := range ids {
-		_, mendErr := p.replaceDamaged(ctx, id, block.ErrCorrupt)
-		damaged[i].Fixed = mendErr == nil
-		f(damaged[i])
+	for _, pr := range damaged {
+		f(p.mend(ctx, pr))
 	}
 	if err != nil {
 		return err

@@ -109,7 +109,7 @@ func (p *Pod) runScrub(ctx context.Context) error {
 			pause = at.began.Add(scrubEvery).Sub(p.clock.Now())
 		}
 		if err := clock.Sleep(ctx, p.clock, min(pause, time.Hour)); err != nil {
-			return errors.Join(err, p.db.SetLocal(context.WithoutCancel(ctx), keyScrub, at.encode()))
+			return errors.Join(err, p.setLocal(context.WithoutCancel(ctx), keyScrub, at.encode()))
 		}
 		p.mendDamaged(ctx)
 		if at.rests {
@@ -127,7 +127,7 @@ func (p *Pod) runScrub(ctx context.Context) error {
 		}
 		at.cursor, at.rests = got.Next, got.Done
 		if got.Done || step%scrubSave == 0 {
-			if err := p.db.SetLocal(ctx, keyScrub, at.encode()); err != nil && ctx.Err() == nil {
+			if err := p.setLocal(ctx, keyScrub, at.encode()); err != nil && ctx.Err() == nil {
 				p.log.WarnContext(ctx, "the place of the scrub could not be saved", "err", err)
 			}
 		}
