@@ -15,14 +15,8 @@ import (
 
 // TestDamage breaks if damaged bytes are served, go unnoticed, or are not replaced by another pod's copy.
 func TestDamage(t *testing.T) {
-	a := firstPod(t)
-	b := joinPod(t, a, "second")
-	text := strings.Repeat("bytes that rot; ", 20_000)
-	a.write("/f", text)
 	ctx := quickly(t)
-	if err := a.SyncWait(ctx, vfs.RootID); err != nil {
-		t.Fatal(err)
-	}
+	a, b, text := twoCopies(t)
 	where := chunkOf(t, a, "/f")
 	b.reads("/f", text)
 	a.stop()
@@ -52,14 +46,8 @@ func TestDamage(t *testing.T) {
 
 // TestScrub breaks if the scrub passes over damage, doesn't mend what another pod has, or is not honest about what it can't mend.
 func TestScrub(t *testing.T) {
-	a := firstPod(t)
-	b := joinPod(t, a, "second")
-	text := strings.Repeat("bytes that rot; ", 20_000)
-	a.write("/f", text)
 	ctx := quickly(t)
-	if err := a.SyncWait(ctx, vfs.RootID); err != nil {
-		t.Fatal(err)
-	}
+	a, b, text := twoCopies(t)
 	a.stop()
 	rot(t, a.dir)
 	scrub := func(p *testPod) (mended, left int) {
@@ -102,6 +90,19 @@ func (p *testPod) reachable(other *testPod) error {
 		return errors.New("not connected")
 	}
 	return nil
+}
+
+// twoCopies are two pods that both hold the file /f.
+func twoCopies(t *testing.T) (a, b *testPod, text string) {
+	t.Helper()
+	a = firstPod(t)
+	b = joinPod(t, a, "second")
+	text = strings.Repeat("bytes that rot; ", 20_000)
+	a.write("/f", text)
+	if err := a.SyncWait(quickly(t), vfs.RootID); err != nil {
+		t.Fatal(err)
+	}
+	return a, b, text
 }
 
 // chunkOf is a file's only chunk.

@@ -44,7 +44,7 @@ type Collected struct {
 func (p *Pod) runCollections(ctx context.Context) error {
 	next := p.clock.Now().Add(collectFirst)
 	for {
-		if err := clock.Sleep(ctx, p.clock, min(collectFull, collectFirst)); err != nil {
+		if err := clock.Sleep(ctx, p.clock, collectFull); err != nil {
 			return err
 		}
 		u := p.store.Usage()

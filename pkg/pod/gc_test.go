@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -163,6 +166,56 @@ func TestCollectOpen(t *testing.T) {
 	}
 }
 
+// TestCollectDurable breaks if bytes are deleted before the removal of what names them is durable: a loss of power would bring the file back without them.
+// The pod does not run, so that nothing else syncs the removal.
+func TestCollectDurable(t *testing.T) {
+	dir, mem := crashPod(t)
+	ctx := quickly(t)
+	open := func(fs pebblevfs.FS) *Pod {
+		p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: fs, Log: testLog(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	text := randomText(5, 2<<20)
+	first := started(t, open(mem), dir)
+	first.write("/f", text)
+	first.settle()
+	first.stop()
+
+	disk := newCrashDisk(mem)
+	p := open(disk.fs)
+	if err := p.FS().Remove(ctx, vfs.RootID, "f", false); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var crashes []*pebblevfs.MemFS
+	disk.set(func(errorfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		crashes = append(crashes, mem.CrashClone(pebblevfs.CrashCloneCfg{}))
+		return nil
+	})
+	if got, err := p.Collect(ctx, CollectOptions{atOnce: true}); err != nil || got.FreedBytes < 2<<20 {
+		t.Fatalf("collected %+v, %v", got, err)
+	}
+	disk.set(nil)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	for i, crashed := range crashes {
+		again := started(t, open(crashed), dir)
+		if got, err := again.read("/f"); err == nil && got != text || err != nil && !errors.Is(err, vfs.ErrNotExist) {
+			t.Errorf("power lost at boundary %d of %d: %d bytes, %v", i, len(crashes), len(got), err)
+		}
+		again.stop()
+	}
+	if len(crashes) < 3 {
+		t.Errorf("only %d boundaries", len(crashes))
+	}
+}
+
 // TestCollectMembers breaks if something is deleted that a pod which was away may have built on, or is kept for ever.
 func TestCollectMembers(t *testing.T) {
 	a := firstPod(t)
@@ -288,6 +341,36 @@ func TestCollectRace(t *testing.T) {
 	}
 }
 
+// TestWaited breaks if something leaves the trash before its time, before all members passed the moment in which it came there, or before what it was
+// replaced by was safe.
+func TestWaited(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		name         string
+		since        time.Time
+		passed, safe time.Time
+		now, want    bool
+	}{
+		{"long ago", ago(2 * time.Hour), ago(time.Minute), ago(time.Minute), false, true},
+		{"too soon", ago(30 * time.Minute), ago(time.Minute), ago(time.Minute), false, false},
+		{"too soon, but asked for", ago(30 * time.Minute), ago(time.Minute), ago(time.Minute), true, true},
+		{"a member was away", ago(2 * time.Hour), ago(3 * time.Hour), ago(time.Minute), true, false},
+		{"a member was never met", ago(2 * time.Hour), time.Time{}, ago(time.Minute), true, false},
+		{"not safe since", ago(2 * time.Hour), ago(time.Minute), ago(3 * time.Hour), true, false},
+		{"never safe", ago(2 * time.Hour), ago(time.Minute), time.Time{}, false, false},
+		{"within the second", ago(2 * time.Hour), ago(2 * time.Hour).Add(time.Second / 2), ago(time.Minute), true, false},
+	} {
+		col := &collection{
+			p: &Pod{o: Options{TrashAfter: time.Hour}}, o: CollectOptions{Now: c.now}, start: now,
+			passed: passed{at: c.passed}, safe: c.safe,
+		}
+		if got := col.waited(c.since); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
 // raceWriter works in a folder of its own. All writers take their contents from the same few, so that they meet each other's garbage.
 type raceWriter struct {
 	t     *testing.T
@@ -387,12 +470,16 @@ func (w *raceWriter) write(ctx context.Context, name, text string) error {
 	return errors.Join(err, f.Close(ctx))
 }
 
-func (w *raceWriter) removeOpen(ctx context.Context, name string, text int) error {
+func (w *raceWriter) open(ctx context.Context, name string) (vfs.File, error) {
 	a, err := w.p.fs.Lookup(ctx, w.dir, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f, err := w.p.fs.Open(ctx, a.ID)
+	return w.p.fs.Open(ctx, a.ID)
+}
+
+func (w *raceWriter) removeOpen(ctx context.Context, name string, text int) error {
+	f, err := w.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -406,11 +493,7 @@ func (w *raceWriter) removeOpen(ctx context.Context, name string, text int) erro
 }
 
 func (w *raceWriter) check(ctx context.Context, name string, text int) error {
-	a, err := w.p.fs.Lookup(ctx, w.dir, name)
-	if err != nil {
-		return err
-	}
-	f, err := w.p.fs.Open(ctx, a.ID)
+	f, err := w.open(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// holey is what a vfs.File can be besides: one that knows its holes.
+type holey interface {
+	NextData(ctx context.Context, off int64) (from, to int64, err error)
+}
+
+// write copies a file to an empty one.
+func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]byte) error {
+	f, err := g.fs.Open(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close(context.WithoutCancel(ctx)) }() // Only read.
+	size := int64(0)
+	out := writer{to: to}
+	write := func(b []byte, off int64) error {
+		size = off + int64(len(b))
+		return out.writeAt(b, off)
+	}
+	h, knows := f.(holey)
+	switch {
+	case a.Size < copySize && a.Blocks*512 >= a.Size:
+		return eachPart(ctx, f, bufs[0][:a.Size+1], write) // One more finds the end.
+	case knows:
+		return writeData(ctx, h, f, &out, bufs, int64(a.Size))
+	case a.Blocks*512 < a.Size: // There are holes.
+		err = eachPart(ctx, f, bufs[0][:sparseSize], func(b []byte, off int64) error {
+			if isZero(b) {
+				size = off + int64(len(b))
+				return nil
+			}
+			return write(b, off)
+		})
+		if err == nil {
+			err = setSize(to, size)
+		}
+		return err
+	case a.Size >= aheadFrom:
+		return eachPartAhead(ctx, f, bufs, write)
+	}
+	return eachPart(ctx, f, bufs[0], write)
+}
+
+// writeData copies the parts of a file that are no holes, and makes the copy as long.
+func writeData(ctx context.Context, h holey, f vfs.File, out *writer, bufs [2][]byte, size int64) error {
+	end := int64(0)
+	for {
+		from, till, err := h.NextData(ctx, end)
+		if err == io.EOF { //nolint:errorlint // NextData's own
+			break
+		}
+		if err != nil {
+			return err
+		}
+		part := section{f, from, till}
+		write := func(b []byte, off int64) error { return out.writeAt(b, from+off) }
+		if till-from >= aheadFrom {
+			err = eachPartAhead(ctx, part, bufs, write)
+		} else {
+			err = eachPart(ctx, part, bufs[0], write)
+		}
+		if err != nil {
+			return err
+		}
+		end = till
+	}
+	if end >= size {
+		return nil // It ends with data.
+	}
+	return setSize(out.to, size)
+}
+
+// setSize makes a file with holes as long as it is to be. The client takes a file for complete by its size and time: one whose size doesn't come
+// from its bytes must have them on the disk before it gets its time, or a loss of power could leave zeros that pass for it.
+func setSize(f *os.File, size int64) error {
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// earlyBytes is how much of a large file is written before the disk is told to begin with it, in bytes: so it works while the rest is
+// read and checked, not only when all is written.
+const earlyBytes = 8 << 20
+
+// writer writes a file in order.
+type writer struct {
+	to         *os.File
+	begun, end int64 // what the disk was told to begin with, and what is written
+}
+
+func (w *writer) writeAt(b []byte, off int64) error {
+	if _, err := w.to.WriteAt(b, off); err != nil {
+		return err
+	}
+	if off != w.end {
+		w.begun = max(w.begun, off) // Behind a hole.
+	}
+	if w.end = off + int64(len(b)); w.end-w.begun >= earlyBytes {
+		beginWriting(w.to, w.begun, w.end-w.begun)
+		w.begun = w.end
+	}
+	return nil
+}
+
+// section is the bytes [from, till) of a file, as a file to be read.
+type section struct {
+	vfs.File
+	from, till int64
+}
+
+// ReadAt is vfs.File's.
+func (s section) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	left := s.till - s.from - off
+	if left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := s.File.ReadAt(ctx, p[:min(int64(len(p)), left)], s.from+off)
+	if err == nil && int64(n) == left {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
