@@ -141,8 +141,7 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	was := len(d.dirty) > 0 && len(d.journal) == 0 // rows that wait for a fold do so for long
 	t := d.begin()
 	defer t.close()
-	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
-	t.ts, t.at = TS{HLC: d.hlc, Actor: d.o.Actor}, d.hlc
+	t.stamp()
 	if err := f(t); err != nil {
 		return nil, err
 	}
@@ -153,6 +152,13 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 		first = d.onDirty
 	}
 	return first, nil
+}
+
+// stamp gives an operation its time.
+func (t *tx) stamp() {
+	d := t.d
+	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
+	t.ts, t.at = TS{HLC: d.hlc, Actor: d.o.Actor}, d.hlc
 }
 
 // number is a number that was never used.
