@@ -44,15 +44,28 @@ func (t *tx) free(parent Ino, name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	_, err := t.lookup(parent, name)
-	switch {
-	case err == nil:
-		return fmt.Errorf("%q in folder %d: %w", name, parent, vfs.ErrExist)
-	case errors.Is(err, vfs.ErrNotExist):
-		_, err = t.shownFolder(parent)
+	rec, err := t.shownFolder(parent)
+	if err != nil {
 		return err
 	}
-	return err
+	slots, err := t.slots(parent, name)
+	if err != nil {
+		return err
+	}
+	taken := len(slots) > 0
+	if !taken && rec.irregular > 0 { // computed names
+		switch _, err = t.lookup(parent, name); {
+		case err == nil:
+			taken = true
+		case !errors.Is(err, vfs.ErrNotExist):
+			return err
+		}
+	}
+	if taken {
+		return fmt.Errorf("%q in folder %d: %w", name, parent, vfs.ErrExist)
+	}
+	t.bare = place{parent, name}
+	return nil
 }
 
 // enter prepares a folder for a change of its entries: one that was removed elsewhere, and is shown for what is

@@ -27,6 +27,13 @@ type tx struct {
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 	folded    []Ino        // files whose journal records are all deleted
+	bare      place        // the last that was looked at, if no link stands there
+}
+
+// place is a name in a folder.
+type place struct {
+	parent Ino
+	name   string
 }
 
 // begin starts a change. opMu must be held.
