@@ -104,6 +104,7 @@ func (s *Store) write(r record, b []byte) (place, error) {
 	at := place{g.num, g.end}
 	s.mu.Lock()
 	g.end += int64(len(b))
+	s.used += int64(len(b))
 	s.mu.Unlock()
 	return at, nil
 }

@@ -90,6 +90,7 @@ type Store struct {
 	pending    map[block.ID]change // not in the index yet
 	flushing   map[block.ID]change // being written to the index; nil: none
 	filter     filter
+	used       int64 // bytes of segs on disk: up to their ends, without what was punched
 	unsynced   int64 // bytes appended since the last flush
 	newFiles   bool  // the directory must be synced
 	punches    []row // deleted since the last flush
@@ -139,6 +140,7 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 		_ = s.closeFiles() // that it could not be opened is told; nothing was acknowledged
 		return nil, fmt.Errorf("store: open %s: %w", dir, noSpace(err))
 	}
+	s.used = s.usedNow()
 	s.growFilter()
 	return s, nil
 }
