@@ -27,7 +27,7 @@ type Filter struct {
 }
 
 // New makes a filter for n IDs, at least one line of 64 bytes. It may hold more, and errs more often then. With 10 bits for each of
-// n IDs one lookup of another in 80 is wrong, with 16 one in 450.
+// n IDs one lookup of another in 100 is wrong, with 16 one in 900.
 //
 // Each filter has a seed of its own: nobody can make blocks that are always affirmed, and the next filter errs elsewhere.
 func New(n, bitsEach int) *Filter {

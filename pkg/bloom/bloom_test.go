@@ -13,7 +13,7 @@ func testID(i uint64) block.ID { return block.Sum(block.Raw, binary.BigEndian.Ap
 
 // TestFilter breaks if what was added is denied, or more of the rest is affirmed than is promised.
 func TestFilter(t *testing.T) {
-	for _, row := range []struct{ n, bits, oneIn int }{{1, 10, 80}, {1000, 10, 70}, {100_000, 10, 75}, {100_000, 16, 400}, {1 << 16, 16, 400}} {
+	for _, row := range []struct{ n, bits, oneIn int }{{1, 10, 70}, {1000, 10, 70}, {100_000, 10, 75}, {100_000, 16, 700}, {1 << 16, 16, 700}} {
 		t.Run(fmt.Sprintf("n=%d/bits=%d", row.n, row.bits), func(t *testing.T) {
 			f := New(row.n, row.bits)
 			for i := range uint64(row.n) {

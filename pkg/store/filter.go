@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// filterBits: with 10 bits, one lookup in 80 of an absent ID asks the index all the same. With the room for another eighth that
+	// filterBits: with 10 bits, one lookup in 100 of an absent ID asks the index all the same. With the room for another eighth that
 	// is 1.4 bytes for each ID.
 	filterBits = 10
 	// filterMin is the IDs of the smallest generation: 80 KB.
