@@ -284,9 +284,19 @@ func (c *checkpointer) writeRows(ctx context.Context) (block.ID, error) {
 	if err != nil {
 		return block.ID{}, err
 	}
+	v, done, err := c.inOrder()
+	if err != nil {
+		return block.ID{}, err
+	}
+	defer done()
 	edits := make([]dag.Edit, 0, len(changed))
 	for _, key := range sortedKeys(changed) {
-		value, err := get(c.r, []byte(key))
+		var value []byte
+		if key[0] == KeyInode {
+			value, err = v.committed([]byte(key))
+		} else {
+			value, err = get(c.r, []byte(key))
+		}
 		if err != nil {
 			return block.ID{}, err
 		}
