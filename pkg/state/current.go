@@ -18,6 +18,8 @@ type view struct {
 	recs map[Ino]folderRec
 	// clean says that there are no uncommitted rows.
 	clean bool
+	// version is what DB.version was before the moment.
+	version uint64
 }
 
 // dirtyValue is the uncommitted change of a row, as 'w' holds it.
