@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/dag"
@@ -167,7 +168,10 @@ func (c *collection) passNow(ctx context.Context) error {
 
 // rest leaves the processor and the disk to others now and then.
 func (c *collection) rest(ctx context.Context) error {
-	if c.seen++; !c.o.paced || c.seen%collectPaceEvery != 0 {
+	if c.seen++; c.seen%yieldEvery == 0 {
+		runtime.Gosched()
+	}
+	if !c.o.paced || c.seen%collectPaceEvery != 0 {
 		return ctx.Err()
 	}
 	return clock.Sleep(ctx, c.p.clock, time.Millisecond)
