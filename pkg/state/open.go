@@ -64,6 +64,8 @@ type DB struct {
 	watchers         []func(changes []vfs.Change, local bool)
 
 	isDirty atomic.Bool
+	version atomic.Uint64 // odd while a change becomes visible
+	recent  recent
 	mark    syncMark
 
 	mu         sync.Mutex // guards the fields below

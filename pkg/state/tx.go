@@ -72,16 +72,27 @@ func (t *tx) finish(local bool) error {
 			return err
 		}
 	}
-	if err := t.b.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("state: write: %w", err)
+	if err := t.show(); err != nil {
+		return err
 	}
-	d.ctrSaved = d.ctrEnd
-	t.remember()
 	if len(changes) > 0 {
 		for _, f := range d.watchers {
 			f(changes, local)
 		}
 	}
+	return nil
+}
+
+// show makes the change visible, in Pebble and in memory.
+func (t *tx) show() error {
+	d := t.d
+	d.version.Add(1)
+	defer d.version.Add(1)
+	if err := t.b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("state: write: %w", err)
+	}
+	d.ctrSaved = d.ctrEnd
+	t.remember()
 	return nil
 }
 

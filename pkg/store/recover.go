@@ -212,7 +212,9 @@ func (s *Store) resume(upTo place, cuts []cut) error {
 			}
 		}
 	}
-	return s.flush()
+	dead, err := s.flush()
+	s.punch(dead)
+	return err
 }
 
 // replay reads the log from a place on and makes the changes that its records say.
