@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// shadow is what users did, as they know it: what they wrote, and what they saw when they replaced or removed something.
+type shadow struct {
+	texts   map[string]*written
+	removed []*removal
+}
+
+// written is a text that a user gave to a file or symlink; no two are equal.
+type written struct {
+	pod     int
+	durable bool // its write was acknowledged as durable
+	dropped bool // somebody who saw it replaced or removed it
+}
+
+// removal is the removal of a file's last name, or of a folder.
+type removal struct {
+	pod     int
+	ino     state.Ino
+	folder  bool
+	saw     state.VV // the changes that its user had seen
+	durable bool
+}
+
+func newShadow() *shadow { return &shadow{texts: map[string]*written{}} }
+
+// drop notes that a user who saw a text replaced or removed it.
+func (s *shadow) drop(text string) {
+	if t := s.texts[text]; t != nil {
+		t.dropped = true
+	}
+}
+
+// wrote notes a text that a user wrote.
+func (p *statePod) wrote(text string) {
+	if text == sameText {
+		return
+	}
+	t := &written{pod: p.n}
+	p.w.shadow.texts[text] = t
+	p.fresh = append(p.fresh, t)
+}
+
+// removed notes what a removal, or a rename, made of what it replaced.
+func (p *statePod) removed(n state.Node, folder bool) error {
+	if n.ID == 0 || !folder && n.NLink > 0 {
+		return nil
+	}
+	if !folder {
+		text, err := textOf(n)
+		if err != nil {
+			return err
+		}
+		p.w.shadow.drop(text)
+	}
+	if n.Copy {
+		return nil
+	}
+	delete(p.logged, n.Ino)
+	r := &removal{pod: p.n, ino: n.Ino, folder: folder, saw: p.db.VV()}
+	p.w.shadow.removed = append(p.w.shadow.removed, r)
+	p.gone = append(p.gone, r)
+	return nil
+}
