@@ -56,6 +56,7 @@ func (p *statePod) removed(n state.Node, folder bool) error {
 			return err
 		}
 		p.w.shadow.drop(text)
+		p.w.trace.say("%d: %q goes with it", p.n, text)
 	}
 	if n.Copy {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/wormhole-fs/wormhole/dag"
@@ -52,7 +53,7 @@ var stateOps = []stateOp{
 	{"rename", 7, (*statePod).opRename},
 	{"rename into", 3, (*statePod).opRenameInto},
 	{"save by rename", 3, (*statePod).opSave},
-	{"remove", 6, (*statePod).opRemove},
+	{"remove", 4, (*statePod).opRemove},
 	{"remove a tree", 1, (*statePod).opRemoveAll},
 	{"link", 3, (*statePod).opLink},
 	{"chmod", 2, (*statePod).opSetAttr},
@@ -64,12 +65,12 @@ var stateOps = []stateOp{
 // step runs one random operation.
 func (p *statePod) step(ctx context.Context) error {
 	total := 0
-	for _, o := range stateOps {
-		total += o.weight
+	for _, weight := range p.w.weights {
+		total += weight
 	}
 	k := p.rng.IntN(total)
-	for _, o := range stateOps {
-		if k -= o.weight; k >= 0 {
+	for i, o := range stateOps {
+		if k -= p.w.weights[i]; k >= 0 {
 			continue
 		}
 		err := o.run(p, ctx)
@@ -92,6 +93,28 @@ type place struct {
 	parent state.Ino
 	name   string
 	node   state.Node
+}
+
+// opWeights are how often the operations of one seed are: some are rare and some are many, each time others, so that what is rare meets.
+func opWeights(rng *rand.Rand) []int {
+	out := make([]int, len(stateOps))
+	for i, o := range stateOps {
+		out[i] = o.weight * []int{0, 1, 1, 1, 4}[rng.IntN(5)]
+		if i < 5 {
+			out[i] += o.weight // what makes things
+		}
+	}
+	return out
+}
+
+// file is a random place that is no folder, if one is found soon.
+func (p *statePod) file() (at place, err error) {
+	for range 6 {
+		if at, err = p.pick(); err != nil || at.node.Kind != vfs.KindFolder {
+			break
+		}
+	}
+	return at, err
 }
 
 // pick is a random place.
@@ -228,7 +251,7 @@ func (p *statePod) opSymlink(context.Context) error {
 }
 
 func (p *statePod) opWrite(context.Context) error {
-	at, err := p.pick()
+	at, err := p.file()
 	if err != nil {
 		return err
 	}
@@ -267,7 +290,7 @@ func (p *statePod) write(n state.Node, over *openFile) error {
 
 // opOpen has a program open a file, which it writes later, without a look at what came meanwhile.
 func (p *statePod) opOpen(context.Context) error {
-	at, err := p.pick()
+	at, err := p.file()
 	if err != nil || at.node.Kind != vfs.KindFile || at.node.Copy || at.node.Content.Dot.IsZero() {
 		return err
 	}
@@ -292,7 +315,7 @@ func (p *statePod) opWriteOpen(context.Context) error {
 
 // opJournal syncs bytes into a file without a content: its row waits until they are folded (I4).
 func (p *statePod) opJournal(ctx context.Context) error {
-	at, err := p.pick()
+	at, err := p.file()
 	if err != nil || at.node.Kind != vfs.KindFile || at.node.Copy || p.logged[at.node.ID] > 0 {
 		return err
 	}
@@ -347,13 +370,13 @@ func (p *statePod) rename(from place, parent state.Ino, name string, flags vfs.R
 	if err != nil {
 		return err
 	}
-	p.w.trace.say("%d: rename %d/%q (%d) to %d/%q, flags %d, over %d", p.n, from.parent, from.name, from.node.ID, parent, name, flags, replaced.ID)
+	p.w.trace.say("%d: rename %d/%q (%d) to %d/%q, flags %d, over %d, which had %d links", p.n, from.parent, from.name, from.node.ID, parent, name, flags, replaced.ID, dst.NLink)
 	return p.removed(replaced, dst.Kind == vfs.KindFolder)
 }
 
 func (p *statePod) opRename(context.Context) error {
 	at, err := p.pick()
-	if err != nil {
+	if err != nil || at.name == "" {
 		return err
 	}
 	parent, err := p.folder()
@@ -370,11 +393,11 @@ func (p *statePod) opRename(context.Context) error {
 // opRenameInto moves one thing to where another is: over it, or in exchange.
 func (p *statePod) opRenameInto(context.Context) error {
 	at, err := p.pick()
-	if err != nil {
+	if err != nil || at.name == "" {
 		return err
 	}
 	to, err := p.pick()
-	if err != nil {
+	if err != nil || to.name == "" {
 		return err
 	}
 	switch p.rng.IntN(3) {
@@ -390,7 +413,7 @@ func (p *statePod) opRenameInto(context.Context) error {
 
 // opSave saves as editors do: a new file beside, renamed over the old one.
 func (p *statePod) opSave(context.Context) error {
-	at, err := p.pick()
+	at, err := p.file()
 	if err != nil || at.node.Kind != vfs.KindFile {
 		return err
 	}
@@ -408,7 +431,7 @@ func (p *statePod) opSave(context.Context) error {
 
 func (p *statePod) opRemove(context.Context) error {
 	at, err := p.pick()
-	if err != nil {
+	if err != nil || at.name == "" {
 		return err
 	}
 	return p.remove(at)
@@ -454,7 +477,7 @@ func (p *statePod) removeAll(at place, depth int) error {
 }
 
 func (p *statePod) opLink(context.Context) error {
-	at, err := p.pick()
+	at, err := p.file()
 	if err != nil {
 		return err
 	}

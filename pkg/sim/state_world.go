@@ -9,6 +9,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // Sizes of a simulation of the state: as large as a seed's time allows.
@@ -30,6 +31,7 @@ type stateWorld struct {
 	keys    keyring
 	pods    []*statePod
 	history *history
+	weights []int // of operations
 	shadow  *shadow
 	count   int  // of texts and values, so that no two are equal
 	calm    bool // nothing fails any more
@@ -50,9 +52,11 @@ func RunState(ctx context.Context, seed uint64, trace *Trace) (err error) {
 			}
 		}
 	}()
+	w.calm = true
 	if err := w.start(ctx); err != nil {
 		return err
 	}
+	w.calm = false
 	for range roundsMin + w.rng.IntN(roundsMax-roundsMin) {
 		if err := w.round(ctx); err != nil {
 			return err
@@ -66,7 +70,7 @@ func RunState(ctx context.Context, seed uint64, trace *Trace) (err error) {
 
 func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	w := &stateWorld{rng: rng, trace: trace, time: NewTimeline(begin), keys: newKeyring(64), history: newHistory(), shadow: newShadow()}
+	w := &stateWorld{rng: rng, trace: trace, time: NewTimeline(begin), keys: newKeyring(64), history: newHistory(), shadow: newShadow(), weights: opWeights(rng)}
 	n := podsMin + rng.IntN(podsMax-podsMin+1)
 	w.net = NewNet(n, NetOptions{DelayMax: time.Duration(1+rng.IntN(2000)) * time.Millisecond, Lost: rng.IntN(40), Twice: rng.IntN(20)}, rng, w.time)
 	for i := range n {
@@ -92,6 +96,38 @@ func (w *stateWorld) start(ctx context.Context) error {
 		}
 		p.clock.Set(w.skew())
 		w.trace.say("%d: starts, its clock is %v ahead", p.n, p.clock.Skew())
+	}
+	if w.rng.IntN(3) > 0 {
+		return w.furnish(ctx)
+	}
+	return nil
+}
+
+// furnish gives all pods the same tree to begin with.
+func (w *stateWorld) furnish(ctx context.Context) error {
+	p := w.pods[w.rng.IntN(len(w.pods))]
+	for range 5 + w.rng.IntN(15) {
+		op := (*statePod).opCreate
+		if w.rng.IntN(2) == 0 {
+			op = (*statePod).opMkdir
+		}
+		if err := op(p, ctx); err != nil && !errors.Is(err, vfs.ErrExist) {
+			return fmt.Errorf("pod %d: %w", p.n, err)
+		}
+	}
+	if err := p.commit(ctx, 0); err != nil {
+		return err
+	}
+	commits, err := p.db.Log(ctx, nil, 1<<30)
+	if err != nil {
+		return err
+	}
+	for _, q := range w.pods {
+		if q != p {
+			if err := q.receive(ctx, p.n, commits); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
