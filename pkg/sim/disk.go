@@ -24,11 +24,12 @@ type Disk struct {
 	mem *pebblevfs.MemFS
 	fs  pebblevfs.FS
 
-	mu    sync.Mutex // guards the fields below
-	until int        // syncs until the power fails; 0: it stays
-	keep  int
-	seed  uint64
-	after *pebblevfs.MemFS // as the loss of power left it; nil: there was none
+	mu     sync.Mutex // guards the fields below
+	until  int        // syncs until the power fails; 0: it stays
+	keep   int
+	seed   uint64
+	onFail func()
+	after  *pebblevfs.MemFS // as the loss of power left it; nil: there was none
 }
 
 // NewDisk is an empty disk.
@@ -49,6 +50,13 @@ func (d *Disk) FailAt(n, keep int, seed uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.until, d.keep, d.seed = n, keep, seed
+}
+
+// OnFail sets what is called when the power fails, before who uses the disk goes on. It must not use the disk.
+func (d *Disk) OnFail(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onFail = f
 }
 
 // Failed says whether the power has failed: all that was done since then never happened.
@@ -94,6 +102,9 @@ func (d *Disk) before(op errorfs.Op) error {
 		return fmt.Errorf("sim: loss of power: %w", err)
 	}
 	d.after = after
+	if d.onFail != nil {
+		d.onFail()
+	}
 	return nil
 }
 

@@ -13,9 +13,12 @@ import (
 type history struct {
 	digests map[state.Dot][32]byte
 	commits []*state.Commit
+	inos    map[state.Ino]bool // that have, or had, a row
 }
 
-func newHistory() *history { return &history{digests: map[state.Dot][32]byte{}} }
+func newHistory() *history {
+	return &history{digests: map[state.Dot][32]byte{}, inos: map[state.Ino]bool{}}
+}
 
 // add notes commits that a pod published.
 func (h *history) add(commits [][]byte) error {
@@ -31,6 +34,11 @@ func (h *history) add(commits [][]byte) error {
 		case !known:
 			h.digests[c.Dot()] = c.Digest()
 			h.commits = append(h.commits, c)
+			for i := range c.Rows {
+				if kind, ino, _, err := state.ParseKey(c.Rows[i].Key); err == nil && kind == state.KeyInode {
+					h.inos[ino] = true
+				}
+			}
 		}
 	}
 	return nil

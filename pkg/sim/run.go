@@ -10,37 +10,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Kind is a kind of simulation.
-type Kind string
+// Simulation runs one seed of a kind of simulation.
+type Simulation func(ctx context.Context, seed uint64, trace *Trace) error
 
-// Kinds.
-const (
-	State Kind = "state"
-	Stack Kind = "stack"
-)
-
-// ErrKind says that there is no such kind of simulation.
-var ErrKind = errors.New("no such kind of simulation")
-
-// Run runs the simulation of one seed. A panic is an error too.
-func Run(ctx context.Context, kind Kind, seed uint64, trace *Trace) (err error) {
+// run runs a seed; a panic is an error too.
+func (s Simulation) run(ctx context.Context, seed uint64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
-	switch kind {
-	case State:
-		return RunState(ctx, seed, trace)
-	case Stack:
-		return RunStack(ctx, seed, trace)
-	}
-	return fmt.Errorf("%q: %w", kind, ErrKind)
+	return s(ctx, seed, nil)
 }
 
 // RunRange runs the seeds from first up to, but not with, end, jobs at a time, until one fails or ctx ends. It calls done, one call after the other, with how
 // many seeds from first on are good, without a gap. failed is the least seed that failed, with its error; a ctx that ends is no failure.
-func RunRange(ctx context.Context, kind Kind, first, end uint64, jobs int, done func(good uint64)) (failed uint64, err error) {
+func RunRange(ctx context.Context, s Simulation, first, end uint64, jobs int, done func(good uint64)) (failed uint64, err error) {
 	group, work := errgroup.WithContext(ctx)
 	r := ranger{next: first, end: end, good: map[uint64]bool{}, low: first, done: done, failed: end}
 	for range max(jobs, 1) {
@@ -50,7 +35,7 @@ func RunRange(ctx context.Context, kind Kind, first, end uint64, jobs int, done 
 				if !ok || work.Err() != nil {
 					return nil
 				}
-				if err := Run(ctx, kind, seed, nil); ctx.Err() == nil {
+				if err := s.run(work, seed); ctx.Err() == nil {
 					r.ended(seed, err)
 				}
 			}

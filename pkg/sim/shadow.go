@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
@@ -43,6 +46,15 @@ func (p *statePod) wrote(text string) {
 	t := &written{pod: p.n}
 	p.w.shadow.texts[text] = t
 	p.fresh = append(p.fresh, t)
+}
+
+// made notes that a number was given out. One of a time before a crash may come again if nobody ever heard of it, and then what was removed is another.
+func (p *statePod) made(ino state.Ino) error {
+	if p.w.history.inos[ino] {
+		return fmt.Errorf("pod %d gives out the number %d, which is in use", p.n, ino)
+	}
+	p.w.shadow.removed = slices.DeleteFunc(p.w.shadow.removed, func(r *removal) bool { return r.ino == ino })
+	return nil
 }
 
 // removed notes what a removal, or a rename, made of what it replaced.

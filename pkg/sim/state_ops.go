@@ -187,7 +187,7 @@ func (p *statePod) opCreate(context.Context) error {
 	}
 	p.wrote(text)
 	p.w.trace.say("%d: create %d/%q = %d %q", p.n, parent, name, n.ID, text)
-	return nil
+	return p.made(n.ID)
 }
 
 func (p *statePod) opImport(context.Context) error {
@@ -217,6 +217,9 @@ func (p *statePod) opImport(context.Context) error {
 		}
 		p.wrote(text)
 		p.w.trace.say("%d: import %d/%q = %d %q", p.n, parent, files[i].Name, f.Node.ID, text)
+		if err := p.made(f.Node.ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -247,7 +250,7 @@ func (p *statePod) opSymlink(context.Context) error {
 	}
 	p.wrote(text)
 	p.w.trace.say("%d: symlink %d/%q = %d %q", p.n, parent, name, n.ID, text)
-	return nil
+	return p.made(n.ID)
 }
 
 func (p *statePod) opWrite(context.Context) error {
@@ -426,6 +429,9 @@ func (p *statePod) opSave(context.Context) error {
 	}
 	p.wrote(text)
 	p.w.trace.say("%d: create %d/%q = %d %q", p.n, at.parent, tmp, n.ID, text)
+	if err := p.made(n.ID); err != nil {
+		return err
+	}
 	return p.rename(place{parent: at.parent, name: tmp, node: n}, at.parent, at.name, 0)
 }
 
