@@ -5,6 +5,8 @@
 //	wh-sim -seeds A:B -progress FILE    the same, and goes on where the last run with this file ended
 //	wh-sim -time 30s            new ones for some time
 //
+// With -kind stack the pods are whole ones, in a virtual time; with -kind state, which is the default, their states alone.
+//
 // Exit code 0: no oracle found anything. 1: one did, and its seed is printed. 2: a bad command line.
 package main
 
@@ -23,6 +25,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/sim"
@@ -34,23 +38,40 @@ const progressEvery = 10 * time.Second
 var errUsage = errors.New("bad command line; see -help")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errUsage):
-		fmt.Fprintf(os.Stderr, "wh-sim: error: %v\n", err)
-		os.Exit(2)
-	case err != nil:
+	args := os.Args[1:]
+	os.Args = os.Args[:1]
+	inTest(func(t *testing.T) {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err := run(ctx, t, args, os.Stdout, os.Stderr)
+		stop()
+		switch {
+		case err == nil, errors.Is(err, flag.ErrHelp):
+			os.Exit(0)
+		case errors.Is(err, errUsage):
+			fmt.Fprintf(os.Stderr, "wh-sim: error: %v\n", err)
+			os.Exit(2)
+		}
 		fmt.Fprintf(os.Stderr, "wh-sim: error: %v\n", err)
 		os.Exit(1)
-	}
+	})
 }
+
+// inTest runs f as a test: there is virtual time (testing/synctest) in tests alone.
+func inTest(f func(t *testing.T)) {
+	all := func(_, _ string) (bool, error) { return true, nil }
+	testing.Main(all, []testing.InternalTest{{Name: "simulation", F: f}}, nil, nil)
+}
+
+// Kinds of simulations.
+const (
+	kindState = "state"
+	kindStack = "stack"
+)
 
 // command is what the command line asks for.
 type command struct {
-	kind     sim.Kind
+	kind     string
+	simulate sim.Simulation
 	seed     string
 	seeds    string
 	limit    time.Duration
@@ -60,11 +81,11 @@ type command struct {
 	out, log io.Writer
 }
 
-func run(ctx context.Context, args []string, out, log io.Writer) error {
+func run(ctx context.Context, t *testing.T, args []string, out, log io.Writer) (err error) {
 	c := command{out: out, log: log}
 	flags := flag.NewFlagSet("wh-sim", flag.ContinueOnError)
 	flags.SetOutput(log)
-	kind := flags.String("kind", string(sim.State), "what is simulated: state or stack")
+	flags.StringVar(&c.kind, "kind", kindState, "what is simulated: state or stack")
 	flags.StringVar(&c.seed, "seed", "", "run this one, and tell what happens")
 	flags.StringVar(&c.seeds, "seeds", "", "run these, A:B, without B")
 	flags.DurationVar(&c.limit, "time", 0, "end after this time; alone: new seeds until then")
@@ -77,7 +98,19 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q: %w", flags.Args(), errUsage)
 	}
-	c.kind = sim.Kind(*kind)
+	switch c.kind {
+	case kindState:
+		c.simulate = sim.RunState
+	case kindStack:
+		fleet, failed := newFleet(ctx)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, fleet.Remove()) }()
+		c.simulate, c.jobs = inBubble(t, fleet), 1 // its pods use all processors
+	default:
+		return fmt.Errorf("-kind %s: %w", c.kind, errUsage)
+	}
 	if c.limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.limit)
@@ -89,6 +122,31 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	return c.many(ctx)
 }
 
+// newFleet makes the pods with which simulations of the stack begin.
+func newFleet(ctx context.Context) (*sim.Fleet, error) {
+	dir, err := os.MkdirTemp("", "wh-sim-")
+	if err != nil {
+		return nil, err
+	}
+	fleet, err := sim.NewFleet(ctx, dir, sim.FleetSize)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return fleet, nil
+}
+
+// inBubble runs simulations of the stack, each in a time of its own.
+func inBubble(t *testing.T, fleet *sim.Fleet) sim.Simulation {
+	return func(ctx context.Context, seed uint64, trace *sim.Trace) (err error) {
+		synctest.Test(t, func(*testing.T) {
+			within, cancel := context.WithCancel(context.WithoutCancel(ctx)) // one of the bubble
+			defer cancel()
+			err = sim.RunStack(within, fleet, seed, trace)
+		})
+		return err
+	}
+}
+
 // one runs one seed with its log.
 func (c *command) one(ctx context.Context) error {
 	seed, err := strconv.ParseUint(c.seed, 10, 64)
@@ -96,7 +154,7 @@ func (c *command) one(ctx context.Context) error {
 		return fmt.Errorf("-seed %s: %w", c.seed, errUsage)
 	}
 	begin := time.Now()
-	if err := sim.Run(ctx, c.kind, seed, sim.NewTrace(c.out)); err != nil {
+	if err := c.simulate(ctx, seed, sim.NewTrace(c.out)); err != nil {
 		return fmt.Errorf("%s seed %d: %w", c.kind, seed, err)
 	}
 	_, err = fmt.Fprintf(c.log, "%s seed %d is good: %v\n", c.kind, seed, time.Since(begin).Round(time.Millisecond))
@@ -148,7 +206,7 @@ func (c *command) many(ctx context.Context) error {
 			progressErr = errors.Join(progressErr, c.tell(first, good, begin))
 		}
 	}
-	failed, err := sim.RunRange(ctx, c.kind, first, end, c.jobs, tell)
+	failed, err := sim.RunRange(ctx, c.simulate, first, end, c.jobs, tell)
 	progressErr = errors.Join(progressErr, c.tell(first, good, begin))
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s seed %d: %w", c.kind, failed, err), progressErr, c.remember(failed, err))
@@ -177,7 +235,7 @@ func (c *command) remember(seed uint64, why error) error {
 	if c.keep == "" {
 		return nil
 	}
-	name := filepath.Join(c.keep, string(c.kind)+".txt")
+	name := filepath.Join(c.keep, c.kind+".txt")
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
