@@ -2,6 +2,7 @@
 //
 //	wh-bench visible   how soon a file written through one mount is read through another, and how soon three pods agree
 //	wh-bench data      add and get of four data sets, beside cp, Kubo, restic and desync, as far as they are on PATH, in turn
+//	wh-bench tree      a tree of a million files: memory, start, listing, single changes, the rename of a large folder
 //	wh-bench profile   where the daemon's CPU time goes in add and get
 //
 // It drives the wh binary beside it.
@@ -38,6 +39,7 @@ func main() {
 	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
 	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, profile: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
+	flag.IntVar(&b.many, "many", 1_000_000, "tree: files")
 	flag.StringVar(&b.peers, "peers", "", "data: programs to compare with, of cp, ipfs, restic, desync; cp is always; default: all on PATH")
 	flag.BoolVar(&b.encrypt, "encrypt", false, "data, profile: of an encrypted network")
 	flag.Parse()
@@ -67,6 +69,7 @@ type bench struct {
 	what     string
 	bigBytes int64
 	tiny     int
+	many     int
 	peers    string
 	encrypt  bool
 	machines []*fleet.Machine // of visible
@@ -91,10 +94,12 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return b.visible(ctx)
 	case "data":
 		return b.data(ctx)
+	case "tree":
+		return b.tree(ctx)
 	case "profile":
 		return b.profile(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data|profile, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|profile, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.

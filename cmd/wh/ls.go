@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -50,6 +51,17 @@ func runLs(ctx context.Context, e *env, o lsOptions) error {
 		_, _ = fmt.Fprintf(w, "%s:\n", e.name(last)) // Flush tells.
 	}
 	q := api.PathRequest{Path: api.Text(o.path), Recursive: o.recursive}
+	if !o.long && !o.recursive && !e.json {
+		err := client.List(ctx, e.client(), "names", q, func(page []api.Text) error {
+			for _, name := range page {
+				if err := line.out("%s", e.name(string(name))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return errors.Join(err, w.Flush())
+	}
 	err := client.List(ctx, e.client(), "ls", q, func(x api.Entry) error {
 		if e.json {
 			return line.document(x)

@@ -16,7 +16,7 @@ import (
 //
 //	byte 0      kind
 //	bytes 1-4   length of the payload, big-endian, at most FrameMax
-//	then        the payload: JSON of the type that the kind names, or bytes of a file
+//	then        the payload: of the type that the kind names, a Batch in CBOR, others in JSON; or bytes of a file
 //
 // The descriptors of a frame (SCM_RIGHTS) travel with its first byte; a receiver has them all when it has the frame,
 // since the kernel doesn't deliver data past descriptors.
@@ -26,7 +26,7 @@ import (
 // Batch frames; the client answers each with an Opened, with descriptors to write to; when all are written the daemon sends
 // a Done for the batch (before it, Data and DataEnd for files that stream), at the end a Result. At most Window batches are
 // under way. Either side may send Fail at any time; it ends the transfer.
-const Upgrade = "wormhole-transfer/1"
+const Upgrade = "wormhole-transfer/2"
 
 // Limits of a transfer.
 const (
@@ -53,39 +53,6 @@ const (
 	FrameFail    // an Error
 	FrameRequest // an AddRequest or GetRequest, the first of all
 )
-
-// Item is a file, folder, link or special file of a transfer. Items are numbered in the order in which they are
-// sent, from 0.
-type Item struct {
-	Parent int    `json:"p"`           // number of the folder that it is in; -1-N: it is top-level argument N
-	Name   Text   `json:"n,omitempty"` // get: "" of the top-level one, which the client names
-	Kind   uint8  `json:"k"`           // vfs.Kind
-	Mode   uint32 `json:"m,omitempty"` // 07777
-	UID    uint32 `json:"u,omitempty"`
-	GID    uint32 `json:"g,omitempty"`
-	RDev   uint64 `json:"d,omitempty"`
-	Mtime  int64  `json:"t,omitempty"` // ns since 1970
-	Size   uint64 `json:"s,omitempty"` // bytes
-	Target Text   `json:"l,omitempty"` // of a symlink
-	Link   int    `json:"h,omitempty"` // number of the item that this is a hard link to, +1; 0: none
-	Many   bool   `json:"y,omitempty"` // a later item may be a hard link to this one
-	FD     bool   `json:"f,omitempty"` // add: the next descriptor of the frame is its contents
-	Stream bool   `json:"x,omitempty"` // its contents come as Data frames
-	Keep   bool   `json:"e,omitempty"` // add: a folder that exists keeps its attributes
-
-	// Of a source of add, so that it is known again: its device, inode number and change time; none: it is not to be.
-	Dev   uint64 `json:"b,omitempty"`
-	Ino   uint64 `json:"i,omitempty"`
-	Ctime int64  `json:"c,omitempty"` // ns since 1970
-
-	Xattrs map[string][]byte `json:"a,omitempty"`
-}
-
-// Batch is some items.
-type Batch struct {
-	First int    `json:"first"` // number of the first
-	Items []Item `json:"items"`
-}
 
 // Opened answers a batch of get: what to write, in the order of its descriptors.
 type Opened struct {
@@ -158,8 +125,11 @@ func (c *Conn) Release() {
 	}
 }
 
-// Send sends a frame with v as JSON, and files, which stay the caller's.
+// Send sends a frame with v, and files, which stay the caller's.
 func (c *Conn) Send(kind FrameKind, v any, files []*os.File) error {
+	if batch, ok := v.(Batch); ok {
+		return c.send(kind, batch.encode(), files)
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
@@ -211,7 +181,7 @@ func (c *Conn) TakeFiles(n int) ([]*os.File, error) {
 	return c.in.takeFDs(n), nil
 }
 
-// Decode reads the payload of a frame.
+// Decode reads the payload of a frame, but of a FrameBatch, which DecodeBatch reads.
 func Decode[T any](b []byte) (T, error) {
 	var v T
 	if err := json.Unmarshal(b, &v); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -43,6 +44,50 @@ func TestRoundTrip(t *testing.T) {
 		got, err := c.Decode(block.Header{Form: form, PlainLen: uint32(len(row.plain))}, b[6:], nil)
 		if err != nil || !bytes.Equal(got, row.plain) {
 			t.Errorf("%s: %d bytes back, %v", row.name, len(got), err)
+		}
+	}
+}
+
+// TestNoisy breaks if time is spent on noise, or what can be compressed is taken for noise: text, source, nodes full of
+// hashes, a block that is text in a part.
+func TestNoisy(t *testing.T) {
+	source, err := os.ReadFile("form.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	node := func(plain []byte, name string) []byte { // the list of CIDs of a node
+		for at := 0; at+64 <= len(plain); at += 41 + len(name) {
+			copy(plain[at:], "\xd8\x2a\x58\x25\x00\x01\x55\x1e\x20")
+			copy(plain[at+41:], name)
+		}
+		return plain
+	}
+	for range 500 {
+		n := compressMin + rnd.IntN(noiseTo-compressMin+1)
+		plain := make([]byte, n)
+		for i := range plain {
+			plain[i] = byte(rnd.Uint32())
+		}
+		if !noisy(plain) {
+			t.Errorf("%d bytes of noise are tried", n)
+		}
+		text := append([]byte(nil), plain...)
+		copy(text[rnd.IntN(n/2):], bytes.Repeat([]byte("it may be compressed. "), n/44+1))
+		for _, row := range []struct {
+			name  string
+			plain []byte
+		}{
+			{"half text", text},
+			{"source", source[:min(n, len(source))]},
+			{"entries", node(bytes.Clone(plain), "a name")},
+			{"CIDs", node(bytes.Clone(plain), "")},
+		} {
+			if noisy(row.plain) {
+				t.Errorf("%s of %d bytes is taken for noise", row.name, n)
+			}
 		}
 	}
 }
@@ -123,8 +168,13 @@ func BenchmarkEncode(b *testing.B) {
 	for _, row := range []struct {
 		name  string
 		plain []byte
-	}{{"noise", noise(1 << 20)}, {"text", bytes.Repeat([]byte("text and more "), 1<<16)}} {
-		b.Run(row.name+"/1MiB", func(b *testing.B) {
+	}{
+		{"noise/1MiB", noise(1 << 20)},
+		{"text/1MiB", bytes.Repeat([]byte("text and more "), 1<<16)},
+		{"noise/2KiB", noise(2 << 10)},
+		{"text/2KiB", bytes.Repeat([]byte("text and more "), 1<<7)},
+	} {
+		b.Run(row.name, func(b *testing.B) {
 			var c Codec
 			out := make([]byte, 0, 2<<20)
 			b.SetBytes(int64(len(row.plain)))

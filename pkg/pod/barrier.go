@@ -222,7 +222,7 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 			p.barrier.again(s.n)
 		}
 	}
-	p.makeFiles(q.puts) //nolint:contextcheck // operations of the state take no context
+	p.makeFiles(ctx, q.puts)
 	n, err := p.db.Commit(ctx)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("pod: commit: %w", err))

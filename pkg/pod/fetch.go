@@ -31,7 +31,11 @@ func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
 // put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
 func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	defer p.leases.release(p.leases.take(id))
-	err := p.store.Put(ctx, id, plain)
+	return fullDisk(p.store.Put(ctx, id, plain))
+}
+
+// fullDisk makes the store's error of a full disk one that those above the pod know.
+func fullDisk(err error) error {
 	if errors.Is(err, store.ErrNoSpace) {
 		return fmt.Errorf("%w: %w", vfs.ErrNoSpace, err)
 	}

@@ -68,7 +68,8 @@ func (p *Pod) runCollections(ctx context.Context) error {
 // Collect marks what is live, moves other blocks that this pod owns to the trash, and deletes from there what has been in it long enough and no member
 // can need any more. Writers go on meanwhile. It is safe against crashes at any point: what is deleted was dead before. One at a time runs.
 //
-// Errors: what hinders marking (contents whose nodes no reachable pod has: block.ErrUnavailable), and then nothing is swept; those of the store.
+// Errors: what hinders marking (contents whose nodes no reachable pod has: block.ErrUnavailable), and then nothing is swept; those of the store, vfs.ErrNoSpace among them: a
+// disk without even the reserve.
 func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) {
 	p.collecting.Lock()
 	defer p.collecting.Unlock()
@@ -89,7 +90,7 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	}
 	c := &collection{p: p, o: o, live: m.live, start: p.clock.Now()}
 	if err := c.run(ctx); err != nil {
-		return c.out, fmt.Errorf("pod: collect garbage: %w", err)
+		return c.out, fmt.Errorf("pod: collect garbage: %w", fullDisk(err))
 	}
 	return c.out, nil
 }

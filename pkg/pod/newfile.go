@@ -2,10 +2,8 @@ package pod
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/wormhole-fs/wormhole/dag"
-	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -62,9 +60,6 @@ func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m Fi
 	content := &state.NewContent{Size: body.Size, Origin: origin}
 	if body.Size > 0 {
 		content.Body = body.Encode()
-		if err := p.put(ctx, block.Sum(block.DagCBOR, content.Body), content.Body); err != nil {
-			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
-		}
 	}
 	f := &newFile{done: make(chan made, 1), NewFile: state.NewFile{
 		Parent: parent, Name: name,
@@ -86,7 +81,7 @@ func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m Fi
 }
 
 // makeFiles makes files whose bytes are durable, and tells those who wait for them.
-func (p *Pod) makeFiles(files []*newFile) {
+func (p *Pod) makeFiles(ctx context.Context, files []*newFile) {
 	for len(files) > 0 {
 		part := files[:min(importMax, len(files))]
 		files = files[len(part):]
@@ -94,7 +89,7 @@ func (p *Pod) makeFiles(files []*newFile) {
 		for i, f := range part {
 			list[i] = f.NewFile
 		}
-		out, err := p.db.Import(list)
+		out, err := p.db.Import(ctx, list)
 		for i, f := range part {
 			got := made{err: err}
 			if err == nil {

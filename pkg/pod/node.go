@@ -333,11 +333,6 @@ func (p *Pod) stage(ctx context.Context, n *node) error {
 	if err := p.cutLocked(ctx, n, true); err != nil {
 		return err
 	}
-	if enc := n.body.Encode(); n.attr.Size > 0 {
-		if err := p.put(ctx, n.body.ID(), enc); err != nil {
-			return fmt.Errorf("pod: file %d: put its body: %w", n.id, err)
-		}
-	}
 	p.stageLocked(n)
 	return nil
 }

@@ -17,6 +17,10 @@ const unfoldedTries = 5
 const (
 	checkpointIdle = 200 * time.Millisecond // after the last change
 	checkpointBusy = 2 * time.Second        // after the first change, under load
+	// Under load a checkpoint comes no sooner than so many times as long as the last one took, so that it takes a tenth of the time at most; but in a
+	// minute at the latest (docs/adr/0007).
+	checkpointShare = 10
+	checkpointMax   = time.Minute
 )
 
 // touched says that the state changed: a checkpoint is due.
@@ -55,25 +59,28 @@ func (p *Pod) committed(ctx context.Context) {
 
 // runCheckpoints makes checkpoints and publishes heads that name them.
 func (p *Pod) runCheckpoints(ctx context.Context) error {
+	var took time.Duration
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.checkpoints:
 		}
-		if err := p.quiet(ctx); err != nil {
+		if err := p.quiet(ctx, max(checkpointBusy, min(checkpointShare*took, checkpointMax))); err != nil {
 			return err
 		}
+		begin := p.clock.Now()
 		if _, err := p.checkpoint(ctx); err != nil && ctx.Err() == nil {
 			p.log.ErrorContext(ctx, "no checkpoint could be made; trying again after the next change", "err", err)
 		}
+		took = clock.Since(p.clock, begin)
 	}
 }
 
-// quiet waits until nothing has changed for a while, or for long enough.
-func (p *Pod) quiet(ctx context.Context) error {
+// quiet waits until nothing has changed for a while, or for as long as most.
+func (p *Pod) quiet(ctx context.Context, most time.Duration) error {
 	begin := p.clock.Now()
-	for clock.Since(p.clock, begin) < checkpointBusy {
+	for clock.Since(p.clock, begin) < most {
 		timer := p.clock.NewTimer(checkpointIdle)
 		select {
 		case <-ctx.Done():

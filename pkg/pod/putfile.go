@@ -68,11 +68,6 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 
 // giveContents makes or finds the file and stages a body for it, which came from origin; nil: that is not noted.
 func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body, origin []byte) (vfs.Attr, error) {
-	if body.Size > 0 {
-		if err := p.put(ctx, body.ID(), body.Encode()); err != nil {
-			return vfs.Attr{}, fmt.Errorf("pod: put the body of %q: %w", name, err)
-		}
-	}
 	id, err := p.fileAt(parent, name, m) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return vfs.Attr{}, err

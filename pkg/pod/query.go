@@ -180,7 +180,7 @@ func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
 	out.ID = ids[0]
 	for i, id := range ids {
 		switch owned, isCached := p.store.Has(id); {
-		case owned:
+		case owned, i == 0: // the body stands in the row
 			out.Chunks[i].hold(p.id, p.reg.name(p.id), hasOwned)
 		case isCached:
 			out.Chunks[i].hold(p.id, p.reg.name(p.id), hasCached)

@@ -231,7 +231,8 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, pull bool) (placed,
 	for i, n := range nodes {
 		copies := counts[i]
 		out.copies = max(out.copies, copies)
-		err := p.contentBlocks(ctx, n, func(w wanted) error {
+		err := p.putBody(ctx, n.Body)
+		each := func(w wanted) error {
 			if seen[w.id] {
 				return nil
 			}
@@ -245,7 +246,10 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, pull bool) (placed,
 				want[pod] = append(want[pod], w)
 			}
 			return nil
-		})
+		}
+		if err == nil {
+			err = p.contentBlocks(ctx, n, each)
+		}
 		if err != nil {
 			errs = append(errs, err)
 			out.missing++
@@ -318,6 +322,18 @@ func (p *Pod) contentBlocks(ctx context.Context, n state.Node, f func(wanted) er
 	return dag.Blocks(ctx, blocks{p}, body, func(id block.ID, _ bool, size uint64) error {
 		return f(wanted{id, int64(size)})
 	})
+}
+
+// putBody puts the block of an encoded body, which stands in a row, unless it is here: the next checkpoint would put it, and it is needed now.
+func (p *Pod) putBody(ctx context.Context, body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	id := block.Sum(block.DagCBOR, body)
+	if owned, _ := p.store.Has(id); owned {
+		return nil
+	}
+	return p.put(ctx, id, body)
 }
 
 // liveLayout is the layout without the pods that are down: writes go to the next of the walk.

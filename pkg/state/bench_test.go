@@ -83,3 +83,28 @@ func BenchmarkCheckpoint(b *testing.B) {
 		must[CheckpointInfo](b)(d.Checkpoint(b.Context()))
 	}
 }
+
+// BenchmarkList times the listing of a folder of 20,000 files, a thousand at a time.
+func BenchmarkList(b *testing.B) {
+	d := benchDB(b)
+	files := make([]NewFile, 20000)
+	for i := range files {
+		files[i] = newFile(RootIno, fmt.Sprintf("file-%06d", i), "x")
+	}
+	must[[]Imported](b)(d.Import(b.Context(), files))
+	must[int](b)(d.Commit(b.Context()))
+	for b.Loop() {
+		n := 0
+		for after := ""; ; {
+			page := must[[]Entry](b)(d.List(RootIno, after, 1000))
+			if len(page) == 0 {
+				break
+			}
+			n, after = n+len(page), page[len(page)-1].Name
+		}
+		if n != len(files) {
+			b.Fatalf("%d entries", n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(files)), "ns/entry")
+}

@@ -91,7 +91,7 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 }
 
 // Checkpoint commits what is dirty and writes the state and the view as Merkle trees through Options.Blocks: of what changed since the
-// last one. It does nothing if nothing changed. Operations wait for a commit at its beginning, not for the trees.
+// last one. It does nothing if nothing changed. Operations and commits wait for a commit at its beginning, not for the trees.
 //
 // Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there. The memory of the
 // checkpoint itself is made durable by the next sync: one that is lost is made again. Error: ErrUnfolded, before anything is done.
@@ -101,11 +101,8 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	if err := d.usable(ctx); err != nil {
 		return CheckpointInfo{}, err
 	}
-	d.commitMu.Lock()
-	defer d.commitMu.Unlock()
-	if err := d.settleDirty(ctx); err != nil {
-		return CheckpointInfo{}, err
-	}
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
 	c, err := d.freeze(ctx)
 	if err != nil {
 		return CheckpointInfo{}, err
@@ -131,15 +128,6 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	return next.CheckpointInfo, nil
 }
 
-// settleDirty commits most of what is dirty, while operations go on.
-func (d *DB) settleDirty(ctx context.Context) error {
-	if d.o.Sign == nil || !d.Dirty() {
-		return nil
-	}
-	_, err := d.commit(ctx)
-	return err
-}
-
 // checkpointer writes one checkpoint. It reads a moment at which nothing was dirty.
 type checkpointer struct {
 	view
@@ -152,8 +140,15 @@ type checkpointer struct {
 	full  bool // nothing of the last checkpoint is used
 }
 
-// freeze commits what is dirty while no operation runs, and begins a new epoch of marks after that moment.
+// freeze commits what is dirty, the last of it while no operation runs, and begins a new epoch of marks after that moment.
 func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	if d.o.Sign != nil {
+		if _, err := d.commit(ctx); err != nil {
+			return nil, err
+		}
+	}
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	if err := d.commitAll(ctx); err != nil {
@@ -184,7 +179,7 @@ func (d *DB) commitAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c, err := d.prepare(rows)
+		c, err := d.prepare(commitRowsOf(rows))
 		if err != nil {
 			return err
 		}
@@ -196,12 +191,9 @@ func (d *DB) commitAll(ctx context.Context) error {
 		if err := d.install(c, c.Encode(d.o.Sign), rows); err != nil {
 			return err
 		}
-		if err := d.sync(); err != nil {
-			return err
-		}
-		d.publish(VV{c.Actor: c.Seq})
 	}
-	return nil
+	_, err := d.publishOwn(d.heads[d.o.Actor].seq, false)
+	return err
 }
 
 func (c *checkpointer) close() {
@@ -292,9 +284,19 @@ func (c *checkpointer) writeRows(ctx context.Context) (block.ID, error) {
 	if err != nil {
 		return block.ID{}, err
 	}
+	v, done, err := c.inOrder()
+	if err != nil {
+		return block.ID{}, err
+	}
+	defer done()
 	edits := make([]dag.Edit, 0, len(changed))
 	for _, key := range sortedKeys(changed) {
-		value, err := get(c.r, []byte(key))
+		var value []byte
+		if key[0] == KeyInode {
+			value, err = v.committed([]byte(key))
+		} else {
+			value, err = get(c.r, []byte(key))
+		}
 		if err != nil {
 			return block.ID{}, err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -42,50 +43,64 @@ func (d *DB) Commit(ctx context.Context) (n int, err error) {
 
 // commit is Commit while commitMu is held.
 func (d *DB) commit(ctx context.Context) (n int, err error) {
+	held, err := d.installDirty(ctx)
+	d.opMu.Lock()
+	seq := d.heads[d.o.Actor].seq
+	d.opMu.Unlock()
+	n, syncErr := d.publishOwn(seq, held)
+	return n, errors.Join(err, syncErr)
+}
+
+// installDirty puts the rows that are dirty when it begins into commits, which publishOwn makes durable; held: some wait for their files' journals.
+// commitMu must be held.
+func (d *DB) installDirty(ctx context.Context) (held bool, err error) {
 	d.opMu.Lock()
 	until := d.order
 	d.opMu.Unlock()
-	for {
-		m, more, err := d.commitOnce(ctx, until)
-		if n += m; err != nil || !more {
-			return n, err
-		}
+	for more := true; more && err == nil; {
+		held, more, err = d.installOnce(ctx, until)
 	}
+	return held, err
 }
 
-// commitOnce makes one commit of rows that became dirty as one of the first until.
-func (d *DB) commitOnce(ctx context.Context, until uint64) (n int, more bool, err error) {
+// installOnce makes one commit of rows that became dirty as one of the first until.
+func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, err error) {
 	d.opMu.Lock()
-	held := d.held()
-	rows, more, err := d.take(until, held)
+	waiting := d.held()
+	rows, more, err := d.take(until, waiting)
 	var c *Commit
 	if err == nil && len(rows) > 0 {
-		c, err = d.prepare(rows)
+		c, err = d.prepare(commitRowsOf(rows))
 	}
 	d.opMu.Unlock()
-	if err == nil && len(rows) == 0 && len(held) > 0 {
-		err = d.sync()
-	}
-	if err != nil || len(rows) == 0 {
-		return 0, false, err
+	if held = len(waiting) > 0; err != nil || len(rows) == 0 {
+		return held, false, err
 	}
 	if d.o.BeforeCommit != nil {
 		if err := d.o.BeforeCommit(ctx); err != nil {
-			return 0, false, fmt.Errorf("state: before commit %d: %w", c.Seq, err)
+			return held, false, fmt.Errorf("state: before commit %d: %w", c.Seq, err)
 		}
 	}
 	b := c.Encode(d.o.Sign)
 	d.opMu.Lock()
-	err = d.install(c, b, rows)
-	d.opMu.Unlock()
-	if err != nil {
-		return 0, false, err
+	defer d.opMu.Unlock()
+	return held, more, d.install(c, b, rows)
+}
+
+// publishOwn makes this pod's commits up to seq durable, and tells so; n is how many rows they have that were not before. held: rows that are in no commit
+// are to be durable too. commitMu must be held.
+func (d *DB) publishOwn(seq uint64, held bool) (n int, err error) {
+	if d.installed == 0 && !held {
+		return 0, nil
 	}
 	if err := d.sync(); err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	d.publish(VV{c.Actor: c.Seq})
-	return len(rows), more, nil
+	if n = d.installed; n > 0 {
+		d.publish(VV{d.o.Actor: seq})
+		d.installed = 0
+	}
+	return n, nil
 }
 
 // publish tells that what was applied is durable.
@@ -140,13 +155,22 @@ func (d *DB) take(until uint64, held map[*dirtyMark]bool) (rows []takenRow, more
 	return rows, false, nil
 }
 
+// commitRowsOf are taken rows as a commit has them.
+func commitRowsOf(taken []takenRow) []Row {
+	rows := make([]Row, len(taken))
+	for i, r := range taken {
+		rows[i] = Row{Key: r.key, Observed: r.w.observed, Value: r.w.value}
+	}
+	return rows
+}
+
 // prepare makes the commit of rows, without signing it. opMu and commitMu must be held.
-func (d *DB) prepare(rows []takenRow) (*Commit, error) {
+func (d *DB) prepare(rows []Row) (*Commit, error) {
 	self := d.heads[d.o.Actor]
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
 	c := &Commit{Header: Header{
 		Network: d.o.Network, Actor: d.o.Actor, Seq: self.seq + 1, Prev: self.digest, HLC: d.hlc, Ctr: d.ctr,
-	}}
+	}, Rows: rows}
 	var err error
 	if c.Skip, err = d.skipDigest(c.Actor, c.Seq); err != nil {
 		return nil, err
@@ -157,9 +181,6 @@ func (d *DB) prepare(rows []takenRow) (*Commit, error) {
 			copy(dep.Digest[:], s.digest[:])
 			c.Deps = append(c.Deps, dep)
 		}
-	}
-	for _, r := range rows {
-		c.Rows = append(c.Rows, Row{Key: r.key, Observed: r.w.observed, Value: r.w.value})
 	}
 	return c, nil
 }
@@ -174,6 +195,11 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 			return fmt.Errorf("state: commit %d: %w", c.Seq, err)
 		}
 	}
+	return t.finishCommit(c, encoded)
+}
+
+// finishCommit writes a commit of this pod into the log, and its rows with it, which are in the change already.
+func (t *tx) finishCommit(c *Commit, encoded []byte) error {
 	if err := t.log(c, encoded); err != nil {
 		return err
 	}
@@ -181,6 +207,7 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 		return err
 	}
 	t.logged(c)
+	t.d.installed += len(c.Rows)
 	return nil
 }
 
@@ -327,13 +354,18 @@ func (t *tx) applyRow(old []byte, dot Dot, row Row) error {
 	if err != nil {
 		return err
 	}
-	if row.Key[0] == KeyInode && len(row.Value) > 0 {
+	return t.noteRow(row.Key, len(row.Value) > 0)
+}
+
+// noteRow marks a committed row that was written (written) or removed for the checkpoint, and for those who follow contents.
+func (t *tx) noteRow(key []byte, written bool) error {
+	if key[0] == KeyInode && written {
 		t.d.contentSeq++
-		if err := t.set(seqKey(keyContent, t.d.contentSeq), row.Key[1:]); err != nil {
+		if err := t.set(seqKey(keyContent, t.d.contentSeq), key[1:]); err != nil {
 			return err
 		}
 	}
-	return t.set(markKey(keyRowMark, t.d.epoch, row.Key), nil)
+	return t.set(markKey(keyRowMark, t.d.epoch, key), nil)
 }
 
 // changeVersions is the encoded versions of a row after a change, nil if none is left.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -18,6 +19,8 @@ type view struct {
 	recs map[Ino]folderRec
 	// clean says that there are no uncommitted rows.
 	clean bool
+	// rows reads committed rows by their neighbours; nil: each by itself.
+	rows *pebble.Iterator
 }
 
 // dirtyValue is the uncommitted change of a row, as 'w' holds it.
@@ -126,11 +129,35 @@ func (v view) inode(ino Ino) (*curInode, error) {
 
 // committedInode is the committed versions of an inode's row.
 func (v view) committedInode(row []byte) (VerSet[*Inode], error) {
-	b, err := get(v.r, row)
+	b, err := v.committed(row)
 	if err != nil || b == nil {
 		return nil, err
 	}
 	return DecodeInodeSet(b)
+}
+
+// committed is a copy of a committed row, nil if there is none.
+func (v view) committed(row []byte) ([]byte, error) {
+	switch {
+	case v.rows == nil:
+		return get(v.r, row)
+	case v.rows.SeekGE(row) && bytes.Equal(v.rows.Key(), row):
+		return bytes.Clone(v.rows.Value()), nil
+	}
+	if err := v.rows.Error(); err != nil {
+		return nil, fmt.Errorf("state: read %q: %w", row, damaged(err))
+	}
+	return nil, nil
+}
+
+// inOrder is the view with rows for one that reads many inodes, neighbours mostly: inodes made together have numbers in a row. done ends its use.
+func (v view) inOrder() (_ view, done func(), err error) {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: []byte{KeyInode}, UpperBound: []byte{KeyInode + 1}})
+	if err != nil {
+		return v, nil, fmt.Errorf("state: read: %w", damaged(err))
+	}
+	v.rows = it
+	return v, func() { _ = it.Close() }, nil // it only reads, and its errors were told
 }
 
 // fold is what versions say together, nil if there are none.

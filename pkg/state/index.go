@@ -153,10 +153,14 @@ func bySlot(a, b slot) int { return cmp.Or(cmp.Compare(a.ino, b.ino), cmp.Compar
 
 // change edits what stands at a name, and the folder's record with it; by is +1 or -1.
 func (t *tx) change(c claim, edit func([]slot) ([]slot, error), by int) error {
-	was, err := t.slots(c.parent, c.name)
-	if err != nil {
-		return err
+	var was []slot
+	if at := (place{c.parent, c.name}); at != t.bare {
+		var err error
+		if was, err = t.slots(c.parent, c.name); err != nil {
+			return err
+		}
 	}
+	t.bare = place{}
 	irregular := irregularSlots(was)
 	is, err := edit(was)
 	if err != nil {

@@ -44,15 +44,28 @@ func (t *tx) free(parent Ino, name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	_, err := t.lookup(parent, name)
-	switch {
-	case err == nil:
-		return fmt.Errorf("%q in folder %d: %w", name, parent, vfs.ErrExist)
-	case errors.Is(err, vfs.ErrNotExist):
-		_, err = t.shownFolder(parent)
+	rec, err := t.shownFolder(parent)
+	if err != nil {
 		return err
 	}
-	return err
+	slots, err := t.slots(parent, name)
+	if err != nil {
+		return err
+	}
+	taken := len(slots) > 0
+	if !taken && rec.irregular > 0 { // computed names
+		switch _, err = t.lookup(parent, name); {
+		case err == nil:
+			taken = true
+		case !errors.Is(err, vfs.ErrNotExist):
+			return err
+		}
+	}
+	if taken {
+		return fmt.Errorf("%q in folder %d: %w", name, parent, vfs.ErrExist)
+	}
+	t.bare = place{parent, name}
+	return nil
 }
 
 // enter prepares a folder for a change of its entries: one that was removed elsewhere, and is shown for what is
@@ -90,6 +103,31 @@ func (l *Link) revive(ts TS) {
 
 // mknod makes anything but a folder.
 func (t *tx) mknod(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (shown, error) {
+	n, err := t.newInode(parent, name, nn, o)
+	if err != nil {
+		return shown{}, err
+	}
+	ino, err := t.number()
+	if err != nil {
+		return shown{}, err
+	}
+	cur := &curInode{}
+	if err := t.putInode(Ino(ino), cur, n); err != nil {
+		return shown{}, err
+	}
+	return shown{name: name, ino: Ino(ino), f: cur.f}, t.originOf(Ino(ino), n, o)
+}
+
+// originOf notes where the contents of a new file came from.
+func (t *tx) originOf(ino Ino, n *Inode, o CreateOptions) error {
+	if o.Content == nil {
+		return nil
+	}
+	return t.putOrigin(ino, o.Content.Origin, &n.Contents[0], n)
+}
+
+// newInode is an inode of anything but a folder, with one link, before it is written.
+func (t *tx) newInode(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (*Inode, error) {
 	n := &Inode{
 		Kind: nn.Kind, RDev: nn.RDev, Btime: t.now(),
 		Mode:  Reg[uint32]{Value: nn.Mode & 0o7777, TS: t.ts},
@@ -101,50 +139,34 @@ func (t *tx) mknod(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (sh
 	case vfs.KindFile:
 		if o.Content != nil {
 			if err := o.Content.check(); err != nil {
-				return shown{}, err
+				return nil, err
 			}
 			c.Size, c.Body = o.Content.Size, slices.Clone(o.Content.Body)
 			if o.Content.Mtime != 0 {
 				c.Mtime = o.Content.Mtime
 			}
 			if err := t.dropJournal(o.Content.Folded); err != nil {
-				return shown{}, err
+				return nil, err
 			}
 		}
 	case vfs.KindSymlink:
 		body, err := t.d.symlinkBody(nn.Target)
 		if err != nil {
-			return shown{}, err
+			return nil, err
 		}
 		c.Size, c.Body = uint64(len(nn.Target)), body
 	case vfs.KindFIFO, vfs.KindSocket, vfs.KindCharDev, vfs.KindBlockDev:
 	default:
-		return shown{}, fmt.Errorf("kind %d: %w", nn.Kind, vfs.ErrInvalid)
+		return nil, fmt.Errorf("kind %d: %w", nn.Kind, vfs.ErrInvalid)
 	}
 	if o.Content != nil && nn.Kind != vfs.KindFile {
-		return shown{}, fmt.Errorf("contents of kind %d: %w", nn.Kind, vfs.ErrInvalid)
+		return nil, fmt.Errorf("contents of kind %d: %w", nn.Kind, vfs.ErrInvalid)
 	}
 	if o.Mtime != nil {
 		c.Mtime = *o.Mtime
 	}
 	n.Contents = []Content{c}
-	if err := t.setXattrs(n, o.Xattrs); err != nil {
-		return shown{}, err
-	}
-	ino, err := t.number()
-	if err != nil {
-		return shown{}, err
-	}
-	cur := &curInode{}
-	if err := t.putInode(Ino(ino), cur, n); err != nil {
-		return shown{}, err
-	}
-	if o.Content != nil {
-		if err := t.putOrigin(Ino(ino), o.Content.Origin, &c, n); err != nil {
-			return shown{}, err
-		}
-	}
-	return shown{name: name, ino: Ino(ino), f: cur.f}, nil
+	return n, t.setXattrs(n, o.Xattrs)
 }
 
 func (t *tx) now() int64 { return t.d.o.Clock.Now().UnixNano() }

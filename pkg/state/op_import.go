@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -20,56 +21,102 @@ type Imported struct {
 	Err  error // one of Create's: it was not made
 }
 
-// Import makes files with their contents, as Create does for each, but in one change: all of them have one time, and one batch
-// writes them. A file that can't be made does not hinder the others. An error says that none was made. Errors: vfs.ErrReadOnly, vfs.ErrClosed.
-func (d *DB) Import(files []NewFile) ([]Imported, error) {
-	out, all, err := d.importAll(files)
-	if err != nil || all {
+// Import makes files with their contents, as Create does for each, but in one change, which is a commit at once: what was dirty is committed before it, so that
+// nobody hears of a file before its folder. They are there when Import returns; the next Commit makes them durable and publishes them. What
+// their contents name must be durable before the call.
+//
+// A file that can't be made does not hinder the others. An error says that none was made. Errors: vfs.ErrReadOnly, vfs.ErrClosed, those of BeforeCommit.
+func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if err := d.usable(ctx); err != nil {
+		return nil, err
+	}
+	if d.o.Sign == nil {
+		return nil, vfs.ErrReadOnly
+	}
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	if _, err := d.installDirty(ctx); err != nil {
+		return nil, err
+	}
+	out := make([]Imported, len(files))
+	if faulty, err := d.importAll(files, out); err != nil || !faulty {
 		return out, err
 	}
-	for i := range files { // something is wrong with one of them, and what it left in the batch was dropped with the batch
-		f := &files[i]
-		out[i].Node, out[i].Err = d.Create(f.Parent, f.Name, f.Node, f.CreateOptions)
+	for i := range files { // what a faulty one left in the change was dropped with it, and with all the others
+		if _, err := d.importAll(files[i:i+1], out[i:i+1]); err != nil {
+			return out, err
+		}
 	}
 	return out, nil
 }
 
-// importAll is Import for files whose names are free or not, and which are else without fault; all says that they were.
-func (d *DB) importAll(files []NewFile) (out []Imported, all bool, err error) {
-	out = make([]Imported, len(files))
-	faulty := false
-	err = d.op(func(t *tx) error {
-		for i := range files {
-			f := &files[i]
-			if out[i].Err = t.free(f.Parent, f.Name); out[i].Err != nil {
-				continue // nothing was written
-			}
-			n, err := t.importFile(f)
-			if err != nil {
-				faulty = true
-				return err
-			}
-			out[i].Node = n
+// importAll makes files and their commit. faulty: something is wrong with one of them, which out tells, and none was made.
+func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error) {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	t := d.begin()
+	defer t.close()
+	t.stamp()
+	dot := Dot{Actor: d.o.Actor, Seq: d.heads[d.o.Actor].seq + 1}
+	rows := make([]Row, 0, len(files))
+	for i := range files {
+		f, o := &files[i], &out[i]
+		if o.Err = t.free(f.Parent, f.Name); o.Err != nil {
+			continue // nothing was written
 		}
-		return nil
-	})
-	if faulty {
-		return out, false, nil
+		var row Row
+		if row, o.Node, o.Err = t.importFile(f, dot); o.Err != nil {
+			return true, nil
+		}
+		rows = append(rows, row)
 	}
-	return out, true, err
+	if len(rows) == 0 {
+		return false, nil
+	}
+	c, err := d.prepare(rows)
+	if err != nil {
+		return false, err
+	}
+	return false, t.finishCommit(c, c.Encode(d.o.Sign))
 }
 
-// importFile makes one file at a free name. After an error the change must be dropped.
-func (t *tx) importFile(f *NewFile) (Node, error) {
+// importFile makes one file at a free name, as the commit with this dot brings it. After an error the change must be dropped.
+func (t *tx) importFile(f *NewFile, dot Dot) (row Row, node Node, err error) {
 	if f.Node.Kind != vfs.KindFile {
-		return Node{}, fmt.Errorf("import of kind %d: %w", f.Node.Kind, vfs.ErrInvalid)
+		return row, node, fmt.Errorf("import of kind %d: %w", f.Node.Kind, vfs.ErrInvalid)
 	}
 	if err := t.enter(f.Parent); err != nil {
-		return Node{}, err
+		return row, node, err
 	}
-	s, err := t.mknod(f.Parent, f.Name, f.Node, f.CreateOptions)
+	n, err := t.newInode(f.Parent, f.Name, f.Node, f.CreateOptions)
 	if err != nil {
-		return Node{}, err
+		return row, node, err
 	}
-	return t.node(s)
+	number, err := t.number()
+	if err != nil {
+		return row, node, err
+	}
+	ino := Ino(number)
+	row = Row{Key: InodeKey(ino), Value: AppendInode(make([]byte, 0, n.roughLen()), n)}
+	if err := n.FitsOp(len(row.Value)); err != nil {
+		return row, node, fmt.Errorf("state: inode %d: %w", ino, err)
+	}
+	set := VerSet[*Inode]{{Dot: dot, Value: n.Stamp(dot)}}
+	if err := t.set(row.Key, AppendInodeSet(nil, set)); err != nil {
+		return row, node, err
+	}
+	if err := t.noteRow(row.Key, true); err != nil {
+		return row, node, err
+	}
+	after := t.d.fold(set)
+	if err := t.reindex(ino, nil, after); err != nil {
+		return row, node, err
+	}
+	if err := t.originOf(ino, n, f.CreateOptions); err != nil {
+		return row, node, err
+	}
+	node, err = t.node(shown{name: f.Name, ino: ino, f: after})
+	return row, node, err
 }

@@ -37,7 +37,7 @@ func TestImport(t *testing.T) {
 			bad.Xattrs = map[string][]byte{strings.Repeat("x", vfs.XattrNameMax+1): nil}
 			list, want = append(list, bad, newFile(a.ID, "three", "8")), append(want, vfs.ErrNameTooLong, nil)
 		}
-		out, err := d.Import(list)
+		out, err := d.Import(t.Context(), list)
 		if err != nil || len(out) != len(list) {
 			t.Fatalf("%d results, %v; want %d", len(out), err, len(list))
 		}
@@ -78,9 +78,9 @@ func TestImportCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must[[]Imported](t)(d.Import([]NewFile{newFile(RootIno, "a", "1"), newFile(RootIno, "b", "2")}))
+	must[[]Imported](t)(d.Import(t.Context(), []NewFile{newFile(RootIno, "a", "1"), newFile(RootIno, "b", "2")}))
 	must[int](t)(d.Commit(t.Context()))
-	must[[]Imported](t)(d.Import([]NewFile{newFile(RootIno, "c", "3"), newFile(RootIno, "d", "4")}))
+	must[[]Imported](t)(d.Import(t.Context(), []NewFile{newFile(RootIno, "c", "3"), newFile(RootIno, "d", "4")}))
 	o.FS = fs.CrashClone(pebblevfs.CrashCloneCfg{})
 	if err := d.Close(); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ const pebbleCacheBytes = 64 << 20
 
 // DB is the state of one network on one pod. All methods are safe for concurrent use.
 //
-// LOCK ORDER: commitMu, opMu, mu; life is held, shared, by every method and taken before all of them.
+// LOCK ORDER: checkpointMu, commitMu, opMu, mu; life is held, shared, by every method and taken before all of them.
 type DB struct {
 	o    Options
 	db   *pebble.DB
@@ -43,7 +43,10 @@ type DB struct {
 	life   sync.RWMutex // held exclusively by Close alone
 	closed bool         // guarded by life
 
-	commitMu sync.Mutex // held by Commit, Apply and Checkpoint, over their syncs
+	checkpointMu sync.Mutex // held by Checkpoint
+
+	commitMu  sync.Mutex // held by Commit, Import and Apply, over their syncs, and at the beginning of a checkpoint
+	installed int        // rows of own commits that are not published yet; guarded by commitMu
 
 	opMu sync.Mutex // the one writer. It guards the fields below, and every write of rows and index
 	hlc  HLC        // highest value given out or met

@@ -13,7 +13,7 @@ func importFrom(t *testing.T, d *DB, name, text, origin string) Node {
 	t.Helper()
 	f := newFile(RootIno, name, text)
 	f.Content.Origin = []byte(origin)
-	out := must[[]Imported](t)(d.Import([]NewFile{f}))
+	out := must[[]Imported](t)(d.Import(t.Context(), []NewFile{f}))
 	if out[0].Err != nil {
 		t.Fatal(out[0].Err)
 	}

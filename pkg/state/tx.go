@@ -27,6 +27,13 @@ type tx struct {
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 	folded    []Ino        // files whose journal records are all deleted
+	bare      place        // the last that was looked at, if no link stands there
+}
+
+// place is a name in a folder.
+type place struct {
+	parent Ino
+	name   string
 }
 
 // begin starts a change. opMu must be held.
@@ -141,8 +148,7 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	was := len(d.dirty) > 0 && len(d.journal) == 0 // rows that wait for a fold do so for long
 	t := d.begin()
 	defer t.close()
-	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
-	t.ts, t.at = TS{HLC: d.hlc, Actor: d.o.Actor}, d.hlc
+	t.stamp()
 	if err := f(t); err != nil {
 		return nil, err
 	}
@@ -153,6 +159,13 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 		first = d.onDirty
 	}
 	return first, nil
+}
+
+// stamp gives an operation its time.
+func (t *tx) stamp() {
+	d := t.d
+	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
+	t.ts, t.at = TS{HLC: d.hlc, Actor: d.o.Actor}, d.hlc
 }
 
 // number is a number that was never used.

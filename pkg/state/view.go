@@ -172,6 +172,11 @@ func (v view) list(parent Ino, after string, limit int) ([]shown, error) {
 		i++
 	}
 	special = special[i:]
+	v, done, err := v.inOrder()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var out []shown
 	full := func() bool { return limit > 0 && len(out) >= limit }
 	lower := nameKey(keyIndex, parent, after)

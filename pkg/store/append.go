@@ -104,6 +104,7 @@ func (s *Store) write(r record, b []byte) (place, error) {
 	at := place{g.num, g.end}
 	s.mu.Lock()
 	g.end += int64(len(b))
+	s.used += int64(len(b))
 	s.mu.Unlock()
 	return at, nil
 }
@@ -186,14 +187,22 @@ func (s *Store) setRow(id block.ID, old row, had bool, r row) {
 	if r.cached() && !r.bad() {
 		s.cache.add(id, r.size(), s.now())
 	}
-	s.pending[id] = change{row: r, uncache: had && old.cached() || s.pending[id].uncache}
+	s.notePending(id, change{row: r, uncache: had && old.cached() || s.pending[id].uncache})
 }
 
 // dropRow notes that a block is gone; mu is held, and appendMu.
 func (s *Store) dropRow(id block.ID, old row) {
 	s.dropCounts(id, old)
-	s.pending[id] = change{row: old, gone: true, uncache: old.cached() || s.pending[id].uncache}
+	s.notePending(id, change{row: old, gone: true, uncache: old.cached() || s.pending[id].uncache})
 	s.punches = append(s.punches, old)
+}
+
+// notePending notes what became of a block, for the next flush; mu is held. There is no other way for a row into the index.
+func (s *Store) notePending(id block.ID, c change) {
+	s.pending[id] = c
+	if !c.gone {
+		s.filter.note(id)
+	}
 }
 
 func (s *Store) dropCounts(id block.ID, old row) {

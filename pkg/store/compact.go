@@ -187,6 +187,7 @@ func (s *Store) dropSegment(num uint64) error {
 		}
 		s.mu.Lock()
 		delete(s.segs, num)
+		s.used -= g.end - g.punched
 		s.mu.Unlock()
 		if err := g.release(); err != nil {
 			return err

@@ -26,6 +26,9 @@ func (s *Store) punch(dead []row) {
 			s.appendMu.Lock()
 			s.mu.Lock()
 			g.punched += to - from
+			if s.segs[g.num] == g {
+				s.used -= to - from
+			}
 			s.mu.Unlock()
 			s.appendMu.Unlock()
 		}

@@ -95,7 +95,7 @@ func (s *Store) keepNamed(ctx context.Context, old byte, f func(Problem)) error 
 		f(p)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.pending[id] = change{row: r, uncache: true}
+		s.notePending(id, change{row: r, uncache: true})
 		return nil
 	})
 }

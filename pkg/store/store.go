@@ -39,6 +39,8 @@ type Options struct {
 	SegmentBytes  int64       // length at which the next segment begins; 0: 512 MiB
 	Clock         clock.Clock // for the last use of cached copies; nil: clock.Real
 	Log           *slog.Logger
+
+	filterMin int // IDs of the filter's smallest generation, for tests; 0: filterMin
 }
 
 // segmentBytes is the default length of a segment.
@@ -64,6 +66,7 @@ type Store struct {
 	bufs    buffers
 	claims  claims
 	cache   cache
+	filling sync.WaitGroup // makes the filter
 	disk    disk
 	ballast ballast
 
@@ -86,9 +89,11 @@ type Store struct {
 	segs       map[uint64]*segment
 	pending    map[block.ID]change // not in the index yet
 	flushing   map[block.ID]change // being written to the index; nil: none
-	unsynced   int64               // bytes appended since the last flush
-	newFiles   bool                // the directory must be synced
-	punches    []row               // deleted since the last flush
+	filter     filter
+	used       int64 // bytes of segs on disk: up to their ends, without what was punched
+	unsynced   int64 // bytes appended since the last flush
+	newFiles   bool  // the directory must be synced
+	punches    []row // deleted since the last flush
 	totals     totals
 	generation byte
 	failed     error // ErrPoisoned or ErrClosed, wrapped
@@ -125,6 +130,9 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 		segs:    make(map[uint64]*segment),
 		pending: make(map[block.ID]change),
 	}
+	if s.filter.min = o.filterMin; s.filter.min <= 0 {
+		s.filter.min = filterMin
+	}
 	s.claims.held = make(map[block.ID]chan struct{})
 	s.cache.init()
 	s.disk.init(on, s.dir)
@@ -132,6 +140,8 @@ func Open(on vfs.FS, dir string, o Options) (*Store, error) {
 		_ = s.closeFiles() // that it could not be opened is told; nothing was acknowledged
 		return nil, fmt.Errorf("store: open %s: %w", dir, noSpace(err))
 	}
+	s.used = s.usedNow()
+	s.growFilter()
 	return s, nil
 }
 
@@ -173,6 +183,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.claims.shut() // nobody appends or reads the index now
+	s.filling.Wait()
 	return errors.Join(err, s.saveLastUse(), s.closeFiles())
 }
 
@@ -238,10 +249,13 @@ func (s *Store) find(id block.ID) (row, bool, error) {
 	if !ok {
 		c, ok = s.flushing[id]
 	}
-	generation := s.generation
+	generation, may := s.generation, ok || s.filter.mayHave(id)
 	s.mu.RUnlock()
 	if ok {
 		return c.row, !c.gone, nil
+	}
+	if !may {
+		return row{}, false, nil
 	}
 	return s.index.row(generation, id)
 }

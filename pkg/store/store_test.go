@@ -125,6 +125,11 @@ func checkCounts(t testing.TB, s *Store) {
 	if got.DeadBytes < 0 {
 		t.Errorf("%d dead bytes", got.DeadBytes)
 	}
+	s.mu.RLock()
+	if used := s.usedNow(); s.used != used {
+		t.Errorf("%d bytes are counted as used, the segments have %d", s.used, used)
+	}
+	s.mu.RUnlock()
 	if have, _ := s.cache.sizes(); have != got.CachedBytes {
 		t.Errorf("%d bytes in the order of use, %d cached", have, got.CachedBytes)
 	}

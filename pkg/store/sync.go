@@ -94,7 +94,11 @@ func (s *Store) flush() error {
 	}
 	s.mu.Lock()
 	s.flushing = nil
+	due := s.filter.due()
 	s.mu.Unlock()
+	if due {
+		s.growFilter()
+	}
 	s.punch(snap.punches)
 	s.ballast.take(s.disk.refresh())
 	return nil

@@ -31,12 +31,10 @@ func (s *Store) Usage() Usage {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	u := Usage{OwnedBytes: s.totals.owned, CachedBytes: s.totals.cached, TrashBytes: s.totals.trash, Blocks: s.totals.blocks}
-	used := int64(0)
 	for _, g := range s.segs {
 		u.DeadBytes += g.reclaimable()
-		used += g.end - g.punched
 	}
-	u.FreeBytes = max(0, s.free(used))
+	u.FreeBytes = max(0, s.free(s.used))
 	return u
 }
 
@@ -49,11 +47,15 @@ func (s *Store) free(used int64) int64 {
 func (s *Store) room() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	used := int64(0)
+	return s.free(s.used)
+}
+
+// usedNow counts used anew.
+func (s *Store) usedNow() (used int64) {
 	for _, g := range s.segs {
 		used += g.end - g.punched
 	}
-	return s.free(used)
+	return used
 }
 
 // evictAtOnce is how many bytes of cached copies go when room is made by evicting, unless that is

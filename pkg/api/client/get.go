@@ -128,7 +128,7 @@ func (g *getter) receive(ctx context.Context) error {
 		}
 		switch kind {
 		case api.FrameBatch:
-			m, err := api.Decode[api.Batch](b)
+			m, err := api.DecodeBatch(b)
 			if err != nil {
 				return err
 			}

@@ -114,7 +114,7 @@ func (a *adder) receive(ctx context.Context) error {
 		case api.FrameFinish:
 			return nil
 		case api.FrameBatch:
-			m, err := api.Decode[api.Batch](b)
+			m, err := api.DecodeBatch(b)
 			if err != nil {
 				return err
 			}

@@ -92,6 +92,31 @@ func ls(ctx context.Context, p Pod, q api.PathRequest, f func(api.Entry) error) 
 	return lsFolder(ctx, fs, n.path, n.attr.ID, q.Recursive, f)
 }
 
+// names lists the names in a folder alone, a page at a time; of what is no folder its own.
+func names(ctx context.Context, p Pod, q api.PathRequest, f func([]api.Text) error) error {
+	fs := p.FS()
+	n, err := resolve(ctx, fs, string(q.Path))
+	if err != nil {
+		return err
+	}
+	if n.attr.Kind != vfs.KindFolder {
+		return f([]api.Text{api.Text(path.Base(n.path))})
+	}
+	page := make([]api.Text, 0, pageSize)
+	err = eachEntry(ctx, fs, n.attr.ID, func(d vfs.DirEntry) error {
+		page = append(page, api.Text(d.Name))
+		if len(page) < pageSize {
+			return nil
+		}
+		defer func() { page = page[:0] }()
+		return f(page)
+	})
+	if err == nil && len(page) > 0 {
+		err = f(page)
+	}
+	return pathError(n.path, err)
+}
+
 // lsFolder lists a folder and then, if told so, those in it.
 func lsFolder(ctx context.Context, fs vfs.FS, p string, id vfs.NodeID, recursive bool, f func(api.Entry) error) error {
 	var folders []vfs.DirEntry

@@ -75,6 +75,7 @@ func (s *Server) routes() {
 	onPod(s, "move", move)
 	onPod(s, "remove", remove)
 	list(s, "ls", ls)
+	list(s, "names", names)
 	list(s, "fsck", fsck)
 	list(s, "scrub", scrub)
 	onPod(s, "gc", gc)
