@@ -51,6 +51,7 @@ type Options struct {
 	Clock         clock.Clock   // nil: clock.Real
 	Log           *slog.Logger  // nil: nothing is logged
 	FS            pebblevfs.FS  // nil: the operating system's
+	Connect       Connect       // nil: over the machine's network
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -267,6 +268,9 @@ func (o Options) withDefaults() Options {
 func (p *Pod) openNetwork() (network, error) {
 	if p.o.Offline {
 		return offline{}, nil
+	}
+	if p.o.Connect != nil {
+		return p.o.Connect(handler{p})
 	}
 	listen := p.o.Listen
 	if len(listen) == 0 {

@@ -50,6 +50,9 @@ type Options struct {
 	PutChunk func(ctx context.Context, plain []byte) (block.ID, error)
 	Clock    clock.Clock
 	Log      *slog.Logger
+	// Quiet leaves out what the database does by itself in the background: the calls alone decide which writes and syncs there are. It
+	// is for simulations, since the database grows slow in time.
+	Quiet bool
 }
 
 // Node is what the view shows under a number: a file, folder or link, or a conflict copy, which has a number of its own.

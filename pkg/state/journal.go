@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -115,7 +116,8 @@ func (t *tx) dropJournal(mark JournalMark) error {
 	return nil
 }
 
-// held are the leaders of the groups of dirty rows that wait for a file's records to be folded. opMu must be held.
+// held are the leaders of the groups of dirty rows that wait for a file's records to be folded, and of what is in folders that wait with them.
+// opMu must be held.
 func (d *DB) held() map[*dirtyMark]bool {
 	var held map[*dirtyMark]bool
 	for ino := range d.journal {
@@ -126,7 +128,54 @@ func (d *DB) held() map[*dirtyMark]bool {
 			held[w.leader()] = true
 		}
 	}
+	if fresh := d.heldFolders(held); len(fresh) > 0 {
+		d.holdEntries(held, fresh)
+	}
 	return held
+}
+
+// heldFolders are the folders that nobody has heard of yet and that wait.
+func (d *DB) heldFolders(held map[*dirtyMark]bool) map[Ino]bool {
+	var fresh map[Ino]bool
+	if len(held) == 0 {
+		return nil
+	}
+	for key, w := range d.dirty {
+		kind, ino, _, err := ParseKey([]byte(key))
+		if err != nil || kind != KeyInode || !IsDerived(ino) || !held[w.leader()] {
+			continue
+		}
+		if committed, err := get(d.db, []byte(key)); err != nil || committed != nil {
+			continue // an error comes again where the row is taken
+		}
+		if fresh == nil {
+			fresh = map[Ino]bool{}
+		}
+		fresh[ino] = true
+	}
+	return fresh
+}
+
+// holdEntries adds to held what is in folders that wait and that nobody has heard of: others would have it nowhere.
+func (d *DB) holdEntries(held map[*dirtyMark]bool, fresh map[Ino]bool) {
+	v := view{d: d, r: d.db}
+	more := false
+	for key, w := range d.dirty {
+		if key[0] != KeyInode || held[w.leader()] {
+			continue
+		}
+		change, err := v.dirty([]byte(key))
+		if err != nil || change == nil || len(change.value) == 0 {
+			continue // as above
+		}
+		n, err := DecodeInode(change.value)
+		if err == nil && slices.ContainsFunc(n.Links, func(l Link) bool { return fresh[l.Parent] }) {
+			held[w.leader()], more = true, true
+		}
+	}
+	if more {
+		d.holdEntries(held, d.heldFolders(held))
+	}
 }
 
 // Uncommitted says what a Commit that begins now has to do: ready, whether it would commit anything; held, which files' journals must be

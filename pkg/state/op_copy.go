@@ -61,7 +61,7 @@ func (t *tx) dropCopy(s shown) error {
 }
 
 // clear makes what else claims a name, or is shown beside it, stand where it is shown, before s, which has the name, goes: nothing
-// takes the name after it, and copies outlive it.
+// takes the name after it, and copies outlive it. Of a last link also those copies go on that stand beside a computed name.
 func (t *tx) clear(parent Ino, s shown, last bool) error {
 	all, err := t.contested(parent)
 	if err != nil {
@@ -69,11 +69,14 @@ func (t *tx) clear(parent Ino, s shown, last bool) error {
 	}
 	for _, o := range all {
 		switch {
-		case o.claimed != s.name || s.claimed != s.name && s.claimed != "":
-		case o.ino == s.ino && o.isCopy() && last:
+		case o.ino == s.ino && o.isCopy():
+			if !last {
+				continue
+			}
 			if _, err := t.copyOut(o, parent, o.name); err != nil {
 				return err
 			}
+		case o.claimed != s.name || s.claimed != s.name && s.claimed != "":
 		case (o.ino != s.ino || o.link != s.link) && !o.isCopy():
 			if err := t.relink(o, parent, o.name); err != nil {
 				return err

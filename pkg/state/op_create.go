@@ -232,7 +232,8 @@ func (t *tx) mkdir(parent Ino, name string, nn vfs.NewNode, o CreateOptions) (sh
 		}
 		var n *Inode
 		if c.f == nil {
-			n = &Inode{Kind: vfs.KindFolder, Btime: t.now(), Links: []Link{{Parent: parent, Name: name}}}
+			// Not after the change itself: see removeFolder.
+			n = &Inode{Kind: vfs.KindFolder, Btime: min(t.now(), t.ts.HLC.Time().UnixNano()), Links: []Link{{Parent: parent, Name: name}}}
 		} else if n, err = t.deadHere(ino, c, parent, name); err != nil {
 			return shown{}, err
 		}

@@ -66,7 +66,8 @@ func (t *tx) remove(parent Ino, s shown) (Node, error) {
 	return out, t.putInode(s.ino, c, n)
 }
 
-// removeFolder marks an empty folder dead; its row stays.
+// removeFolder marks an empty folder dead; its row stays. One that nobody heard of leaves nothing behind if nothing was ever in it: else there
+// may be rows that name it, dead ones or such as a loop takes back to it, and what they show would be nowhere.
 func (t *tx) removeFolder(parent Ino, s shown) error {
 	rec, err := t.folder(s.ino)
 	if err != nil {
@@ -82,7 +83,8 @@ func (t *tx) removeFolder(parent Ino, s shown) error {
 	if err != nil {
 		return err
 	}
-	if len(c.observed()) == 0 { // nobody ever heard of it
+	used := rec.changed > HLCOf(unixNano(c.f.Inode.Btime)) // an entry came or went
+	if len(c.observed()) == 0 && !used {
 		if err := t.removeWish(s.ino); err != nil {
 			return err
 		}

@@ -102,7 +102,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	defer cache.Unref()
 	po := &pebble.Options{
 		FS: o.FS, Cache: cache, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{o.Log},
-		MemTableSize:  16 << 20,
+		MemTableSize:                16 << 20,
+		DisableAutomaticCompactions: o.Quiet,
+
 		EventListener: &pebble.EventListener{DataCorruption: quiet{o.Log}.damage},
 	}
 	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)

@@ -1,0 +1,22 @@
+// Package sim runs many pods in one process, by seed: on disks that lose power, over a network that delays, loses, doubles and
+// reorders messages and falls into parts, with clocks that are wrong. The packages of the product run in it unchanged: only clock, network
+// and disk are swapped. When all is well again, oracles say whether what the product promises holds.
+//
+// # Kinds
+//
+// State: pods are state.DBs that exchange commits. One goroutine does all, so that a seed does the same each time (RunState).
+// Stack: pods are pod.Pods with files, fsyncs and blocks (RunStack). Their goroutines run as Go lets them, so a seed repeats what users,
+// network and disks do, but not who is faster.
+//
+// # Oracles of the state
+//
+//   - pods with the same changes have one state root and one tree root, and so has a pod that hears of all at the end;
+//   - the rows are those that the commits leave by the rules, computed without pkg/state's log or index (history.go);
+//   - the view is the one that the rows give, computed whole by the pure functions (fullview.go), and what state.Check compares;
+//   - a text that was acknowledged as durable, and that nobody who saw it replaced or removed, is in the view;
+//   - what was removed by somebody who had seen all of it is gone;
+//   - no name comes twice or is over 255 bytes, no folder is in itself, all that is alive is reachable, names stay when pods join;
+//   - no actor signs two commits of one number, no published commit is lost, no number is given out twice, and nobody but users changes a row.
+//
+// Trace tells what happened, a line for each thing.
+package sim

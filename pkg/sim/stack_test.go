@@ -1,0 +1,42 @@
+package sim_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/sim"
+)
+
+// TestStack runs simulations of the whole stack. If it fails, files lose bytes that were acknowledged, or pods show different trees for good.
+func TestStack(t *testing.T) {
+	fleet, err := sim.NewFleet(t.Context(), t.TempDir(), sim.FleetSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, rounds := *seedFlag, *roundsFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano()) % 1e9
+	}
+	if rounds == 0 {
+		rounds = 4
+	}
+	t.Logf("seeds from %d", seed)
+	for i := range rounds {
+		var log bytes.Buffer
+		begin := time.Now()
+		var err error
+		synctest.Test(t, func(*testing.T) { err = sim.RunStack(context.Background(), fleet, seed+uint64(i), sim.NewTrace(&log)) })
+		if err != nil {
+			if rounds == 1 {
+				t.Log(log.String())
+			}
+			t.Fatalf("seed %d: %v", seed+uint64(i), err)
+		}
+		if testing.Verbose() {
+			t.Logf("seed %d: %v, %d lines", seed+uint64(i), time.Since(begin), bytes.Count(log.Bytes(), []byte("\n")))
+		}
+	}
+}

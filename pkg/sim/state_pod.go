@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// simNetwork is the network's id in simulations of the state.
+var simNetwork = ident.Network{7}
+
+// statePod is one pod of a simulation of the state: a real state.DB on a disk that loses power.
+type statePod struct {
+	w      *stateWorld
+	n      int // its number
+	actor  ident.Actor
+	clock  *Clock
+	disk   *Disk
+	blocks *blocks
+	db     *state.DB
+	rng    *rand.Rand
+
+	busy    int                  // operations to run while the next commit is under way
+	open    []openFile           // what programs have open
+	fresh   []*written           // what is not known to be durable
+	gone    []*removal           // the same
+	noted   uint64               // own commits that the world knows
+	logged  map[state.Ino]uint64 // journal records to be folded: the newest of each file
+	crashes int
+}
+
+// openFile is a file as a program saw it when it opened it.
+type openFile struct {
+	ino  state.Ino
+	over state.ContentName
+	text string // what it held
+}
+
+// podKey is the key of a member, which everybody knows.
+func podKey(member uint32) ed25519.PrivateKey {
+	var seed [ed25519.SeedSize]byte
+	seed[0], seed[1] = byte(member), byte(member>>8)
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// keyring caches public keys.
+type keyring map[uint32]ed25519.PublicKey
+
+var errStranger = errors.New("no member")
+
+func newKeyring(members int) keyring {
+	k := keyring{}
+	for m := range uint32(members) {
+		k[m+1], _ = podKey(m + 1).Public().(ed25519.PublicKey)
+	}
+	return k
+}
+
+func (k keyring) author(a ident.Actor) (ed25519.PublicKey, error) {
+	key := k[a.Member]
+	if key == nil {
+		return nil, errStranger
+	}
+	return key, nil
+}
+
+// podName is the name of an actor's pod in computed names. Some are long, some need escapes.
+func podName(a ident.Actor) string {
+	switch a.Member % 4 {
+	case 1:
+		return fmt.Sprintf("pod%d", a.Member)
+	case 2:
+		return fmt.Sprintf("a pod/of a very long name, so that it has to be cut somewhere: number %060d", a.Member)
+	case 3:
+		return ""
+	}
+	return fmt.Sprintf("pöd-%d", a.Member)
+}
+
+func (p *statePod) options() state.Options {
+	key := podKey(p.actor.Member)
+	return state.Options{
+		FS: p.disk.FS(), Dir: "state", Network: simNetwork, Actor: p.actor,
+		Sign:   func(msg []byte) []byte { return ed25519.Sign(key, msg) },
+		Author: p.w.keys.author, PodName: podName,
+		BeforeCommit: p.beforeCommit,
+		Blocks:       p.blocks, Clock: p.clock, Quiet: true,
+	}
+}
+
+// start opens the pod's state.
+func (p *statePod) start(ctx context.Context) error {
+	db, err := state.Open(ctx, p.options())
+	if err != nil {
+		return fmt.Errorf("pod %d: open: %w", p.n, err)
+	}
+	p.db = db
+	return nil
+}
+
+// beforeCommit makes blocks durable, and lets users do things meanwhile.
+func (p *statePod) beforeCommit(ctx context.Context) error {
+	n := p.busy
+	p.busy = 0
+	for range n {
+		if err := p.step(ctx); err != nil {
+			return err
+		}
+	}
+	p.blocks.sync()
+	return nil
+}
+
+// failed turns an error of the state into nothing if the power has failed: what happens then did never happen.
+func (p *statePod) failed(err error) error {
+	if err == nil || p.disk.Failed() {
+		return nil
+	}
+	return fmt.Errorf("pod %d: %w", p.n, err)
+}
+
+// commit commits, and notes what is durable now.
+func (p *statePod) commit(ctx context.Context, busy int) error {
+	texts, removals := slices.Clone(p.fresh), slices.Clone(p.gone)
+	p.busy = busy
+	n, err := p.db.Commit(ctx)
+	p.busy = 0
+	if err != nil || p.disk.Failed() {
+		return p.failed(err)
+	}
+	p.acknowledged(texts, removals)
+	p.w.trace.say("%d: commit of %d rows", p.n, n)
+	return p.publish(ctx)
+}
+
+// sync makes durable what was done, without a commit.
+func (p *statePod) sync(ctx context.Context) error {
+	texts, removals := slices.Clone(p.fresh), slices.Clone(p.gone)
+	if err := p.db.Sync(ctx); err != nil || p.disk.Failed() {
+		return p.failed(err)
+	}
+	p.acknowledged(texts, removals)
+	p.w.trace.say("%d: sync", p.n)
+	return nil
+}
+
+// acknowledged notes that these operations were.
+func (p *statePod) acknowledged(texts []*written, removals []*removal) {
+	for _, t := range texts {
+		t.durable = true
+	}
+	for _, r := range removals {
+		r.durable = true
+	}
+	p.fresh = slices.DeleteFunc(p.fresh, func(t *written) bool { return t.durable })
+	p.gone = slices.DeleteFunc(p.gone, func(r *removal) bool { return r.durable })
+}
+
+// checkpoint writes a checkpoint.
+func (p *statePod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
+	texts, removals := slices.Clone(p.fresh), slices.Clone(p.gone)
+	cp, err := p.db.Checkpoint(ctx)
+	if errors.Is(err, state.ErrUnfolded) {
+		p.w.trace.say("%d: checkpoint waits for journals", p.n)
+		return cp, nil
+	}
+	if err != nil || p.disk.Failed() {
+		return cp, p.failed(err)
+	}
+	p.acknowledged(texts, removals)
+	p.w.trace.say("%d: checkpoint %s", p.n, cp.Tree)
+	return cp, p.publish(ctx)
+}
+
+// publish tells the world of own commits that are new, and others of them.
+func (p *statePod) publish(ctx context.Context) error {
+	own := p.db.VV()[p.actor]
+	if own < p.noted {
+		return fmt.Errorf("pod %d: its last commit is %d, it had %d before (I2)", p.n, own, p.noted)
+	}
+	if own == p.noted {
+		return nil
+	}
+	have := p.db.VV()
+	have[p.actor] = p.noted
+	commits, err := p.db.Log(ctx, have, 1<<30)
+	if err != nil {
+		return p.failed(err)
+	}
+	if err := p.w.history.add(commits); err != nil {
+		return fmt.Errorf("pod %d: %w", p.n, err)
+	}
+	p.noted = own
+	for _, q := range p.w.pods {
+		if q != p && p.rng.IntN(2) == 0 {
+			p.w.net.Send(p.n, q.n, func() error { return q.receive(ctx, p.n, commits) })
+		}
+	}
+	return nil
+}
+
+// receive applies commits that arrive. What they rest on may be missing.
+func (p *statePod) receive(ctx context.Context, from int, commits [][]byte) error {
+	p.arm()
+	own, dirty := p.db.VV()[p.actor], p.db.Dirty()
+	n, err := p.db.Apply(ctx, commits)
+	switch {
+	case p.disk.Failed():
+		return p.w.crash(ctx, p)
+	case errors.Is(err, state.ErrGap), errors.Is(err, state.ErrFuture):
+		p.w.trace.say("%d: %d of %d commits of %d: %v", p.n, n, len(commits), from, err)
+	case err != nil:
+		return fmt.Errorf("pod %d: commits of %d: %w", p.n, from, err)
+	default:
+		p.w.trace.say("%d: %d of %d commits of %d", p.n, n, len(commits), from)
+	}
+	if p.db.VV()[p.actor] != own && own >= p.noted || p.db.Dirty() != dirty {
+		return fmt.Errorf("pod %d: commits of %d made changes of its own (I6)", p.n, from)
+	}
+	return nil
+}
+
+// ask asks another pod for what is missing here.
+func (p *statePod) ask(ctx context.Context, q *statePod, maxBytes int) {
+	have := p.db.VV()
+	p.w.net.Send(p.n, q.n, func() error {
+		commits, err := q.db.Log(ctx, have, maxBytes)
+		if err != nil {
+			return q.failed(err)
+		}
+		p.w.net.Send(q.n, p.n, func() error { return p.receive(ctx, q.n, commits) })
+		return nil
+	})
+}
+
+// arm may have the power fail at one of the next syncs.
+func (p *statePod) arm() {
+	if p.w.calm || p.rng.IntN(60) != 0 {
+		return
+	}
+	keep := []int{0, 0, 50, 90, 100}[p.rng.IntN(5)]
+	n := 1 + p.rng.IntN(4)
+	p.disk.FailAt(n, keep, p.rng.Uint64())
+	p.w.trace.say("%d: the power will fail at sync %d, %d%% of what is not synced stay", p.n, n, keep)
+}
