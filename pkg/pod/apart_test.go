@@ -80,19 +80,25 @@ func (two theseTwo) open(t *testing.T) *apart {
 		dir  string
 		disk *pebblevfs.MemFS
 	}{{two.dirA, two.diskA}, {two.dirB, two.diskB}} {
-		o := Options{Dir: d.dir, Offline: true, FS: d.disk.CrashClone(pebblevfs.CrashCloneCfg{}), Clock: p.clock, Log: testLog(t)}
-		pod, err := Open(quickly(t), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &sidePod{a: p, end: p.net.attach(pod)}
-		s.end.unplugged = true
-		s.testPod = started(t, pod, d.dir)
-		t.Cleanup(s.stop)
-		p.pods[i] = s
+		p.pods[i] = &sidePod{a: p}
+		p.pods[i].start(Options{Dir: d.dir, Offline: true, FS: d.disk.CrashClone(pebblevfs.CrashCloneCfg{}), Clock: p.clock, Log: testLog(t)})
 	}
 	p.base = p.pods[0].Info().Name
 	return p
+}
+
+// start starts the pod, cut from the other one.
+func (s *sidePod) start(o Options) {
+	t := s.a.t
+	t.Helper()
+	pod, err := Open(quickly(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.end = s.a.net.attach(pod)
+	s.end.unplugged = true
+	s.testPod = started(t, pod, o.Dir)
+	t.Cleanup(s.stop)
 }
 
 // meet connects the pods and waits until they show the same.
