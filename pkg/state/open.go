@@ -60,8 +60,9 @@ type DB struct {
 	onDirty          func()
 	watchers         []func(changes []vfs.Change, local bool)
 
-	isDirty atomic.Bool
-	mark    syncMark
+	isDirty  atomic.Bool
+	promoted promoted
+	mark     syncMark
 
 	mu         sync.Mutex // guards the fields below
 	published  VV         // what was applied and is durable
