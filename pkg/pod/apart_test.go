@@ -149,6 +149,7 @@ func (p *apart) want(want map[string]string) {
 	}
 	p.meet()
 	p.compare(want)
+	published := p.pods[0].db.VV()
 	for _, s := range p.pods {
 		if err := s.SyncWait(quickly(p.t), vfs.RootID); err != nil {
 			p.t.Errorf("%s: sync: %v", s.Info().Name, err)
@@ -157,6 +158,10 @@ func (p *apart) want(want map[string]string) {
 	p.part()
 	for _, s := range p.pods {
 		s.forget()
+		// What pods do by themselves, merging, placing, reading, is no news (I6).
+		if diff := cmp.Diff(s.db.VV(), published); diff != "" {
+			p.t.Errorf("%s: commits of nobody: got - want +\n%s", s.Info().Name, diff)
+		}
 	}
 	p.compare(want)
 	for _, s := range p.pods {
@@ -367,6 +372,16 @@ func (s *sidePod) link(p, to string) {
 	parent, name := s.place(to)
 	_, err := s.fs.Link(quickly(s.t), s.at(p).ID, parent, name)
 	s.did("link "+p+" "+to, err)
+}
+
+// links makes links in one commit.
+func (s *sidePod) links(p string, to ...string) {
+	s.t.Helper()
+	for i, name := range to {
+		s.lazy = s.lazy || i < len(to)-1
+		s.link(p, name)
+	}
+	s.settle()
 }
 
 func (s *sidePod) set(p string, set vfs.SetAttr) {

@@ -106,6 +106,10 @@ var mergeRows = []mergeRow{
 		first.link("/f.txt", "/e/l")
 		second.rm("/f.txt")
 	}, want: map[string]string{"/e/l": "old"}, then: func(p *apart, s *sidePod) { s.hasLinks("/f.txt", 2) }},
+	{name: "two links, delete", do: func(first, second *sidePod) {
+		first.links("/f.txt", "/e/l1", "/e/l2")
+		second.rm("/f.txt")
+	}, want: map[string]string{"/e/l1": "old", "/e/l2": "old"}, then: func(_ *apart, s *sidePod) { s.hasLinks("/f.txt", 3) }},
 	{name: "rename, delete", do: func(first, second *sidePod) {
 		first.mv("/f.txt", "/e/n")
 		second.rm("/f.txt")
@@ -236,6 +240,14 @@ var mergeRows = []mergeRow{
 		"/d/x": "", "/d/y": "", "/d/1": "in", "/d/2": "in", "/moved": "folder", "/moved/x": "x", "/moved/y": "y",
 	}},
 
+	{name: "mkdir and rename, mkdir", do: func(first, second *sidePod) {
+		first.mkdir("/n")
+		first.write("/n/1", "A")
+		first.mv("/n", "/m")
+		second.mkdir("/n") // the same folder: a rename is later than any mkdir
+		second.write("/n/2", "B")
+	}, want: map[string]string{"/m": "folder", "/m/1": "A", "/m/2": "B"}},
+
 	// file / folder at one name: the folder keeps it
 	{name: "file, folder", do: func(first, second *sidePod) {
 		first.write("/n.txt", "A")
@@ -300,7 +312,15 @@ var mergeRows = []mergeRow{
 	{name: "A into B, B into A", do: func(first, second *sidePod) {
 		first.mv("/d", "/e/d")
 		second.mv("/e", "/d/e")
-	}, want: map[string]string{"/d": "", "/d/x": "", "/d/y": "", "/e/d": "folder", "/e/d/x": "x", "/e/d/y": "y"}},
+	}, want: map[string]string{"/d": "", "/d/x": "", "/d/y": "", "/e/d": "folder", "/e/d/x": "x", "/e/d/y": "y"}, both: func(p *apart, one, two *sidePod) {
+		// The rows have a loop still, in which work goes on.
+		one.mkdir("/e/d/new")
+		two.mkdir("/m")
+		two.mv("/m", "/e/d/m")
+		p.want(with(map[string]string{
+			"/d": "", "/d/x": "", "/d/y": "", "/e/d": "folder", "/e/d/x": "x", "/e/d/y": "y", "/e/d/new": "folder", "/e/d/m": "folder",
+		}))
+	}},
 	{name: "A into B, B into C into A", do: func(first, second *sidePod) {
 		first.mkdir("/c")
 		first.mkdir("/c/in")
