@@ -28,7 +28,7 @@ const (
 )
 
 // manyPods are n pods of a network that run on disks in memory, connected by a memNet.
-func manyPods(t *testing.T, n int, o Options) (*memNet, []*testPod, []*memPeer) {
+func manyPods(t *testing.T, n int) []*testPod {
 	t.Helper()
 	pods := []*testPod{firstPod(t)}
 	for i := 1; i < n; i++ {
@@ -36,32 +36,29 @@ func manyPods(t *testing.T, n int, o Options) (*memNet, []*testPod, []*memPeer) 
 	}
 	sameRoot(t, pods...)
 	net := newMemNet()
-	peers := make([]*memPeer, n)
 	for _, p := range pods {
 		p.stop()
 	}
 	for i, old := range pods {
-		o.Dir, o.FS, o.Offline, o.Log = old.dir, diskOf(t, old.dir), true, testLog(t)
-		p, err := Open(quickly(t), o)
+		p, err := Open(quickly(t), Options{Dir: old.dir, FS: diskOf(t, old.dir), Offline: true, Log: testLog(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		peers[i] = net.attach(p)
+		net.attach(p)
 		pods[i] = started(t, p, old.dir)
 		t.Cleanup(pods[i].stop)
 	}
-	return net, pods, peers
+	return pods
 }
 
 // stormy is a pod in the storm: it changes what is at random names of folders in which all others do the same.
 type stormy struct {
 	*testPod
 
-	rng     *rand.Rand
-	number  int
-	burst   int // operations between two waits, at most
-	ops     int // that changed something
-	batches int
+	rng    *rand.Rand
+	number int
+	burst  int    // operations between two waits, at most
+	ops    uint64 // that changed something
 }
 
 var stormFolders = []string{"s0", "s1", "s2"}
@@ -69,21 +66,18 @@ var stormFolders = []string{"s0", "s1", "s2"}
 // run works until ctx ends.
 func (s *stormy) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		changed := 0
 		for range 1 + s.rng.IntN(s.burst) {
-			ok, err := s.step(context.WithoutCancel(ctx))
+			changed, err := s.step(context.WithoutCancel(ctx))
 			if err != nil {
 				return fmt.Errorf("pod %d: %w", s.number, err)
 			}
-			if ok {
-				changed++
+			if changed {
+				s.ops++
 			}
 		}
 		if err := s.Settle(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("pod %d: settle: %w", s.number, err)
 		}
-		s.ops += changed
-		s.batches += min(changed, 1)
 	}
 	return nil
 }
@@ -167,18 +161,39 @@ func TestStorm(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("-seed %d", seed)
-	_, pods, _ := manyPods(t, stormPods, Options{})
-	ctx := quickly(t)
+	pods := manyPods(t, stormPods)
 	for _, name := range stormFolders {
-		if _, err := pods[0].fs.Create(ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
+		if _, err := pods[0].fs.Create(quickly(t), vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	pods[0].settle()
-	sameRoot(t, pods...)
-	before := pods[0].db.VV()
+	before := sameEverywhere(t, pods)
+	users := storm(t, pods, seed)
 
-	storm, end := context.WithTimeout(context.Background(), *stormTime)
+	begin := time.Now()
+	after := sameEverywhere(t, pods)
+	took := time.Since(begin)
+	wantCommits(t, users, before, after)
+	entries := wantSameTree(t, pods)
+	// Nobody had anything to say: not after the merges, and not after reading.
+	if diff := cmp.Diff(pods[0].db.VV(), after); diff != "" {
+		t.Errorf("commits published by merging: got - want +\n%s", diff)
+	}
+	t.Logf("one root %v after the last write, %d files and folders", took.Round(time.Millisecond), entries)
+	limit := stormTogether
+	if *stormTime < time.Minute {
+		limit *= stormSlack
+	}
+	if took > limit {
+		t.Errorf("one root %v after the last write, not within %v", took, limit)
+	}
+}
+
+// storm has a user on each pod for stormTime. Those of even pods do many things between two waits, so that several share a commit.
+func storm(t *testing.T, pods []*testPod, seed uint64) []*stormy {
+	t.Helper()
+	ctx, end := context.WithTimeout(context.Background(), *stormTime)
 	defer end()
 	users, errs := make([]*stormy, len(pods)), make([]error, len(pods))
 	var group sync.WaitGroup
@@ -187,53 +202,48 @@ func TestStorm(t *testing.T) {
 		if i%2 == 1 {
 			users[i].burst = 20
 		}
-		group.Go(func() { errs[i] = users[i].run(storm) })
+		group.Go(func() { errs[i] = users[i].run(ctx) })
 	}
 	group.Wait()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	after := sameEverywhere(t, pods)
-	took := time.Since(begin)
-	sum, ops := 0, 0
-	for i, u := range users {
-		made := int(after[pods[i].actor] - before[pods[i].actor])
-		sum, ops = sum+made, ops+u.ops
-		switch {
-		case u.burst == 1 && made != u.batches:
-			t.Errorf("pod %d published %d commits for %d batches", u.number, made, u.batches)
-		case made < u.batches || made > u.ops:
-			t.Errorf("pod %d published %d commits for %d batches of %d operations", u.number, made, u.batches, u.ops)
+	return users
+}
+
+// wantCommits compares what pods published with what their users did. Who waited for each operation made a commit of each; of a burst several
+// operations may share one, or leave nothing.
+func wantCommits(t *testing.T, users []*stormy, before, after state.VV) {
+	t.Helper()
+	commits, ops := uint64(0), uint64(0)
+	for _, u := range users {
+		made := after[u.actor] - before[u.actor]
+		commits, ops = commits+made, ops+u.ops
+		if made > u.ops || u.burst == 1 && made != u.ops {
+			t.Errorf("pod %d published %d commits for %d operations, at most %d at a time", u.number, made, u.ops, u.burst)
 		}
 	}
-	entries := 0
-	first, err := dump(quickly(t), pods[0].fs, func(string, []byte) { entries++ })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d operations of %d pods in %v: %d commits, one root %v after the last, %d files", ops, len(pods), *stormTime, sum, took.Round(time.Millisecond), entries)
-	limit := stormTogether
-	if testing.Short() || *stormTime < time.Minute {
-		limit *= stormSlack
-	}
-	if took > limit {
-		t.Errorf("one root after %v", took)
-	}
-	for _, p := range pods[1:] {
-		other, err := dump(quickly(t), p.fs, nil)
+	t.Logf("%d operations of %d pods in %v: %d commits", ops, len(users), *stormTime, commits)
+}
+
+// wantSameTree reads all that pods show and compares it, and returns how much that is.
+func wantSameTree(t *testing.T, pods []*testPod) (entries int) {
+	t.Helper()
+	var first map[string]dumped
+	for i, p := range pods {
+		found, err := dump(quickly(t), p.fs, nil)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", p.Info().Name, err)
 		}
-		if diff := cmp.Diff(other, first, cmp.AllowUnexported(dumped{})); diff != "" {
+		if i == 0 {
+			first = found
+		}
+		if diff := cmp.Diff(found, first, cmp.AllowUnexported(dumped{})); diff != "" {
 			t.Errorf("%s: got - first +\n%s", p.Info().Name, diff)
 		}
 		p.clean()
 	}
-	// Nobody has anything to say: not after the merges, and not after reading.
-	if diff := cmp.Diff(pods[0].db.VV(), after); diff != "" {
-		t.Errorf("commits published by merging: got - want +\n%s", diff)
-	}
+	return len(first)
 }
 
 // sameEverywhere waits until all pods have applied all commits and show one root, and returns how far that is.
