@@ -45,7 +45,12 @@ type theseTwo struct {
 //	f.txt "old"  d/x "x"  d/y "y"  e/ (empty)  g.txt and h.txt "linked" (one file)
 func newTheseTwo(t *testing.T) theseTwo {
 	t.Helper()
-	two := theseTwo{pair: newPair(t)}
+	return theseTwoOf(t, newPair(t))
+}
+
+func theseTwoOf(t *testing.T, pods pair) theseTwo {
+	t.Helper()
+	two := theseTwo{pair: pods}
 	p := two.open(t)
 	first, second := p.pods[0], p.pods[1]
 	first.write("/f.txt", "old")

@@ -368,7 +368,19 @@ var mergeRows = []mergeRow{
 // one root, and with the bytes of every version on each of them.
 func TestMergeTable(t *testing.T) { testRows(t, mergeRows) }
 
+// TestMergeEncrypted breaks if pods of an encrypted network, whose chunks are sealed, merge in another way.
+func TestMergeEncrypted(t *testing.T) {
+	two := theseTwoOf(t, pairOf(t, openPod(t, createEncrypted(t))))
+	for _, row := range mergeRows {
+		switch row.name {
+		case "edit, edit", "same bytes", "save, save", "create, create":
+			t.Run(row.name, func(t *testing.T) { row.test(two.open(t), 0) })
+		}
+	}
+}
+
 func testRows(t *testing.T, rows []mergeRow) {
+	t.Helper()
 	two := newTheseTwo(t)
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
