@@ -63,10 +63,11 @@ type DB struct {
 	onDirty          func()
 	watchers         []func(changes []vfs.Change, local bool)
 
-	isDirty atomic.Bool
-	version atomic.Uint64 // odd while a change becomes visible
-	recent  recent
-	mark    syncMark
+	isDirty  atomic.Bool
+	version  atomic.Uint64 // odd while a change becomes visible
+	recent   recent
+	promoted promoted
+	mark     syncMark
 
 	mu         sync.Mutex // guards the fields below
 	published  VV         // what was applied and is durable

@@ -27,6 +27,7 @@ type tx struct {
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 	folded    []Ino        // files whose journal records are all deleted
+	promoted  map[Ino]Ino  // conflict copies that became files
 	bare      place        // the last that was looked at, if no link stands there
 }
 
@@ -121,6 +122,7 @@ func (t *tx) remember() {
 	for _, ino := range t.folded {
 		delete(d.journal, ino)
 	}
+	d.promoted.add(t.promoted)
 }
 
 // close drops the change unless it was finished.
