@@ -48,8 +48,12 @@ func (p *Pod) runCollections(ctx context.Context) error {
 			return err
 		}
 		u := p.store.Usage()
-		if p.clock.Now().Before(next) && u.FreeBytes > (u.OwnedBytes+u.TrashBytes)/nearlyFullShare {
+		full := u.FreeBytes <= (u.OwnedBytes+u.TrashBytes)/nearlyFullShare
+		if p.clock.Now().Before(next) && !full {
 			continue
+		}
+		if full {
+			p.kept.drop()
 		}
 		got, err := p.Collect(ctx, CollectOptions{paced: true})
 		switch {
@@ -74,6 +78,9 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	defer p.collecting.Unlock()
 	if err := p.writable(); err != nil {
 		return Collected{}, err
+	}
+	if o.Now && !o.DryRun {
+		p.kept.drop()
 	}
 	p.treeing.Lock() // a checkpoint holds an era
 	p.leases.begin()

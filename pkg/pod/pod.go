@@ -46,11 +46,13 @@ type Options struct {
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
-	TrashAfter    time.Duration // how long deleted bytes stay in the trash at least; 0: DefaultTrash
-	DormantAfter  time.Duration // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
-	Clock         clock.Clock   // nil: clock.Real
-	Log           *slog.Logger  // nil: nothing is logged
-	FS            pebblevfs.FS  // nil: the operating system's
+	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
+	NoHistory     bool           // keep no tree roots between snapshots, and make no snapshots
+	OnConflict    func(Conflict) // called once when a conflict is first seen; it must not block
+	Clock         clock.Clock    // nil: clock.Real
+	Log           *slog.Logger   // nil: nothing is logged
+	FS            pebblevfs.FS   // nil: the operating system's
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -85,6 +87,10 @@ type Pod struct {
 
 	leases     *leases
 	damaged    damaged
+	kept       keptRoots
+	conflicts  conflictWatch
+	past       past
+	snapshots  snapshotMaker
 	named      named
 	collecting sync.Mutex // held by the collection under way; taken before all others
 	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
@@ -230,7 +236,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 			p.applied.tell(p.self, changes)
 		}
 	})
-	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
+	if err := errors.Join(p.knowPeers(), p.loadHistory(), p.conflicts.load(ctx, p), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
 	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
@@ -299,6 +305,8 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCollections(work) })
 	group.Go(func() error { return p.runScrub(work) })
 	group.Go(func() error { return p.runFold(work) })
+	group.Go(func() error { return p.runSnapshots(work) })
+	group.Go(func() error { return p.runConflicts(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
@@ -384,6 +392,7 @@ func (p *Pod) runWatch(ctx context.Context) error {
 			}
 		}
 		p.watches.tell(nil, changes)
+		p.conflicts.look()
 	})
 }
 

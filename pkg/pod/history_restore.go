@@ -1,0 +1,67 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// CopyFromTree makes a file, or gives an existing one new contents, that are those of a file of a tree that OpenTree or OpenMoment opened. No data is
+// copied: the blocks get names again, and those in the trash come back. Errors: vfs.ErrInvalid (another file system, or no file);
+// block.ErrUnavailable where a block is neither here nor can another pod be asked for it.
+func (p *Pod) CopyFromTree(ctx context.Context, from vfs.FS, src, parent vfs.NodeID, name string, m FileMeta) (vfs.Attr, error) {
+	if err := p.writable(); err != nil {
+		return vfs.Attr{}, err
+	}
+	t, ok := from.(*treeFS)
+	if !ok || t.p != p {
+		return vfs.Attr{}, fmt.Errorf("pod: restore from what is no tree of this pod: %w", vfs.ErrInvalid)
+	}
+	n, err := t.node(src)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	if n.attr.Kind != vfs.KindFile {
+		return vfs.Attr{}, fmt.Errorf("pod: restore node %d of a tree, which is no file: %w", src, vfs.ErrInvalid)
+	}
+	body, err := t.bodyOf(ctx, n)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	// No collection takes its blocks from here until they are staged, or named while it runs (markOpen, markNamed).
+	defer p.leases.release(p.leases.hold())
+	if err := p.bringBack(ctx, body); err != nil {
+		return vfs.Attr{}, fmt.Errorf("pod: restore %q: %w", name, err)
+	}
+	return p.giveContents(ctx, parent, name, m, body, nil)
+}
+
+// bringBack leases the blocks of a body, and takes those that are in the trash back into use.
+func (p *Pod) bringBack(ctx context.Context, body dag.Body) error {
+	if body.Size == 0 {
+		return nil
+	}
+	own := false
+	err := dag.Blocks(ctx, blocks{p}, body, func(id block.ID, _ bool, _ uint64) error {
+		p.leases.release(p.leases.take(id))
+		owned, cached := p.store.Has(id)
+		switch {
+		case owned || cached:
+			return nil
+		case p.store.InTrash(id):
+			own = true
+			return p.ownBlock(ctx, id)
+		case len(p.connected()) == 0:
+			return fmt.Errorf("block %s is not here, and no other pod is connected: %w", id, block.ErrUnavailable)
+		}
+		return nil
+	})
+	if own {
+		err = errors.Join(err, p.store.Sync(ctx))
+	}
+	return err
+}
