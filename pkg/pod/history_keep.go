@@ -15,8 +15,9 @@ import (
 // nodes that changed until the next one (some 50 KB each), and what was deleted or replaced since then, for a day longer than the
 // trash would. They are no promise: they give way when the disk is nearly full, and to wh gc --now.
 
-// keepTiers say how close together roots are kept, by their age.
+// keepTiers say how close together roots are kept, by their age: all of the last minute.
 var keepTiers = []tier{
+	{age: time.Minute, every: time.Nanosecond},
 	{age: 10 * time.Minute, every: 10 * time.Second},
 	{age: time.Hour, every: time.Minute},
 	{age: 24 * time.Hour, every: 10 * time.Minute},

@@ -28,6 +28,9 @@ func (p *Pod) CopyFromTree(ctx context.Context, from vfs.FS, src, parent vfs.Nod
 	if n.attr.Kind != vfs.KindFile {
 		return vfs.Attr{}, fmt.Errorf("pod: restore node %d of a tree, which is no file: %w", src, vfs.ErrInvalid)
 	}
+	if a, same, err := p.sameFile(n, parent, name, m); same || err != nil { //nolint:contextcheck // reads of the state take no context
+		return a, err
+	}
 	body, err := t.bodyOf(ctx, n)
 	if err != nil {
 		return vfs.Attr{}, err
@@ -64,4 +67,30 @@ func (p *Pod) bringBack(ctx context.Context, body dag.Body) error {
 		err = errors.Join(err, p.store.Sync(ctx))
 	}
 	return err
+}
+
+// sameFile says whether the file at a name holds what a file of a tree does, and has the attributes that m says.
+func (p *Pod) sameFile(n treeNode, parent vfs.NodeID, name string, m FileMeta) (vfs.Attr, bool, error) {
+	row, err := p.db.Lookup(parent, name)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return vfs.Attr{}, false, nil
+	}
+	if err != nil {
+		return vfs.Attr{}, false, err
+	}
+	a, err := p.attr(row.ID) // it may be written, and not named yet
+	if err != nil || row.Kind != vfs.KindFile || a.Size != row.Size || a.Mtime != row.Mtime ||
+		row.Mtime != m.Mtime || row.Mode != m.Mode&0o7777 || row.UID != m.UID || row.GID != m.GID {
+		return a, false, err
+	}
+	if cid, err := p.db.NodeCID(row.ID); err != nil || cid != n.child {
+		return a, false, err
+	}
+	for key, value := range m.Xattrs {
+		old, err := p.db.Xattr(row.ID, key)
+		if err != nil || string(old) != string(value) {
+			return a, false, nil //nolint:nilerr // it is to be set
+		}
+	}
+	return a, true, nil
 }
