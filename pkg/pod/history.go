@@ -28,7 +28,7 @@ type Moment struct {
 const Now = "now"
 
 // Moment finds a tree root by what people call it: Now or "", a snapshot's name, a pod's name (what its newest head told), a CID, or a time (RFC 3339, or
-// ago: "2h", "3 days ago"), which means the newest root at or before it that is kept. Errors: ErrNoHistory, vfs.ErrInvalid (none of these).
+// ago: "2h", "3 days ago"), which means the newest root at or before it that is kept. Error: ErrNoHistory.
 func (p *Pod) Moment(ctx context.Context, name string) (Moment, error) {
 	if name == "" || name == Now {
 		root, err := p.Root(ctx)
@@ -51,7 +51,7 @@ func (p *Pod) Moment(ctx context.Context, name string) (Moment, error) {
 	}
 	at, ok := parseWhen(name, p.clock.Now())
 	if !ok {
-		return Moment{}, fmt.Errorf("pod: %q is no time, snapshot, pod or CID: %w", name, vfs.ErrInvalid)
+		return Moment{}, fmt.Errorf("pod: %q is no time, snapshot, pod or CID: %w", name, ErrNoHistory)
 	}
 	for _, m := range all { // newest first
 		if !m.At.IsZero() && !m.At.After(at) {

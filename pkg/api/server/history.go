@@ -81,11 +81,8 @@ func diff(ctx context.Context, p Pod, q api.DiffRequest, f func(api.Difference) 
 // moment is Pod.Moment with a hint.
 func moment(ctx context.Context, p Pod, name string) (pod.Moment, error) {
 	m, err := p.Moment(ctx, name)
-	switch {
-	case errors.Is(err, vfs.ErrNotExist):
-		err = api.WithHint(err, "wh snapshot ls --all lists the trees that are kept")
-	case errors.Is(err, vfs.ErrInvalid):
-		err = api.WithHint(err, "a time is 2026-11-26T12:00:00Z, or ago: 2h, 3d, \"2 hours ago\"; wh snapshot ls lists snapshots")
+	if errors.Is(err, vfs.ErrNotExist) {
+		err = api.WithHint(err, "wh snapshot ls --all lists the trees that are kept; a time is 2026-11-26T12:00:00Z, or ago: 2h, 3d, \"2 hours ago\"")
 	}
 	return m, err
 }
