@@ -113,11 +113,14 @@ func (k *keptRoots) list() []rootAt {
 	return append([]rootAt{k.current}, k.old...)
 }
 
-// roots are all that must stay: the newest checkpoint's is kept by a root source of its own.
+// roots are all that must stay. The newest checkpoint's is among them: it may have files that were removed since, which then belong to what is kept.
 func (k *keptRoots) roots() []block.ID {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := slices.Clone(k.pins)
+	if !k.current.root.IsZero() {
+		out = append(out, k.current.root)
+	}
 	for _, r := range k.old {
 		out = append(out, r.root)
 	}
@@ -206,6 +209,9 @@ func decodeKept(b []byte) ([]rootAt, error) {
 
 // loadHistory brings back what was kept before a restart.
 func (p *Pod) loadHistory() error {
+	if p.o.NoHistory {
+		return nil
+	}
 	last := p.db.LastCheckpoint().Tree
 	b, ok, err := p.db.Local(keyHistory)
 	if err != nil {

@@ -319,6 +319,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	p.closed.Store(true)
 	endBarrier()
 	barrierErr := p.awaitBarrier(ended)
+	if p.guard.err() == nil {
+		p.saveHistory(context.WithoutCancel(ctx))
+	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
