@@ -511,3 +511,33 @@ func TestPastTreesAreClosed(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// TestSnapshotContentsAreRepaired breaks if what only a snapshot has gets no new copy when a pod that held it is gone.
+func TestSnapshotContentsAreRepaired(t *testing.T) {
+	a := firstPod(t)
+	content := randomText(5, 2<<20)
+	a.write("/f", content)
+	a.snapshot("s")
+	a.remove("/f")
+	a.settle()
+	if _, err := a.Root(quickly(t)); err != nil {
+		t.Fatal(err)
+	}
+	b := joinPod(t, a, "second")
+	eventually(t, "the snapshot on the new pod", func() error {
+		all, err := b.Snapshots(quickly(t))
+		if err == nil && (len(all) != 1 || len(a.connected()) != 1) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	sameRoot(t, a, b)
+	for _, p := range []*testPod{a, b} {
+		if err := p.placeSnapshots(quickly(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.stop()
+	b.forget()
+	b.wantAt("s", "/f", content)
+}

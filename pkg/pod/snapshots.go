@@ -215,9 +215,16 @@ func (p *Pod) eachNewNode(ctx context.Context, a, b block.ID, depth int, f func(
 
 // runSnapshots makes and drops automatic snapshots, while this is the pod to do it.
 func (p *Pod) runSnapshots(ctx context.Context) error {
+	placed := p.clock.Now()
 	for {
 		if err := clock.Sleep(ctx, p.clock, snapshotLook); err != nil {
 			return err
+		}
+		if clock.Since(p.clock, placed) >= snapshotPlaceEvery {
+			placed = p.clock.Now()
+			if err := p.placeSnapshots(ctx); err != nil && ctx.Err() == nil {
+				p.log.WarnContext(ctx, "not all that snapshots keep is where it should be", "err", err)
+			}
 		}
 		if p.o.NoHistory || !p.keepsSnapshots() {
 			continue
