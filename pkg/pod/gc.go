@@ -60,8 +60,11 @@ func (p *Pod) runCollections(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
+			text := err.Error()
+			p.uncollected.Store(&text)
 			p.log.WarnContext(ctx, "garbage could not be collected", "err", err)
 		default:
+			p.uncollected.Store(nil)
 			p.log.InfoContext(ctx, "garbage collected", "trashed_bytes", got.GarbageBytes, "freed_bytes", got.FreedBytes+got.NodesBytes,
 				"trash_bytes", got.KeptBytes, "compacted_bytes", got.CompactedBytes)
 		}

@@ -85,23 +85,24 @@ type Pod struct {
 	started   time.Time
 	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
 
-	leases     *leases
-	damaged    damaged
-	kept       keptRoots
-	conflicts  conflictWatch
-	past       past
-	snapshots  snapshotMaker
-	named      named
-	collecting sync.Mutex // held by the collection under way; taken before all others
-	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
-	nodes      nodes
-	dirtyBytes atomic.Int64
-	puts       atomic.Uint64 // files that were put
-	cutters    cutters
-	sums       sync.Pool // of *dag.SumHasher, under the network's key
-	closed     atomic.Bool
-	unlinking  sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
-	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
+	leases      *leases
+	damaged     damaged
+	kept        keptRoots
+	conflicts   conflictWatch
+	past        past
+	snapshots   snapshotMaker
+	named       named
+	uncollected atomic.Pointer[string] // why the last collection stopped
+	collecting  sync.Mutex             // held by the collection under way; taken before all others
+	treeing     sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
+	nodes       nodes
+	dirtyBytes  atomic.Int64
+	puts        atomic.Uint64 // files that were put
+	cutters     cutters
+	sums        sync.Pool // of *dag.SumHasher, under the network's key
+	closed      atomic.Bool
+	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
+	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	folds       chan struct{} // capacity 1: a journal is to be folded

@@ -144,6 +144,12 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 	case out.UnsafeBytes > 0:
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes have fewer copies than their policy asks for", out.UnsafeBytes))
 	}
+	if why := p.uncollected.Load(); why != nil {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "gc_stopped", Title: "Garbage is not collected", Severity: "warning",
+			Text: "deleted files and old versions keep their space: " + *why,
+		})
+	}
 	if n := p.conflicts.count(); n > 0 {
 		out.Warnings = append(out.Warnings, Warning{
 			Code: "conflicts", Title: "Conflicts", Severity: "warning",

@@ -193,83 +193,88 @@ func (l *logReader) observed(row *Row) (*Inode, error) {
 }
 
 // inodeChanges are the changes from one version of an inode to the next; was says that there was one.
-func (l *logReader) inodeChanges(ino Ino, before, after *Inode, was bool) (out []Logged, err error) {
+func (l *logReader) inodeChanges(ino Ino, before, after *Inode, was bool) ([]Logged, error) {
 	n := after
 	if n == nil {
 		n = before
 	}
-	e := Logged{Ino: ino}
 	if n == nil { // removed, and the log has no more of it
-		e.What = LoggedRemoved
-		return []Logged{e}, nil
+		return []Logged{{What: LoggedRemoved, Ino: ino}}, nil
 	}
-	e.Kind = n.Kind
+	d := inodeDiff{l: l, e: Logged{Ino: ino, Kind: n.Kind}}
 	if len(n.Contents) > 0 {
-		e.Size, e.Body = n.Contents[0].Size, bodyID(n.Contents[0].Body)
+		d.e.Size, d.e.Body = n.Contents[0].Size, bodyID(n.Contents[0].Body)
 	}
-	add := func(what LoggedWhat, l *logReader, link, from *Link) {
-		x := e
-		x.What = what
-		if link != nil && err == nil {
-			x.Path, err = l.placePath(link.Parent, link.Name)
-		}
-		if from != nil && err == nil {
-			x.From, err = l.placePath(from.Parent, from.Name)
-		}
-		out = append(out, x)
+	if ino == RootIno {
+		d.e.Path = "/"
 	}
 	var first *Link // to tell of what is no link's
 	for i := range n.Links {
-		if first == nil || !n.Links[i].Dead {
+		if first == nil || first.Dead && !n.Links[i].Dead {
 			first = &n.Links[i]
 		}
 	}
-	edited := after != nil && slices.ContainsFunc(after.Contents, func(c Content) bool { return c.Dot.IsZero() })
 	switch {
 	case after == nil:
-		add(LoggedRemoved, l, first, nil)
-		return out, err
-	case !was:
-		for i := range n.Links {
-			if i == 0 {
-				add(LoggedCreated, l, &n.Links[i], nil)
-			} else {
-				add(LoggedLinked, l, &n.Links[i], nil)
-			}
+		d.add(LoggedRemoved, first, nil)
+		return d.out, d.err
+	case !was && first != nil:
+		d.add(LoggedCreated, &n.Links[0], nil)
+		for i := range n.Links[1:] {
+			d.add(LoggedLinked, &n.Links[1+i], nil)
 		}
-		if ino == RootIno {
-			e.Path = "/"
-			add(LoggedAttributes, l, nil, nil)
-		}
-		return out, err
-	case edited:
-		add(LoggedEdited, l, first, nil)
+		return d.out, d.err
+	case slices.ContainsFunc(after.Contents, func(c Content) bool { return c.Dot.IsZero() }):
+		d.add(LoggedEdited, first, nil)
 	}
+	if before != nil {
+		d.links(before, after)
+	}
+	if len(d.out) == 0 {
+		d.add(LoggedAttributes, first, nil)
+	}
+	return d.out, d.err
+}
+
+// inodeDiff collects the changes of one row.
+type inodeDiff struct {
+	l   *logReader
+	e   Logged // what all of them have
+	out []Logged
+	err error
+}
+
+// add adds a change of what stands at a link; from is where that was before.
+func (d *inodeDiff) add(what LoggedWhat, link, from *Link) {
+	x := d.e
+	x.What = what
+	if link != nil && d.err == nil {
+		x.Path, d.err = d.l.placePath(link.Parent, link.Name)
+	}
+	if from != nil && d.err == nil {
+		x.From, d.err = d.l.placePath(from.Parent, from.Name)
+	}
+	d.out = append(d.out, x)
+}
+
+// links adds what happened to the names.
+func (d *inodeDiff) links(before, after *Inode) {
 	for i := range after.Links {
-		link := &after.Links[i]
-		k := -1
-		if before != nil {
-			k = slices.IndexFunc(before.Links, func(o Link) bool { return o.ID == link.ID })
+		is := &after.Links[i]
+		k := slices.IndexFunc(before.Links, func(o Link) bool { return o.ID == is.ID })
+		if k < 0 {
+			d.add(LoggedLinked, is, nil)
+			continue
 		}
-		switch {
-		case before == nil:
-		case k < 0:
-			add(LoggedLinked, l, link, nil)
-		case link.Dead && !before.Links[k].Dead:
-			add(LoggedRemoved, l, link, nil)
-		case !link.Dead && before.Links[k].Dead:
-			add(LoggedCreated, l, link, nil)
-		case link.Parent != before.Links[k].Parent || link.Name != before.Links[k].Name:
-			add(LoggedRenamed, l, link, &before.Links[k])
+		switch was := &before.Links[k]; {
+		case is.Dead && !was.Dead:
+			d.add(LoggedRemoved, is, nil)
+		case !is.Dead && was.Dead:
+			d.add(LoggedCreated, is, nil)
+		case is.Parent != was.Parent || is.Name != was.Name:
+			d.add(LoggedRenamed, is, was)
 		}
 	}
-	if len(out) == 0 {
-		if ino == RootIno {
-			e.Path = "/"
-		}
-		add(LoggedAttributes, l, first, nil)
-	}
-	return out, err
 }
 
 // placePath is the path of a name in a folder; "" if it is not known where that was.
