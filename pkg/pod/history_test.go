@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -540,4 +541,113 @@ func TestSnapshotContentsAreRepaired(t *testing.T) {
 	a.stop()
 	b.forget()
 	b.wantAt("s", "/f", content)
+}
+
+// TestNewestTreeIsKept breaks if a collection takes what was removed since the newest checkpoint: the checkpoint's tree has it, and is kept.
+func TestNewestTreeIsKept(t *testing.T) {
+	p := historyPod(t, Options{})
+	content := randomText(6, 2<<20)
+	p.write("/f", content)
+	p.settle()
+	root, err := p.Root(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	still, err := Open(quickly(t), Options{Dir: p.dir, Offline: true}) // it makes no checkpoints by itself
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &testPod{Pod: still, t: t, fs: still.FS()}
+	again.remove("/f")
+	again.collect(CollectOptions{atOnce: true})
+	again.wantAt(root.String(), "/f", content)
+	if err := still.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPinnedTreeIsKept breaks if a tree can be collected between its checkpoint and its snapshot's row.
+func TestPinnedTreeIsKept(t *testing.T) {
+	p := historyPod(t, Options{})
+	content := randomText(7, 2<<20)
+	p.write("/f", content)
+	p.settle()
+	root, err := p.pinRoot(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.remove("/f")
+	p.write("/g", "later")
+	if _, err := p.Root(quickly(t)); err != nil {
+		t.Fatal(err)
+	}
+	p.kept.drop()
+	p.collect(CollectOptions{atOnce: true})
+	p.forget()
+	p.wantAt(root.String(), "/f", content)
+	p.kept.unpin(root)
+	p.kept.drop()
+	p.collect(CollectOptions{atOnce: true})
+	p.forget()
+	if _, err := p.readAt(root.String(), "/f"); err == nil {
+		t.Error("a tree that nothing names is kept")
+	}
+}
+
+// TestRestoreLeases breaks if what a restore names can be collected by a collection that has marked already, or stays in the trash.
+func TestRestoreLeases(t *testing.T) {
+	p := historyPod(t, Options{})
+	ctx := quickly(t)
+	content := randomText(8, 2<<20)
+	p.write("/f", content)
+	p.snapshot("s")
+	p.remove("/f")
+	p.settle()
+	m, err := p.Moment(ctx, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := p.OpenMoment(ctx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := vfs.Resolve(ctx, fs, "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, ok := fs.(*treeFS)
+	if !ok {
+		t.Fatal("no tree")
+	}
+	n, err := tree.node(a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := tree.bodyOf(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []block.ID
+	err = dag.Blocks(ctx, blocks{p.Pod}, body, func(id block.ID, _ bool, _ uint64) error {
+		ids = append(ids, id)
+		_, err := p.store.Trash(ctx, id, func() bool { return false })
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		t.Fatal(len(ids), err)
+	}
+	p.leases.begin()
+	if _, err := p.CopyFromTree(ctx, fs, a.ID, vfs.RootID, "back", FileMeta{Mode: 0o644, Mtime: a.Mtime}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range append(ids, body.ID()) {
+		if owned, _ := p.store.Has(id); !owned || !p.leases.has(id) {
+			t.Errorf("%s: owned %v, leased %v", id, owned, p.leases.has(id))
+		}
+	}
+	p.leases.end()
+	p.settle()
+	p.forget()
+	p.reads("/back", content)
 }
