@@ -47,12 +47,14 @@ type Options struct {
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
-	TrashAfter    time.Duration // how long deleted bytes stay in the trash at least; 0: DefaultTrash
-	DormantAfter  time.Duration // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
-	Clock         clock.Clock   // nil: clock.Real
-	Log           *slog.Logger  // nil: nothing is logged
-	FS            pebblevfs.FS  // nil: the operating system's
-	Connect       Connect       // nil: over the machine's network
+	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
+	NoHistory     bool           // keep no tree roots between snapshots, and make no snapshots
+	OnConflict    func(Conflict) // called once when a conflict is first seen; it must not block
+	Clock         clock.Clock    // nil: clock.Real
+	Log           *slog.Logger   // nil: nothing is logged
+	FS            pebblevfs.FS   // nil: the operating system's
+	Connect       Connect        // nil: over the machine's network
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -85,19 +87,24 @@ type Pod struct {
 	started   time.Time
 	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
 
-	leases     *leases
-	damaged    damaged
-	named      named
-	collecting sync.Mutex // held by the collection under way; taken before all others
-	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
-	nodes      nodes
-	dirtyBytes atomic.Int64
-	puts       atomic.Uint64 // files that were put
-	cutters    cutters
-	sums       sync.Pool // of *dag.SumHasher, under the network's key
-	closed     atomic.Bool
-	unlinking  sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
-	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
+	leases      *leases
+	damaged     damaged
+	kept        keptRoots
+	conflicts   conflictWatch
+	past        past
+	snapshots   snapshotMaker
+	named       named
+	uncollected atomic.Pointer[string] // why the last collection stopped
+	collecting  sync.Mutex             // held by the collection under way; taken before all others
+	treeing     sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
+	nodes       nodes
+	dirtyBytes  atomic.Int64
+	puts        atomic.Uint64 // files that were put
+	cutters     cutters
+	sums        sync.Pool // of *dag.SumHasher, under the network's key
+	closed      atomic.Bool
+	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
+	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
 
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	folds       chan struct{} // capacity 1: a journal is to be folded
@@ -235,7 +242,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 			p.watches.tell(nil, changes) // who did it too
 		}
 	})
-	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
+	if err := errors.Join(p.knowPeers(), p.loadHistory(), p.conflicts.load(ctx, p), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
 	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
@@ -307,6 +314,8 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCollections(work) })
 	group.Go(func() error { return p.runScrub(work) })
 	group.Go(func() error { return p.runFold(work) })
+	group.Go(func() error { return p.runSnapshots(work) })
+	group.Go(func() error { return p.runConflicts(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
@@ -319,6 +328,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	p.closed.Store(true)
 	endBarrier()
 	barrierErr := p.awaitBarrier(ended)
+	if p.guard.err() == nil {
+		p.saveHistory(context.WithoutCancel(ctx))
+	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
@@ -392,6 +404,7 @@ func (p *Pod) runWatch(ctx context.Context) error {
 			}
 		}
 		p.watches.tell(nil, changes)
+		p.conflicts.look()
 	})
 }
 

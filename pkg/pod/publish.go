@@ -74,6 +74,7 @@ func (p *Pod) runCheckpoints(ctx context.Context) error {
 			p.log.ErrorContext(ctx, "no checkpoint could be made; trying again after the next change", "err", err)
 		}
 		took = clock.Since(p.clock, begin)
+		p.saveHistory(ctx)
 	}
 }
 
@@ -99,6 +100,11 @@ func (p *Pod) quiet(ctx context.Context, most time.Duration) error {
 func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
 	p.treeing.Lock()
 	defer p.treeing.Unlock()
+	return p.checkpointLocked(ctx)
+}
+
+// checkpointLocked is checkpoint while treeing is held.
+func (p *Pod) checkpointLocked(ctx context.Context) (state.CheckpointInfo, error) {
 	defer p.leases.release(p.leases.hold()) // until the checkpoint is known to exist
 	before := p.db.LastCheckpoint()
 	made, err := p.db.Checkpoint(ctx)
@@ -114,6 +120,7 @@ func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
 	if err != nil || made.State == before.State {
 		return made, err
 	}
+	p.madeRoot(made.Tree)
 	if message, err := p.headMessage(ctx, nil); err == nil {
 		p.tellAll(p2p.KindHead, message)
 	}

@@ -144,6 +144,18 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 	case out.UnsafeBytes > 0:
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes have fewer copies than their policy asks for", out.UnsafeBytes))
 	}
+	if why := p.uncollected.Load(); why != nil {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "gc_stopped", Title: "Garbage is not collected", Severity: "warning",
+			Text: "deleted files and old versions keep their space: " + *why,
+		})
+	}
+	if n := p.conflicts.count(); n > 0 {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "conflicts", Title: "Conflicts", Severity: "warning",
+			Text: fmt.Sprintf("%d files or folders were changed on several pods apart: wh conflicts lists them", n),
+		})
+	}
 	if n := len(p.damaged.list()); n > 0 {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}

@@ -193,20 +193,20 @@ func (t *tx) applyCommit(c *Commit, encoded []byte) error {
 	t.at = c.HLC
 	for i := range c.Rows {
 		row := c.Rows[i]
-		if err := t.applyAndIndex(c.Dot(), row); err != nil {
+		if err := t.applyAndIndex(c, row); err != nil {
 			return fmt.Errorf("state: commit %d of actor %s, row %x: %w", c.Seq, c.Actor, row.Key, err)
 		}
 	}
 	return t.log(c, encoded)
 }
 
-func (t *tx) applyAndIndex(dot Dot, row Row) error {
+func (t *tx) applyAndIndex(c *Commit, row Row) error {
 	old, err := get(t.r, row.Key)
 	if err != nil {
 		return err
 	}
 	if row.Key[0] != KeyInode {
-		return t.applyRow(old, dot, row)
+		return t.applyRow(old, c.Dot(), row)
 	}
 	_, ino, _, err := ParseKey(row.Key)
 	if err != nil {
@@ -216,11 +216,14 @@ func (t *tx) applyAndIndex(dot Dot, row Row) error {
 	if err != nil {
 		return err
 	}
-	if err := t.applyRow(old, dot, row); err != nil {
+	if err := t.applyRow(old, c.Dot(), row); err != nil {
 		return err
 	}
 	after, err := t.inode(ino)
 	if err != nil {
+		return err
+	}
+	if err := t.noteApart(c, ino, &row, before, after); err != nil {
 		return err
 	}
 	return t.reindex(ino, before.f, after.f)

@@ -31,6 +31,7 @@ const (
 	keyFolderCID = 'h'
 	keyComputed  = 'k'
 	keyOrigin    = 'o'
+	keyApart     = 'u'
 )
 
 // inoKey is prefix and number: 9 bytes.
