@@ -142,17 +142,17 @@ func (d *DB) take(until uint64, held map[*dirtyMark]bool) (rows []takenRow, more
 
 // prepare makes the commit of rows, without signing it. opMu and commitMu must be held.
 func (d *DB) prepare(rows []takenRow) (*Commit, error) {
-	self := d.heads[d.o.Actor]
+	self := d.heads[d.self]
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
 	c := &Commit{Header: Header{
-		Network: d.o.Network, Actor: d.o.Actor, Seq: self.seq + 1, Prev: self.digest, HLC: d.hlc, Ctr: d.ctr,
+		Network: d.o.Network, Actor: d.self, Seq: self.seq + 1, Prev: self.digest, HLC: d.hlc,
 	}}
 	var err error
 	if c.Skip, err = d.skipDigest(c.Actor, c.Seq); err != nil {
 		return nil, err
 	}
 	for a, s := range d.heads {
-		if a != d.o.Actor {
+		if a != d.self {
 			dep := Dep{Dot: Dot{Actor: a, Seq: s.seq}}
 			copy(dep.Digest[:], s.digest[:])
 			c.Deps = append(c.Deps, dep)
@@ -286,7 +286,7 @@ func (t *tx) removedMeanwhile(r *takenRow, kind byte) (*dirtyValue, error) {
 	if err != nil || n.Kind != vfs.KindFolder || len(n.Links) != 1 {
 		return w, err
 	}
-	n.Links[0].Dead, n.Links[0].DeadTS = true, TS{HLC: t.at, Actor: t.d.o.Actor}
+	n.Links[0].Dead, n.Links[0].DeadTS = true, TS{HLC: t.at, Actor: t.d.self}
 	w.value = AppendInode(nil, n)
 	_, ino, _, err := ParseKey(r.key)
 	if err != nil {

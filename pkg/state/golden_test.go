@@ -140,7 +140,7 @@ func fullCommit() *Commit {
 		Header: Header{
 			Network: testNet, Actor: actor(1), Seq: 6, Prev: [32]byte{1}, Skip: [32]byte{2},
 			Deps: []Dep{{Dot{actor(2), 4}, [8]byte{3}}, {Dot{actor(3), 1}, [8]byte{4}}},
-			HLC:  at(2000, 1).HLC + 3, Ctr: 77,
+			HLC:  at(2000, 1).HLC + 3,
 		},
 		Rows: []Row{
 			{Key: InodeKey(InoOf(actor(1), 76)), Observed: []Dot{{actor(1), 5}, {actor(2), 4}}, Value: AppendInode(nil, fullInode())},

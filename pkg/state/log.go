@@ -28,10 +28,6 @@ func (t *tx) logged(c *Commit) {
 	d := t.d
 	d.heads[c.Actor] = actorState{seq: c.Seq, digest: c.Digest(), hlc: c.HLC}
 	d.hlc = max(d.hlc, c.HLC)
-	if c.Actor == d.o.Actor && c.Ctr > d.ctr { // made in an earlier life, and given back by others
-		d.ctr = c.Ctr
-		d.ctrEnd = max(d.ctrEnd, c.Ctr)
-	}
 }
 
 // commitAt is a commit of the log and its digest. Error: block.ErrNotFound.

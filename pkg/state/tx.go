@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -60,15 +59,9 @@ func (t *tx) finish(local bool) error {
 	if err := t.putFolders(); err != nil {
 		return err
 	}
-	if d.ctrEnd != d.ctrSaved {
-		if err := t.set(textKey(keyOwn, ownNumbers), binary.BigEndian.AppendUint64(nil, d.ctrEnd)); err != nil {
-			return err
-		}
-	}
 	if err := t.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("state: write: %w", err)
 	}
-	d.ctrSaved = d.ctrEnd
 	t.remember()
 	if len(changes) > 0 {
 		for _, f := range d.watchers {
@@ -142,7 +135,7 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	t := d.begin()
 	defer t.close()
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
-	t.ts, t.at = TS{HLC: d.hlc, Actor: d.o.Actor}, d.hlc
+	t.ts, t.at = TS{HLC: d.hlc, Actor: d.self}, d.hlc
 	if err := f(t); err != nil {
 		return nil, err
 	}
@@ -153,19 +146,6 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 		first = d.onDirty
 	}
 	return first, nil
-}
-
-// number is a number that was never used.
-func (t *tx) number() (uint64, error) {
-	d := t.d
-	if d.ctr >= CtrMax {
-		return 0, fmt.Errorf("state: actor %s has used all its numbers: %w", d.o.Actor, vfs.ErrNoSpace)
-	}
-	d.ctr++
-	if d.ctr > d.ctrEnd {
-		d.ctrEnd = min(d.ctr+numbersBatch-1, CtrMax)
-	}
-	return uint64(InoOf(d.o.Actor, d.ctr)), nil
 }
 
 // writeDirty writes the uncommitted change of a row; an empty value removes it. A row that was never committed leaves nothing behind.
