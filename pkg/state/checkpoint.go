@@ -74,6 +74,9 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 	d.mu.Lock()
 	vv, cp, self := d.published.Clone(), d.checkpoint, d.self
 	d.mu.Unlock()
+	if !cp.VV.LessEqual(vv) {
+		cp = checkpointState{} // it was made before a fork was known: its numbers are read otherwise now
+	}
 	h := Head{
 		Network: d.o.Network, Actor: self, Seq: vv[self], VV: vv,
 		Checkpoint: cp.State, TreeRoot: cp.Tree, HLC: HLCOf(d.o.Clock.Now()),

@@ -174,13 +174,13 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 			return fmt.Errorf("state: commit %d: %w", c.Seq, err)
 		}
 	}
-	if err := t.log(c, encoded); err != nil {
+	if err := t.log(c, c.Actor, encoded); err != nil {
 		return err
 	}
 	if err := t.finish(true); err != nil {
 		return err
 	}
-	t.logged(c)
+	t.logged(c, c.Actor)
 	return nil
 }
 

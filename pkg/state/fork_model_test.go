@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	forkRuns = flag.Int("fork-runs", 400, "random runs of TestForkModel")
+	forkRuns = flag.Int("fork-runs", 200, "random runs of TestForkModel")
 	forkSeed = flag.Uint64("fork-seed", 0, "seed of the first of them")
 )
 
@@ -483,7 +483,7 @@ func (w *forkWorld) checkForkRows(seed uint64, p *forkPod) {
 func TestForkModel(t *testing.T) {
 	runs := *forkRuns
 	if testing.Short() {
-		runs = min(runs, 100)
+		runs = min(runs, 60)
 	}
 	tally := map[string]int{}
 	for seed := *forkSeed; seed < *forkSeed+uint64(runs); seed++ {

@@ -181,3 +181,43 @@ func TestGolden(t *testing.T) {
 	golden(t, "header", c.AppendSigned(nil))
 	golden(t, "head", fullHead().Encode(testSign(actor(1))))
 }
+
+// fullFork is a fork of two commits.
+func fullFork(t testing.TB) *Fork {
+	t.Helper()
+	a, b := fullCommit(), fullCommit()
+	b.Rows = b.Rows[:1]
+	a.Encode(testSign(a.Actor))
+	b.Encode(testSign(b.Actor))
+	f, err := NewFork(&a.Header, &b.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestGoldenForks pins the bytes of what says that commits are told apart by branches.
+func TestGoldenForks(t *testing.T) {
+	golden(t, "fork", fullFork(t).Encode())
+	branchActor := ident.BranchOf(1, [32]byte{0xab, 0xcd, 0xef, 0x01})
+	golden(t, "tips", AppendTips(nil, []Tip{{Dot{actor(1), 3}, [32]byte{1}}, {Dot{branchActor, 9}, [32]byte{2}}}))
+	b := branch{point: forkPoint{actor: actor(1), seq: 3, digest: [32]byte{1}}, parent: actor(1), first: [32]byte{0xab, 0xcd, 0xef, 0x01}}
+	golden(t, "branch", append(branchKey(branchActor), b.encode()...))
+}
+
+// FuzzFork fuzzes fork statements.
+func FuzzFork(f *testing.F) {
+	fuzz(f, DecodeFork, func(k *Fork) []byte { return k.Encode() }, "fork")
+}
+
+// FuzzBranch fuzzes what is kept of a branch.
+func FuzzBranch(f *testing.F) {
+	b := branch{point: forkPoint{actor: actor(1), seq: 3, digest: [32]byte{1}}, parent: actor(1), first: [32]byte{1}}
+	name := ident.BranchOf(1, b.first)
+	f.Add(branchKey(name), b.encode())
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if name, got, err := decodeBranch(key, value); err == nil && (string(got.encode()) != string(value) || string(branchKey(name)[1:]) != string(key[1:])) {
+			t.Fatal("written again it is something else")
+		}
+	})
+}

@@ -31,6 +31,8 @@ const (
 	keyFolderCID = 'h'
 	keyComputed  = 'k'
 	keyOrigin    = 'o'
+	keyFork      = 'g'
+	keyBranch    = 'b'
 )
 
 // inoKey is prefix and number: 9 bytes.

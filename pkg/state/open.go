@@ -21,6 +21,8 @@ import (
 // The DB's own values, under keyOwn.
 const (
 	ownNetwork    = "network"    // 32 bytes
+	ownActor      = "actor"      // u64: who commits here; none: Options.Actor
+	ownCopy       = "copy"       // Options.Copy of the last Open
 	ownEpoch      = "epoch"      // u64: marks of older epochs are in a checkpoint, or were meant for one
 	ownCheckpoint = "checkpoint" // the newest checkpoint
 	ownSyncs      = "syncs"      // u64: the number of the newest sync; see syncMark
@@ -52,7 +54,10 @@ type DB struct {
 	dirty      map[string]*dirtyMark      // by row key: what 'w' holds
 	journal    map[Ino][]uint64           // by file: the numbers of its journal records, rising; no empty ones
 	heads      map[ident.Actor]actorState // what was applied, durable or not
+	forks      *branches                  // never changed, but replaced
+	refused    map[ident.Actor]bool       // incarnations whose commits here and elsewhere parted
 	onDirty    func()
+	onFork     func(statement []byte)
 	watchers   []func(changes []vfs.Change, local bool)
 
 	isDirty atomic.Bool
@@ -105,7 +110,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log, self: o.Actor,
+		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{},
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
@@ -133,14 +138,20 @@ func (d *DB) load() error {
 	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint()); err != nil {
 		return err
 	}
-	if err := d.checkLog(); err != nil {
+	if d.forks, err = (view{d: d, r: d.db}).branches(); err != nil {
 		return err
 	}
 	syncs, err := d.ownUint(ownSyncs)
 	if err != nil {
 		return err
 	}
-	return d.mark.open(d.o.FS, d.o.FS.PathJoin(d.o.Dir, markFile), syncs)
+	if err := d.mark.open(d.o.FS, d.o.FS.PathJoin(d.o.Dir, markFile), syncs); err != nil {
+		return err
+	}
+	if err := d.loadSelf(); err != nil {
+		return err
+	}
+	return d.checkLog()
 }
 
 // initialise writes what an empty DB has. Sync: the one of its batch.

@@ -28,8 +28,22 @@ func (r *reading) begins() bool { return r.label != r.parent }
 // identity says whether its rows are read as they are.
 func (r *reading) identity() bool { return len(r.m.tips) == 0 && !r.label.IsBranch() }
 
+// row reads a row.
+func (r *reading) row(row Row) Row {
+	row.Observed = r.m.dots(row.Observed)
+	if row.inode != nil {
+		row.Value = AppendInode(nil, r.m.brings(row.inode, r.label))
+	}
+	return row
+}
+
 // past is what its author had seen before it.
-func (r *reading) past(h *Header) VV { return r.m.vv(h.Past()) }
+func (r *reading) past(h *Header) VV {
+	if len(r.m.tips) == 0 {
+		return h.Past()
+	}
+	return r.m.vv(h.Past())
+}
 
 // forkedError says that a commit and one that was applied have one commit before them.
 type forkedError struct {
@@ -79,15 +93,32 @@ func (t *branches) read(h *Header, ch chains) (r reading, err error) {
 			return r, fmt.Errorf("state: commit %d of actor %s rests on another commit %d: %w", h.Seq, h.Actor, skip, ErrFork)
 		}
 	}
+	return r, r.pointAll(h, ch)
+}
+
+// reread says how a commit that was applied is to be read.
+func (t *branches) reread(label ident.Actor, h *Header, ch chains) (reading, error) {
+	r := reading{label: label, parent: h.Actor, known: true, m: mapped{t: t}}
+	if h.Seq > 1 {
+		r.parent = t.at(label, h.Seq-1)
+	}
+	if len(t.byName) == 0 {
+		return r, nil
+	}
+	return r, r.pointAll(h, ch)
+}
+
+// pointAll finds the chains that a commit rests on.
+func (r *reading) pointAll(h *Header, ch chains) error {
 	r.point(h.Actor, r.parent)
 	for _, dep := range h.Deps {
-		tip, err := t.holder(dep.Actor, dep.Seq, dep.Digest[:], ch)
+		tip, err := r.m.t.holder(dep.Actor, dep.Seq, dep.Digest[:], ch)
 		if err != nil {
-			return r, fmt.Errorf("state: commit %d of actor %s rests on %d of actor %s: %w", h.Seq, h.Actor, dep.Seq, dep.Actor, err)
+			return fmt.Errorf("state: commit %d of actor %s rests on %d of actor %s: %w", h.Seq, h.Actor, dep.Seq, dep.Actor, err)
 		}
 		r.point(dep.Actor, tip)
 	}
-	return r, nil
+	return nil
 }
 
 func (r *reading) point(actor, tip ident.Actor) {
@@ -124,8 +155,15 @@ func (t *branches) holder(actor ident.Actor, seq uint64, digest []byte, ch chain
 	if missing {
 		return actor, ErrGap
 	}
-	return actor, ErrFork
+	return actor, &partedError{incarnation}
 }
+
+// partedError says that the commits of an incarnation that are here and others parted at a point that is not known.
+type partedError struct{ incarnation ident.Actor }
+
+func (e *partedError) Error() string { return fmt.Sprintf("actor %s: %v", e.incarnation, ErrFork) }
+
+func (e *partedError) Unwrap() error { return ErrFork }
 
 // split is what a fork point that becomes known does to the commits that are here: those of a label behind it get another.
 type split struct {

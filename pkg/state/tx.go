@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -26,6 +27,8 @@ type tx struct {
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 	folded    []Ino        // files whose journal records are all deleted
+	self      ident.Actor  // not zero: who commits here from now on
+	forks     *branches    // not nil: what is known from now on
 }
 
 // begin starts a change. opMu must be held.
@@ -95,6 +98,14 @@ func (t *tx) remember() {
 	d.isDirty.Store(len(d.dirty) > 0)
 	for _, ino := range t.folded {
 		delete(d.journal, ino)
+	}
+	if t.forks != nil {
+		d.forks = t.forks
+	}
+	if t.self != (ident.Actor{}) {
+		d.mu.Lock()
+		d.self, d.lot = t.self, lot{}
+		d.mu.Unlock()
 	}
 }
 
