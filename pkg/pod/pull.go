@@ -138,7 +138,7 @@ func (u *puller) keep(pod ident.Pod, vv state.VV) {
 	}
 }
 
-// meet exchanges with a pod that has just connected: statements, addresses, heads.
+// meet exchanges with a pod that has just connected, or whose commits are others than those here: statements, numbers (I3), addresses, heads.
 func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
@@ -154,6 +154,10 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	if err := p.learnAll(ctx, theirs, pod); err != nil {
 		p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
 	}
+	if err := p.db.Reconcile(ctx, podPeer{p, pod}); err != nil {
+		return err
+	}
+	p.peers.update(pod, func(f *peerFacts) { f.compared = true })
 	book, err := p.net.Ask(ctx, pod, p2p.KindPeers, nil)
 	if err != nil {
 		return err

@@ -80,15 +80,15 @@ func (d *DB) applyForked(batch []*Commit, encoded [][]byte, news VV) (applied in
 			return applied, err
 		}
 		// News are published under the labels that they have so far.
-		if err := errors.Join(d.settle(news), d.prove(forked)); err != nil {
+		if err := errors.Join(d.settle(news), d.proveFork(forked)); err != nil {
 			return applied, err
 		}
 		batch, encoded = batch[done:], encoded[done:]
 	}
 }
 
-// prove takes in the fork of which an applied commit and another are the proof. Error: ErrFork (the applied one is no longer in the log).
-func (d *DB) prove(e *forkedError) error {
+// proveFork takes in the fork of which an applied commit and another are the proof. Error: ErrFork (the applied one is no longer in the log).
+func (d *DB) proveFork(e *forkedError) error {
 	_, held, err := view{d: d, r: d.db}.commitAt(e.held.Actor, e.held.Seq)
 	if err != nil {
 		return errors.Join(e, err)

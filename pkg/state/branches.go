@@ -96,6 +96,37 @@ func (t *branches) above(label, until ident.Actor, f func(d Dot)) {
 	}
 }
 
+// listed is the name under which a content is listed now that was named before a fork was known; the name itself if there is no such one, or several.
+func (t *branches) listed(name ContentName, contents []Content) ContentName {
+	var found []ContentName
+	for i := range contents {
+		c := contents[i].Name()
+		if c == name {
+			return name
+		}
+		if c.K == name.K && c.Dot.Seq == name.Dot.Seq && t.under(c.Dot.Actor, name.Dot.Actor) {
+			found = append(found, c)
+		}
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return name
+}
+
+// under says whether a label is a branch of what was once known as actor.
+func (t *branches) under(label, actor ident.Actor) bool {
+	for {
+		b, ok := t.byName[label]
+		if !ok {
+			return false
+		}
+		if label = b.parent; label == actor {
+			return true
+		}
+	}
+}
+
 // mapped is how the actors that a commit names are to be read: each as a chain, by the label of that chain's end. Actors that are not in it are read as they are.
 type mapped struct {
 	t    *branches
