@@ -519,3 +519,24 @@ func TestForkModel(t *testing.T) {
 		t.Error("the runs made no forks")
 	}
 }
+
+// TestRenumberingDiverges is why commits are never renumbered: one that somebody else's commit rests on can't be, since that one goes on naming it as it was. What was
+// removed before is there again in a replay.
+func TestRenumberingDiverges(t *testing.T) {
+	x, again, z := actor(1), ident.Actor{Member: 1, Incarnation: 5}, actor(2)
+	made := Version[*Inode]{Dot: Dot{x, 1}, Value: plainInode()}
+	removal := []Dot{{x, 1}}
+
+	state := VerSet[*Inode]{}.Replace(nil, made).Remove(removal) // and now X:1 gets another name, in the state and its vector
+	vv := VV{again: 1, z: 1}
+
+	renumbered := made
+	renumbered.Dot = Dot{again, 1}
+	replay := VerSet[*Inode]{}.Replace(nil, renumbered).Remove(removal)
+	if len(replay) != 1 || len(state) != 0 {
+		t.Fatalf("%d versions after the replay, %d in the state", len(replay), len(state))
+	}
+	if joined := Join(state, vv, replay, vv); len(joined) != 0 {
+		t.Errorf("the join has %d versions", len(joined))
+	}
+}
