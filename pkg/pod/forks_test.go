@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // copyable is pods of one network, each on a disk in memory that can be copied, started where and when a test wants.
@@ -162,6 +164,29 @@ func TestSetBack(t *testing.T) {
 	sameRoot(t, back, c)
 	back.clean()
 	c.clean()
+}
+
+// TestDiffers: pods with one vector see from their heads whether they mean the same commits by it.
+func TestDiffers(t *testing.T) {
+	a := firstPod(t)
+	a.write("/f", "1")
+	a.settle()
+	tips, err := a.db.Tips()
+	if err != nil || len(tips) != 1 {
+		t.Fatalf("tips %v, %v", tips, err)
+	}
+	vv, sum := a.db.VV(), state.TipsSum(tips)
+	if a.differs(vv, sum) {
+		t.Error("it differs from itself")
+	}
+	tips[0].Digest[0]++
+	if !a.differs(vv, state.TipsSum(tips)) {
+		t.Error("another commit of one number is not seen")
+	}
+	vv[tips[0].Actor]++
+	if a.differs(vv, state.TipsSum(tips)) {
+		t.Error("what is further on is not compared")
+	}
 }
 
 // TestMovedDirectory: a directory that was copied, as a backup is brought back, is known at its start.

@@ -1,8 +1,11 @@
 package state
 
 import (
+	"github.com/zeebo/blake3"
+
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // Tip is the last commit of an actor that a pod has applied.
@@ -45,22 +48,35 @@ func byTipActor(a, b Tip) int { return a.Actor.Compare(b.Actor) }
 
 // Tips are the last commits that were applied and are durable here, sorted by actor.
 func (d *DB) Tips() ([]Tip, error) {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if d.closed {
+		return nil, vfs.ErrClosed
+	}
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
 	d.mu.Lock()
 	vv := d.published.Clone()
 	d.mu.Unlock()
-	return readAs(d, func(v view) ([]Tip, error) {
-		var tips []Tip
-		for _, a := range vv.Actors() {
-			digest, ok, err := snapChains{v, vv}.digestAt(a, vv[a])
-			if err != nil {
-				return nil, err
-			}
-			if ok { // it has another label now, if not
-				tips = append(tips, Tip{Dot: Dot{a, vv[a]}, Digest: digest})
-			}
+	applied := d.applied()
+	var tips []Tip
+	for _, a := range vv.Actors() {
+		digest, ok, err := applied.digestAt(a, vv[a])
+		if err != nil {
+			return nil, err
 		}
-		return tips, nil
-	})
+		if ok {
+			tips = append(tips, Tip{Dot: Dot{a, vv[a]}, Digest: digest})
+		}
+	}
+	return tips, nil
+}
+
+// TipsSum is what pods with equal vectors compare: the first 8 bytes of BLAKE3-256 of the encoded tips.
+func TipsSum(tips []Tip) (sum [8]byte) {
+	all := blake3.Sum256(AppendTips(nil, tips))
+	copy(sum[:], all[:])
+	return sum
 }
 
 // tipVV is the version vector of tips.
