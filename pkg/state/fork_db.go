@@ -179,7 +179,7 @@ func (d *DB) learnBatch(f *Fork) (fresh bool, err error) {
 // commits of the two labels, seq 0 for none.
 func (t *tx) split(next *branches, s *split) (heads map[ident.Actor]actorState, err error) {
 	m := s.mapped(next)
-	if err := t.relabelRows(m); err != nil {
+	if err := t.rereadRows(m.row); err != nil {
 		return nil, err
 	}
 	was := t.d.heads[s.from]
@@ -219,15 +219,18 @@ func (t *tx) split(next *branches, s *split) (heads map[ident.Actor]actorState, 
 
 func branchKey(name ident.Actor) []byte { return seqKey(keyBranch, name.Uint()) }
 
-// relabelRows reads all rows anew, committed and not.
-func (t *tx) relabelRows(m mapped) error {
+// rowReader reads the encoded versions of a row, or an uncommitted change of one, anew.
+type rowReader func(kind byte, committed bool, b []byte) ([]byte, error)
+
+// rereadRows reads all rows anew, committed and not.
+func (t *tx) rereadRows(read rowReader) error {
 	changed := map[string]bool{} // by row key
 	note := func(key []byte, committed, dirty []byte) error {
 		for _, b := range [][]byte{committed, dirty} {
 			if b == nil {
 				continue
 			}
-			again, err := m.row(key[0], committed != nil, b)
+			again, err := read(key[0], committed != nil, b)
 			if err != nil {
 				return fmt.Errorf("row %x: %w", key, err)
 			}
@@ -246,15 +249,15 @@ func (t *tx) relabelRows(m mapped) error {
 		return err
 	}
 	for _, key := range sortedKeys(changed) {
-		if err := t.relabelRow([]byte(key), m); err != nil {
+		if err := t.rereadRow([]byte(key), read); err != nil {
 			return fmt.Errorf("row %x: %w", key, err)
 		}
 	}
 	return nil
 }
 
-// relabelRow reads one row anew, with its place in the index.
-func (t *tx) relabelRow(key []byte, m mapped) error {
+// rereadRow reads one row anew, with its place in the index.
+func (t *tx) rereadRow(key []byte, read rowReader) error {
 	_, ino, _, err := ParseKey(key)
 	if err != nil {
 		return err
@@ -273,7 +276,7 @@ func (t *tx) relabelRow(key []byte, m mapped) error {
 		if value == nil {
 			continue
 		}
-		again, err := m.row(key[0], len(k) == len(key), value)
+		again, err := read(key[0], len(k) == len(key), value)
 		if err != nil {
 			return err
 		}
@@ -291,7 +294,7 @@ func (t *tx) relabelRow(key []byte, m mapped) error {
 	return t.reindex(ino, before.f, after.f)
 }
 
-// row reads the encoded versions of a row, or an uncommitted change of one.
+// row is a rowReader.
 func (m mapped) row(kind byte, committed bool, b []byte) ([]byte, error) {
 	if !committed {
 		return m.dirty(kind, b)

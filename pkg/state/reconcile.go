@@ -23,7 +23,8 @@ type Peer interface {
 //
 // It learns the forks that the other knows. If the other knows more of this pod's own commits, or others, this one was set back, or is a
 // copy, and takes a new incarnation. Where the commits of an actor are others than there it finds the point at which they part, and takes in the fork: what both
-// branches did stays. Commits that come with the answers are applied.
+// branches did stays. Commits that come with the answers are applied. Own commits that the other refuses, since they were made with a clock far ahead, are made
+// anew (Restamp).
 func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 	forks, err := p.Forks(ctx)
 	if err != nil {
@@ -40,6 +41,11 @@ func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 	}
 	if err := d.compareOwn(ctx, tips); err != nil {
 		return err
+	}
+	if d.o.Sign != nil {
+		if _, err := d.Restamp(ctx, tipVV(tips)); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	suspects, err := d.suspects(tips)
 	if err != nil {
