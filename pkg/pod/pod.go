@@ -55,6 +55,8 @@ type Options struct {
 	Log           *slog.Logger   // nil: nothing is logged
 	FS            pebblevfs.FS   // nil: the operating system's
 	Connect       Connect        // nil: over the machine's network
+
+	copyName []byte // what tells this copy of the directory from others; nil: the machine and the disk say it
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -85,7 +87,7 @@ type Pod struct {
 	spread    *spreader
 	peers     *peerBook
 	started   time.Time
-	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
+	published state.Dot // the newest commit that was told; the barrier's goroutine only
 
 	leases      *leases
 	damaged     damaged
@@ -106,6 +108,7 @@ type Pod struct {
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
 	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
 
+	forks       *forkNews
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
@@ -183,6 +186,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
 
+		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
@@ -208,6 +212,10 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	p.store.SetCacheLimit(o.CacheBytes)
 	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	so.Copy = o.copyName
+	if so.Copy == nil {
+		so.Copy = copyName(o.Dir)
+	}
 	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
 		id, _, err := p.putChunk(ctx, plain)
 		return id, err
@@ -232,7 +240,8 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.loadPassages(); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
-	p.published = p.db.VV()[p.actor]
+	p.published = state.Dot{Actor: p.db.Actor(), Seq: p.db.VV()[p.db.Actor()]}
+	p.db.OnFork(p.forks.note)
 	p.db.OnDirty(p.barrier.wake)
 	p.db.Watch(func(changes []vfs.Change, local bool) {
 		switch {
@@ -316,6 +325,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runFold(work) })
 	group.Go(func() error { return p.runSnapshots(work) })
 	group.Go(func() error { return p.runConflicts(work) })
+	group.Go(func() error { return p.runForks(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}

@@ -328,7 +328,7 @@ func (p *Pod) Fsck(ctx context.Context, repair bool, f func(Problem)) error {
 // checkContents looks for contents of the tree whose bytes this pod should own, as their author, and lacks.
 func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
 	return p.db.EachContent(ctx, func(n state.Node) error {
-		if n.Content.Dot.Actor != p.actor {
+		if n.Content.Dot.Actor != p.db.Actor() {
 			return nil
 		}
 		body := block.Sum(block.DagCBOR, n.Body)
