@@ -28,6 +28,9 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if err := d.finishJoin(ctx); err != nil {
+		return 0, err
+	}
 	news := VV{}
 	for len(commits) > 0 && err == nil {
 		var batch []*Commit
@@ -177,10 +180,14 @@ func (in *intake) admit(c *Commit) (known bool, err error) {
 func (in *intake) same(dot Dot, digest [32]byte, n int) error {
 	s, ok := in.heads[dot]
 	if !ok {
-		var err error
-		if s.digest, _, err = in.commitAt(dot.Actor, dot.Seq); err != nil {
+		e, found, err := in.entryAt(dot.Actor, dot.Seq)
+		if err == nil && !found {
+			return in.forgotten(dot)
+		}
+		if err != nil {
 			return err
 		}
+		s.digest = e.digest
 	}
 	if string(s.digest[:n]) != string(digest[:n]) {
 		return fmt.Errorf("state: commit %d of actor %s: %w", dot.Seq, dot.Actor, ErrFork)

@@ -42,21 +42,25 @@ func (s *checkpointState) encode() []byte {
 	return cbor.AppendUint(s.VV.Append(b), s.Seq)
 }
 
-func (d *DB) loadCheckpoint() error {
-	b, err := get(d.db, textKey(keyOwn, ownCheckpoint))
+func (d *DB) loadCheckpoint() (err error) {
+	d.checkpoint, err = view{d: d, r: d.db}.lastCheckpoint()
+	return err
+}
+
+// lastCheckpoint is the newest checkpoint as it is stored, zero if there is none.
+func (v view) lastCheckpoint() (s checkpointState, err error) {
+	b, err := get(v.r, textKey(keyOwn, ownCheckpoint))
 	if err != nil || b == nil {
-		return err
+		return s, err
 	}
 	r := cbor.NewReader(b)
 	r.Tuple(5)
-	s := checkpointState{}
 	s.State, s.Tree, s.rows = readLink(r), readLink(r), readLink(r)
 	s.VV, s.Seq = readVV(r), r.Uint()
 	if err := r.Done(); err != nil {
-		return corrupt("own checkpoint", err)
+		return s, corrupt("own checkpoint", err)
 	}
-	d.checkpoint = s
-	return nil
+	return s, nil
 }
 
 // LastCheckpoint is the newest checkpoint; zero if there is none. Its VV must not be changed.
@@ -74,20 +78,11 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 	d.mu.Lock()
 	vv, cp := d.published.Clone(), d.checkpoint
 	d.mu.Unlock()
-	h := Head{
-		Network: d.o.Network, Actor: d.o.Actor, Seq: vv[d.o.Actor], VV: vv,
-		Checkpoint: cp.State, TreeRoot: cp.Tree, HLC: HLCOf(d.o.Clock.Now()),
-	}
-	err := d.read(func(v view) (err error) {
-		if h.Seq > 0 {
-			h.CommitDigest, _, err = v.commitAt(h.Actor, h.Seq)
-		}
-		return err
-	})
+	b, err := readAs(d, func(v view) ([]byte, error) { return v.head(vv, cp) })
 	if err != nil {
 		return nil, err
 	}
-	return h.Encode(d.o.Sign), ctx.Err()
+	return b, ctx.Err()
 }
 
 // Checkpoint commits what is dirty and writes the state and the view as Merkle trees through Options.Blocks: of what changed since the
@@ -103,6 +98,9 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if err := d.finishJoin(ctx); err != nil {
+		return CheckpointInfo{}, err
+	}
 	if err := d.settleDirty(ctx); err != nil {
 		return CheckpointInfo{}, err
 	}
@@ -337,7 +335,7 @@ func (c *checkpointer) treeValue(ctx context.Context, value []byte) ([]byte, err
 	if err := c.d.o.Blocks.Put(ctx, id, value); err != nil {
 		return nil, err
 	}
-	return cbor.AppendLink(nil, id.Bytes()), nil
+	return longRowLink(id), nil
 }
 
 // NodeCID is the CID of a node as of now, if it is a file's or link's body (zero: no bytes), or as of the newest checkpoint, if it is a folder's.

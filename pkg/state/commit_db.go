@@ -37,6 +37,9 @@ func (d *DB) Commit(ctx context.Context) (n int, err error) {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if err := d.finishJoin(ctx); err != nil {
+		return 0, err
+	}
 	return d.commit(ctx)
 }
 

@@ -16,6 +16,7 @@ const (
 	keyDirty     = 'w'
 	keyJournal   = 'j'
 	keyLog       = 'c'
+	keyFloor     = 'b'
 	keyActor     = 'v'
 	keyStatement = 's'
 	keyLocal     = 'l'
@@ -59,6 +60,10 @@ func markKey(prefix byte, epoch uint64, rest []byte) []byte {
 
 func actorKey(a ident.Actor) []byte {
 	return binary.BigEndian.AppendUint32([]byte{keyActor}, uint32(a.Uint()))
+}
+
+func floorKey(a ident.Actor) []byte {
+	return binary.BigEndian.AppendUint32([]byte{keyFloor}, uint32(a.Uint()))
 }
 
 func logKey(a ident.Actor, seq uint64) []byte {

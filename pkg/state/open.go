@@ -25,6 +25,7 @@ const (
 	ownEpoch      = "epoch"      // u64: marks of older epochs are in a checkpoint, or were meant for one
 	ownCheckpoint = "checkpoint" // the newest checkpoint
 	ownSyncs      = "syncs"      // u64: the number of the newest sync; see syncMark
+	ownJoining    = "joining"    // a join that is under way; see joinRecord
 )
 
 // numbersBatch is how many numbers are reserved at once; a restart skips what is left of them.
@@ -40,10 +41,13 @@ type DB struct {
 	db   *pebble.DB
 	slog *slog.Logger
 
+	joinRows int // rows in one batch of a join
+
 	life   sync.RWMutex // held exclusively by Close alone
 	closed bool         // guarded by life
 
-	commitMu sync.Mutex // held by Commit, Apply and Checkpoint, over their syncs
+	commitMu sync.Mutex  // held by Commit, Apply, Join and Checkpoint, over their syncs
+	joining  *joinRecord // guarded by commitMu: a join that was begun, and has to be ended before anything else; nil: none
 
 	opMu sync.Mutex // the one writer. It guards the fields below, and every write of rows and index
 	hlc  HLC        // highest value given out or met
@@ -110,7 +114,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log,
+		o: o, db: pdb, slog: o.Log, joinRows: applyRows,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
@@ -139,7 +143,7 @@ func (d *DB) load() error {
 	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
 		return err
 	}
-	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint()); err != nil {
+	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint(), d.loadJoining()); err != nil {
 		return err
 	}
 	if err := d.checkLog(); err != nil {
