@@ -60,6 +60,7 @@ const (
 	KindHas                        // which blocks are held
 	KindPeers                      // pods and their addresses
 	KindUsage                      // bytes held and free
+	KindOffer                      // what proves a state, so that it can be joined
 )
 
 // Config is what New needs.

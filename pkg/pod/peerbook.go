@@ -11,6 +11,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // How long a pod may be silent (DESIGN section 6).
@@ -31,6 +32,8 @@ type peerFacts struct {
 	used, free int64
 	root       block.ID // its tree root
 	met        bool     // it has told its head since it connected
+	vv         state.VV // what it has applied, as it last said; not to be changed. nil: it never did
+	diverged   bool     // it has another state of the same history
 
 	heard, passed time.Time // see passage
 }

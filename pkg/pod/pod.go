@@ -51,6 +51,8 @@ type Options struct {
 	Clock         clock.Clock   // nil: clock.Real
 	Log           *slog.Logger  // nil: nothing is logged
 	FS            pebblevfs.FS  // nil: the operating system's
+	LogKeep       int64         // bytes of commits that are kept although all members have them; 0: DefaultLogKeep
+	LogMax        int64         // bytes of commits that are kept at most, if others can have them by the tree; 0: DefaultLogMax
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -253,6 +255,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DormantAfter == 0 {
 		o.DormantAfter = DefaultDormant
+	}
+	if o.LogKeep == 0 {
+		o.LogKeep = DefaultLogKeep
+	}
+	if o.LogMax == 0 {
+		o.LogMax = DefaultLogMax
 	}
 	switch {
 	case o.Portal:

@@ -67,6 +67,7 @@ func (p *Pod) runCheckpoints(ctx context.Context) error {
 		if _, err := p.checkpoint(ctx); err != nil && ctx.Err() == nil {
 			p.log.ErrorContext(ctx, "no checkpoint could be made; trying again after the next change", "err", err)
 		}
+		p.truncateLog(ctx)
 	}
 }
 

@@ -25,6 +25,7 @@ func (p *Pod) rootSources() []rootSource {
 	return []rootSource{
 		{"rows", p.markRows},
 		{"checkpoint", p.markCheckpoint},
+		{"join", p.markJoining},
 		{"open files", p.markOpen},
 		{"journal", p.markJournal},
 		{"contents named meanwhile", p.markNamed},

@@ -77,6 +77,27 @@ func (d *DB) Joining() (block.ID, error) {
 	return h.Checkpoint, nil
 }
 
+// JoiningBlocks calls f for the blocks that a join still needs which was begun and has not ended: the state root and the nodes below it. The first
+// error of reading the tree is returned, or that of f, which ends it.
+func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error {
+	id, err := d.Joining()
+	if err != nil || id.IsZero() {
+		return err
+	}
+	if err := f(id); err != nil {
+		return err
+	}
+	b, err := d.o.Blocks.Get(ctx, id)
+	if err != nil {
+		return fmt.Errorf("state: get state root %s: %w", id, err)
+	}
+	root, err := DecodeRoot(b)
+	if err != nil {
+		return err
+	}
+	return dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f)
+}
+
 // joinRecord is a join that was begun: [head, [header…], up to].
 type joinRecord struct {
 	head    []byte

@@ -19,8 +19,8 @@ const digestLen = 32
 // ErrTruncated says that the log does not reach back as far as is asked: the rest is to be had by joining a tree (Offer, Join).
 var ErrTruncated = errors.New("the log was cut off there")
 
-// logEntry is a commit of the log: digest (32 bytes), total (u64), and the encoded commit, or its signed header alone where it is kept only
-// for what later commits name.
+// logEntry is a commit of the log: digest (32 bytes), total (u64), and the encoded commit; of one whose rows were
+// dropped its signed header alone, or nothing more.
 type logEntry struct {
 	digest  [digestLen]byte
 	total   uint64 // bytes of this and all earlier commits of the actor that ever were in the log here

@@ -76,7 +76,7 @@ func (v view) way(a ident.Actor, from, to uint64) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if !ok || len(e.encoded) == 0 {
 			if seq < from && SkipSeq(seq+1) < to {
 				return out, nil // the rest of the way was dropped
 			}

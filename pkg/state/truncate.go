@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"sort"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -23,8 +22,8 @@ type LogLimits struct {
 }
 
 // Truncate drops old commits from the log, of what the newest checkpoint covers: those that all members have, down to lim.Keep, and
-// others, once the log is over lim.Max, down to three quarters of it. It keeps the signed headers that later commits name: of each actor's
-// last dropped commit, and those that its skip links lead to. dropped is about how many bytes went.
+// others, once the log is over lim.Max, down to three quarters of it. It keeps all digests, and the signed headers of each actor's
+// last dropped commit and of those that its skip links lead to, which later commits and offers need. dropped is about how many bytes went.
 //
 // It needs no sync: a truncation that is lost is made again, and the checkpoint was written before it.
 func (d *DB) Truncate(ctx context.Context, lim LogLimits) (dropped int64, err error) {
@@ -148,34 +147,59 @@ func orErr(a, b error) error {
 	return b
 }
 
-// cut drops the commits of an actor up to one, but for the headers on its way along the skip links, which must be in the log.
+// cut drops the commits of an actor up to one: of those on the way along its skip links, which must be in the log, their signed headers stay, of the others their
+// digests.
 func (t *tx) cut(a ident.Actor, upTo uint64) error {
-	var keep []uint64
-	var entries []logEntry
+	floor, err := t.floor(a)
+	if err != nil {
+		return err
+	}
+	var seqs []uint64
+	for seq := floor; seq > 0; seq = SkipSeq(seq) { // of these the log has headers so far
+		seqs = append(seqs, seq)
+	}
+	err = scan(t.r, logKey(a, floor+1), logKey(a, upTo+1), func(key, _ []byte) error {
+		seqs = append(seqs, binary.BigEndian.Uint64(key[len(key)-8:]))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	kept := map[uint64]bool{}
 	for seq := upTo; seq > 0; seq = SkipSeq(seq) {
-		e, ok, err := t.entryAt(a, seq)
-		if err != nil {
+		kept[seq] = true
+	}
+	for _, seq := range seqs {
+		if err := t.cutEntry(a, seq, kept[seq]); err != nil {
 			return err
 		}
-		if !ok {
-			return fmt.Errorf("state: commit %d of actor %s, which skip links lead to, is not in the log: %w", seq, a, block.ErrCorrupt)
-		}
+		delete(kept, seq)
+	}
+	if len(kept) > 0 {
+		return fmt.Errorf("state: %d commits of actor %s, which skip links from %d lead to, are not in the log: %w", len(kept), a, upTo, block.ErrCorrupt)
+	}
+	return t.set(floorKey(a), binary.BigEndian.AppendUint64(nil, upTo))
+}
+
+// cutEntry leaves of a commit in the log its signed header, or its digest alone.
+func (t *tx) cutEntry(a ident.Actor, seq uint64, header bool) error {
+	e, ok, err := t.entryAt(a, seq)
+	if err == nil && !ok {
+		err = fmt.Errorf("state: commit %d of actor %s is not in the log: %w", seq, a, block.ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	var rest []byte
+	if header {
 		h, err := headerOf(e.encoded)
 		if err != nil {
 			return err
 		}
-		e.encoded = h.AppendSigned(nil)
-		keep, entries = append(keep, seq), append(entries, e)
+		rest = h.AppendSigned(nil)
 	}
-	if err := t.b.DeleteRange(logKey(a, 1), logKey(a, upTo+1), nil); err != nil {
-		return fmt.Errorf("state: write: %w", err)
-	}
-	for i, seq := range slices.Backward(keep) {
-		if err := t.set(logKey(a, seq), entries[i].encode()); err != nil {
-			return err
-		}
-	}
-	return t.set(floorKey(a), binary.BigEndian.AppendUint64(nil, upTo))
+	e.encoded = rest
+	return t.set(logKey(a, seq), e.encode())
 }
 
 // floor is the last commit of an actor of which the log has no rows, 0 if there is none.
