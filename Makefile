@@ -11,7 +11,7 @@ VULNDB ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-profile crash gc-race powerloss mutants lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-catchup bench-profile crash gc-race powerloss mutants lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ bench-visible: build ## how soon other pods see a change; root and /dev/fuse
 
 bench-data: build ## add and get beside cp, Kubo, restic and desync, as far as they are on PATH, in turn; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) data
+
+bench-catchup: build ## how a new or returning pod catches up; BENCH: flags, as -tree 1000000
+	$(BIN)/wh-bench $(BENCH) catchup
 
 bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) profile

@@ -19,6 +19,7 @@ const (
 	walkTimeout  = 5 * time.Minute // for one request
 	nodeBytes    = 4 << 10         // of a node, on average (package dag)
 	offerHeaders = 1 << 20         // headers in one offer
+	walkLeast    = 16 << 20        // bytes of commits below which the log is taken without a look at the tree
 )
 
 // errLogIsShorter says that the commits that are lacking are fewer bytes than the nodes that are.
@@ -57,6 +58,9 @@ func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 	offer, err := decodeOffer(answer)
 	if err != nil {
 		return err
+	}
+	if offer.LogBytes >= 0 && offer.LogBytes < walkLeast {
+		return errLogIsShorter
 	}
 	head, err := state.DecodeHead(offer.Head)
 	if err != nil {
@@ -259,7 +263,7 @@ func (p *Pod) putWire(ctx context.Context, id block.ID, wire []byte) error {
 	return err
 }
 
-// answerOffer is what a pod with this version vector needs to join the newest checkpoint, or one that is made now.
+// answerOffer is what a pod with this version vector needs to join the newest checkpoint, or one that is made now, if the log is no way. Error: block.ErrNotFound.
 func (p *Pod) answerOffer(ctx context.Context, from ident.Pod, body []byte) ([]byte, error) {
 	have, err := state.DecodeVV(body)
 	if err != nil {
@@ -267,7 +271,7 @@ func (p *Pod) answerOffer(ctx context.Context, from ident.Pod, body []byte) ([]b
 	}
 	p.peers.update(from, func(f *peerFacts) { f.vv = have })
 	offer, err := p.db.Offer(ctx, have)
-	if errors.Is(err, block.ErrNotFound) {
+	if errors.Is(err, block.ErrNotFound) && offer.LogBytes < 0 { // without a checkpoint there is no way
 		if _, err = p.checkpoint(ctx); err == nil {
 			offer, err = p.db.Offer(ctx, have)
 		}

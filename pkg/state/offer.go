@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -20,8 +21,8 @@ type Offer struct {
 	LogBytes int64
 }
 
-// Offer is what somebody who has seen have needs to join the newest checkpoint. Errors: block.ErrNotFound (the newest checkpoint has nothing that is
-// lacking, or can't be proven; the next one can), vfs.ErrReadOnly (this pod's head counts for nothing).
+// Offer is what somebody who has seen have needs to join the newest checkpoint. Errors: vfs.ErrReadOnly (this pod's head counts for nothing);
+// block.ErrNotFound (the newest checkpoint has nothing that is lacking, or can't be proven; the next one can), with LogBytes.
 func (d *DB) Offer(ctx context.Context, have VV) (Offer, error) {
 	if d.o.Sign == nil {
 		return Offer{}, fmt.Errorf("state: offer: %w", vfs.ErrReadOnly)
@@ -29,24 +30,21 @@ func (d *DB) Offer(ctx context.Context, have VV) (Offer, error) {
 	d.mu.Lock()
 	vv, cp := d.published.Clone(), d.checkpoint
 	d.mu.Unlock()
-	if cp.State.IsZero() || cp.VV.LessEqual(have) {
-		return Offer{}, fmt.Errorf("state: offer: the newest checkpoint has nothing that is lacking: %w", block.ErrNotFound)
-	}
 	return readAs(d, func(v view) (o Offer, err error) {
-		if o.Head, err = v.head(vv, cp); err != nil {
+		if o.LogBytes, err = v.lacking(have, vv); err != nil {
 			return o, err
 		}
+		if cp.State.IsZero() || cp.VV.LessEqual(have) {
+			return o, fmt.Errorf("state: offer: the newest checkpoint has nothing that is lacking: %w", block.ErrNotFound)
+		}
 		for _, a := range cp.VV.Actors() {
-			if err := ctx.Err(); err != nil {
-				return o, err
-			}
 			headers, err := v.way(a, cp.VV[a], have[a])
-			if err != nil {
+			if err = errors.Join(err, ctx.Err()); err != nil {
 				return o, err
 			}
 			o.Headers = append(o.Headers, headers...)
 		}
-		o.LogBytes, err = v.lacking(have, vv)
+		o.Head, err = v.head(vv, cp)
 		return o, err
 	})
 }
