@@ -2,21 +2,25 @@ package pod
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 var updateFormats = flag.Bool("update", false, "write the golden files anew")
@@ -275,4 +279,73 @@ func FuzzOffer(f *testing.F) {
 			t.Errorf("%x is read as %v", b, o)
 		}
 	})
+}
+
+// TestCollectJoining breaks if a collection takes the blocks of a join that a stop of the pod cut off: it could not be ended, and until then
+// nothing can be committed.
+func TestCollectJoining(t *testing.T) {
+	t.Parallel()
+	ctx := quickly(t)
+	a := firstPod(t)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(64)
+	for i := range 1500 {
+		g.Go(func() error {
+			_, err := a.PutFile(gctx, state.RootIno, fmt.Sprintf("f%d", i), FileMeta{Mode: 0o644}, 1, strings.NewReader("x"))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	want, err := a.Root(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := joinDir(t, a, "second")
+	open := func() *Pod { // it doesn't run: a pod that ends in good order ends the join
+		p, err := Open(ctx, Options{Dir: dir, Offline: true, Log: testLog(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	b := open()
+	offer, err := a.db.Offer(ctx, b.db.VV())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.db.CheckpointBlocks(ctx, func(id block.ID) error {
+		wire, err := a.store.Wire(ctx, id)
+		if err == nil {
+			err = b.store.PutWire(ctx, id, wire, false)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(ctx)
+	defer stop()
+	b.db.Watch(func([]vfs.Change, bool) { stop() })
+	if _, err := b.db.Join(stopped, offer.Head, offer.Headers); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a join that should be cut off: %v", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open()
+	if id, err := b.db.Joining(); err != nil || id.IsZero() {
+		t.Fatalf("no join is under way: %v", err)
+	}
+	if _, err := b.Collect(ctx, CollectOptions{Now: true, atOnce: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.checkpoint(ctx); err != nil || got.Tree != want {
+		t.Errorf("root %s, not %s: %v", got.Tree, want, err)
+	}
+	err = b.Fsck(ctx, false, func(p Problem) { t.Errorf("fsck: %s: %s", p.Where, p.What) })
+	if err := errors.Join(err, b.Close()); err != nil {
+		t.Error(err)
+	}
 }
