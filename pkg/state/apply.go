@@ -31,7 +31,7 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if err := d.publishInstalled(); err != nil {
+	if err := d.settled(ctx); err != nil {
 		return 0, err
 	}
 	news := VV{}

@@ -1,0 +1,293 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+)
+
+// ErrDiverged says that two states of one history differ, which proves a fault of this pod or another: neither is joined into the other.
+var ErrDiverged = errors.New("two states with the same history differ")
+
+// joinBytes is about how many bytes of rows are joined in one batch, as applyRows is of their number.
+const joinBytes = 4 << 20
+
+// Join joins the state of another pod, as its head and the headers of its Offer name and prove it, into this one: of the rows in which
+// their trees differ those versions stay that both have, or that the other has never seen. It is what applying the same commits would do. The blocks of
+// the tree are got through Options.Blocks. Uncommitted rows stay beside what comes (I1b). joined says that there was something new.
+//
+// More than some 1000 rows are written in several batches. Between the first and the last the rows are of no one version vector, so the first remembers the join,
+// also over a crash, and it is ended before anything else is committed, applied or joined. Operations go on meanwhile: what each
+// of them observes is exact, row by row. The log then begins behind what was joined: see ErrTruncated.
+//
+// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, ErrDiverged, those of Options.Blocks. Sync: BeforeCommit before the first
+// row is written; one of the write-ahead log behind the last.
+func (d *DB) Join(ctx context.Context, head []byte, headers [][]byte) (joined bool, err error) {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if err := d.usable(ctx); err != nil {
+		return false, err
+	}
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	if err := d.settled(ctx); err != nil {
+		return false, err
+	}
+	p, err := d.prove(ctx, head, headers)
+	if err != nil {
+		return false, err
+	}
+	if p.root.VV.LessEqual(p.mine) {
+		return false, d.compareRoot(p.root)
+	}
+	if d.o.BeforeCommit != nil {
+		if err := d.o.BeforeCommit(ctx); err != nil {
+			return false, fmt.Errorf("state: before a join: %w", err)
+		}
+	}
+	return true, d.join(ctx, p, joinRecord{head: head, headers: headers})
+}
+
+// compareRoot compares a root with the newest checkpoint. Error: ErrDiverged.
+func (d *DB) compareRoot(r Root) error {
+	d.mu.Lock()
+	cp := d.checkpoint
+	d.mu.Unlock()
+	if cp.State.IsZero() || !r.VV.LessEqual(cp.VV) || !cp.VV.LessEqual(r.VV) || block.Sum(block.DagCBOR, encodeState(r.Network, r.Rows, r.VV)) == cp.State {
+		return nil
+	}
+	return fmt.Errorf("state: rows %s, and here %s: %w", r.Rows, cp.rows, ErrDiverged)
+}
+
+// Joining is the root of a join that was begun and not ended; zero: none. Its blocks are still needed.
+func (d *DB) Joining() (block.ID, error) {
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	if d.joining == nil {
+		return block.ID{}, nil
+	}
+	h, err := DecodeHead(d.joining.head)
+	if err != nil {
+		return block.ID{}, err
+	}
+	return h.Checkpoint, nil
+}
+
+// JoiningBlocks calls f for the blocks that a join still needs which was begun and has not ended: the state root and the nodes below it. The first
+// error of reading the tree is returned, or that of f, which ends it.
+func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error {
+	id, err := d.Joining()
+	if err != nil || id.IsZero() {
+		return err
+	}
+	if err := f(id); err != nil {
+		return err
+	}
+	b, err := d.o.Blocks.Get(ctx, id)
+	if err != nil {
+		return fmt.Errorf("state: get state root %s: %w", id, err)
+	}
+	root, err := DecodeRoot(b)
+	if err != nil {
+		return err
+	}
+	return dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f)
+}
+
+// joinRecord is a join that was begun: [head, [header…], up to].
+type joinRecord struct {
+	head    []byte
+	headers [][]byte
+	upTo    []byte // keys up to this one are joined
+}
+
+func (r *joinRecord) encode() []byte {
+	b := cbor.AppendBytes(cbor.AppendArray(nil, 3), r.head)
+	b = cbor.AppendArray(b, len(r.headers))
+	for _, h := range r.headers {
+		b = cbor.AppendBytes(b, h)
+	}
+	return cbor.AppendBytes(b, r.upTo)
+}
+
+func decodeJoinRecord(b []byte) (*joinRecord, error) {
+	r := cbor.NewReader(b)
+	r.Tuple(3)
+	j := &joinRecord{head: r.Bytes(2 * HeaderMax)}
+	for range r.Array(headersMax) {
+		j.headers = append(j.headers, r.Bytes(2*HeaderMax))
+	}
+	j.upTo = r.Bytes(dag.KeyMax)
+	if err := r.Done(); err != nil {
+		return nil, corrupt("join that was begun", err)
+	}
+	return j, nil
+}
+
+func (d *DB) loadJoining() (err error) {
+	d.joining, err = view{d: d, r: d.db}.joinRecord()
+	return err
+}
+
+// joinRecord is the join that is under way, nil if there is none.
+func (v view) joinRecord() (*joinRecord, error) {
+	b, err := get(v.r, textKey(keyOwn, ownJoining))
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return decodeJoinRecord(b)
+}
+
+// finishJoin ends a join that was begun; its proof was checked then. commitMu must be held.
+func (d *DB) finishJoin(ctx context.Context) error {
+	if d.joining == nil {
+		return nil
+	}
+	h, err := DecodeHead(d.joining.head)
+	if err != nil {
+		return err
+	}
+	p, err := d.readProof(ctx, h, d.joining.headers)
+	if err == nil {
+		err = d.join(ctx, p, *d.joining)
+	}
+	if err != nil {
+		return fmt.Errorf("state: end a join that was begun: %w", err)
+	}
+	return nil
+}
+
+// joiner joins a root. The batches that it writes are remembered in record.
+type joiner struct {
+	d      *DB
+	p      *proof
+	record joinRecord
+	// adopt says that the root has seen all that was applied here, so that its rows are what comes out, and its tree serves the
+	// next checkpoint: only rows that come out otherwise, if the root is faulty, are marked.
+	adopt bool
+	rows  []joinRow // of the next batch
+	bytes int
+}
+
+// joinRow is a row in which a root may differ, and its versions there, nil if it has none.
+type joinRow struct{ key, theirs []byte }
+
+// join joins a root from a key on. commitMu must be held.
+func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
+	j := &joiner{d: d, p: p, record: record, adopt: p.mine.LessEqual(p.root.VV)}
+	d.mu.Lock()
+	base := d.checkpoint.rows
+	d.mu.Unlock()
+	marked, err := j.marked(false)
+	if err == nil {
+		err = j.each(ctx, base, marked)
+	}
+	if !base.IsZero() && (errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt)) && ctx.Err() == nil {
+		// Blocks of the last checkpoint may be lost: all rows are looked at.
+		d.slog.WarnContext(ctx, "a join looks at all rows, since trees can't be compared", "error", err)
+		if marked, err = j.marked(true); err == nil {
+			j.rows, j.bytes = nil, 0
+			err = j.each(ctx, block.ID{}, marked)
+		}
+	}
+	if err == nil {
+		err = j.write(true)
+	}
+	if err == nil {
+		err = d.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("state: join: %w", err)
+	}
+	news := VV{}
+	for a := range p.ways {
+		news[a] = p.root.VV[a]
+	}
+	d.publish(news)
+	return nil
+}
+
+// marked are the keys of rows that changed since the last checkpoint, or all, in order.
+func (j *joiner) marked(all bool) ([]string, error) {
+	keys := map[string]bool{}
+	add := func(key []byte) {
+		if string(key) > string(j.record.upTo) {
+			keys[string(key)] = true
+		}
+	}
+	err := scanPrefix(j.d.db, []byte{keyRowMark}, func(key, _ []byte) error {
+		if len(key) > 9 {
+			add(key[9:])
+		}
+		return nil
+	})
+	for _, kind := range []byte{KeyInode, KeyWish, KeySnap} {
+		if err != nil || !all {
+			break
+		}
+		err = scanPrefix(j.d.db, []byte{kind}, func(key, _ []byte) error {
+			add(key)
+			return nil
+		})
+	}
+	return sortedKeys(keys), err
+}
+
+// each joins, in the order of their keys, the rows in which the root's tree differs from base, and those that are marked.
+func (j *joiner) each(ctx context.Context, base block.ID, marked []string) error {
+	blocks, root := j.d.o.Blocks, j.p.root.Rows
+	theirs := func(key string) error {
+		value, found, err := dag.GetTree(ctx, blocks, root, []byte(key))
+		if err != nil {
+			return err
+		}
+		if !found {
+			value = nil
+		}
+		return j.row(ctx, []byte(key), value)
+	}
+	err := dag.DiffTree(ctx, blocks, base, root, func(key, _, value []byte) error {
+		for len(marked) > 0 && marked[0] < string(key) {
+			if err := theirs(marked[0]); err != nil {
+				return err
+			}
+			marked = marked[1:]
+		}
+		if len(marked) > 0 && marked[0] == string(key) {
+			marked = marked[1:]
+		}
+		return j.row(ctx, key, value)
+	})
+	for i := 0; i < len(marked) && err == nil; i++ {
+		err = theirs(marked[i])
+	}
+	return err
+}
+
+// row takes a row into the next batch, and writes that when it is full.
+func (j *joiner) row(ctx context.Context, key, value []byte) error {
+	if string(key) <= string(j.record.upTo) {
+		return ctx.Err()
+	}
+	id, err := longRow(value)
+	if err != nil {
+		return corrupt(fmt.Sprintf("row %x", key), err)
+	}
+	if !id.IsZero() {
+		if value, err = j.d.o.Blocks.Get(ctx, id); err != nil {
+			return fmt.Errorf("row %x: %w", key, err)
+		}
+	}
+	if len(j.rows) >= j.d.joinRows || j.bytes >= joinBytes {
+		if err := j.write(false); err != nil {
+			return err
+		}
+	}
+	j.rows = append(j.rows, joinRow{key: key, theirs: value})
+	j.bytes += len(key) + len(value)
+	return ctx.Err()
+}
