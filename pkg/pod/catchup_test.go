@@ -23,7 +23,6 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-var updateFormats = flag.Bool("update", false, "write the golden files anew")
 
 // noLog are options under which a pod keeps as few commits as it may.
 func noLog(dir string) Options {
@@ -249,7 +248,7 @@ func TestOfferFormat(t *testing.T) {
 	for name, o := range map[string]state.Offer{"offer": exampleOffer(), "offer-no-log": {Head: []byte("head"), LogBytes: -1}} {
 		b := encodeOffer(o)
 		path := filepath.Join("testdata", "format", name+".hex")
-		if *updateFormats {
+		if *update {
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(hex.EncodeToString(b)+"\n"), 0o644)); err != nil {
 				t.Fatal(err)
 			}

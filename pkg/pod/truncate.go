@@ -8,8 +8,8 @@ import (
 
 // How much of the log of commits is kept: it is the short way to catch up, and tells the history of what changed.
 const (
-	DefaultLogKeep = 16 << 20 // bytes of commits that all members have
-	DefaultLogMax  = 64 << 20 // bytes of all; beyond it a pod that lacks them joins a tree
+	DefaultLogKeep = 64 << 20  // bytes of commits that all members have
+	DefaultLogMax  = 512 << 20 // bytes of all; beyond it a pod that lacks them joins a tree
 )
 
 // truncateLog drops old commits after a checkpoint.
