@@ -76,13 +76,6 @@ func (t *tx) unlink(s shown) (Node, error) {
 
 // removeFolder marks an empty folder dead; its row stays.
 func (t *tx) removeFolder(parent Ino, s shown) error {
-	rec, err := t.folder(s.ino)
-	if err != nil {
-		return err
-	}
-	if rec.entries > 0 {
-		return fmt.Errorf("folder %d: %w", s.ino, vfs.ErrNotEmpty)
-	}
 	if err := t.clear(parent, s, false); err != nil {
 		return err
 	}
