@@ -328,6 +328,7 @@ func TestSnapshotsOfTwoPods(t *testing.T) {
 // TestAutomaticSnapshots breaks if one is made while nothing changed, not made when something did, or if two pods make them.
 func TestAutomaticSnapshots(t *testing.T) {
 	turn := &shifted{}
+	turn.by(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + 5*time.Minute))) // all of it is within an hour
 	p := historyPod(t, Options{Clock: turn})
 	rule := func(want int) {
 		t.Helper()
