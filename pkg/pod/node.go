@@ -125,6 +125,7 @@ func (p *Pod) loadLocked(n *node) error {
 	if err != nil {
 		return fmt.Errorf("pod: file %d: %w", n.id, err)
 	}
+	n.row = row.ID // another, if it was a conflict copy
 	n.attr, n.body, n.base, n.copy, n.loaded = row.Attr, body, row.Content, row.Copy, true
 	n.fresh = unlogged{keep: row.Size}
 	return nil
