@@ -182,3 +182,25 @@ func TestSyncedConflictCopy(t *testing.T) {
 	s.hasMode(name, 0o600)
 	s.clean()
 }
+
+// TestCopyComesBack breaks if the number of a conflict copy names the file that the copy became although the copy is shown
+// again: its inode was removed here, with the copy as a file of its own, and edited elsewhere.
+func TestCopyComesBack(t *testing.T) {
+	two := newTheseTwo(t)
+	p := two.open(t)
+	first, second := p.pods[0], p.pods[1]
+	first.write("/f.txt", "A")
+	second.write("/f.txt", "B")
+	p.meet()
+	name := "/" + first.copies("/")[0]
+	known := first.at(name).ID
+	p.part()
+	first.rm("/f.txt")
+	first.mv(name, "/e/own")
+	first.stillKnown(known, "/e/own")
+	second.chmod("/f.txt", 0o600)
+	p.want(with(map[string]string{"/f.txt": "B", "/f!1.txt": "A", "/e/own": "A"}))
+	first.rm("/e/own")
+	first.stillKnown(known, "/"+first.copies("/")[0])
+	p.want(with(map[string]string{"/f.txt": "B", "/f!1.txt": "A"}))
+}
