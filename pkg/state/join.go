@@ -49,7 +49,10 @@ func (d *DB) Join(ctx context.Context, head []byte, headers [][]byte) (joined bo
 			return false, fmt.Errorf("state: before a join: %w", err)
 		}
 	}
-	return true, d.join(ctx, p, joinRecord{head: head, headers: headers})
+	if err := d.join(ctx, p, joinRecord{head: head, headers: headers}); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // compareRoot compares a root with the newest checkpoint. Error: ErrDiverged.
@@ -171,6 +174,10 @@ type joiner struct {
 	adopt bool
 	rows  []joinRow // of the next batch
 	bytes int
+
+	// base and changed are what the root is compared with: a tree of rows, and the keys of those that may differ from it.
+	base    block.ID
+	changed []string
 }
 
 // joinRow is a row in which a root may differ, and its versions there, nil if it has none.
@@ -180,19 +187,14 @@ type joinRow struct{ key, theirs []byte }
 func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
 	j := &joiner{d: d, p: p, record: record, adopt: p.mine.LessEqual(p.root.VV)}
 	d.mu.Lock()
-	base := d.checkpoint.rows
+	j.base = d.checkpoint.rows
 	d.mu.Unlock()
-	marked, err := j.marked(false)
-	if err == nil {
-		err = j.each(ctx, base, marked)
-	}
-	if !base.IsZero() && (errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt)) && ctx.Err() == nil {
+	err := j.rowsOf(ctx, false)
+	if !j.base.IsZero() && (errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt)) && ctx.Err() == nil {
 		// Blocks of the last checkpoint may be lost: all rows are looked at.
 		d.slog.WarnContext(ctx, "a join looks at all rows, since trees can't be compared", "error", err)
-		if marked, err = j.marked(true); err == nil {
-			j.rows, j.bytes = nil, 0
-			err = j.each(ctx, block.ID{}, marked)
-		}
+		j.base = block.ID{}
+		err = j.rowsOf(ctx, true)
 	}
 	if err == nil {
 		err = j.write(true)
@@ -209,6 +211,30 @@ func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
 	}
 	d.publish(news)
 	return nil
+}
+
+// rowsOf takes all rows in which the root may differ. Before the first of several batches is written all are checked: what
+// a faulty author put into the last one must not keep a join that was begun from its end.
+func (j *joiner) rowsOf(ctx context.Context, all bool) (err error) {
+	if j.changed, err = j.marked(all); err != nil {
+		return err
+	}
+	j.rows, j.bytes = nil, 0
+	return j.each(ctx, func(key, value []byte) error {
+		if len(j.rows) >= j.d.joinRows || j.bytes >= joinBytes {
+			if len(j.record.upTo) == 0 {
+				if err := j.each(ctx, j.p.check); err != nil {
+					return err
+				}
+			}
+			if err := j.write(false); err != nil {
+				return err
+			}
+		}
+		j.rows = append(j.rows, joinRow{key: key, theirs: value})
+		j.bytes += len(key) + len(value)
+		return nil
+	})
 }
 
 // marked are the keys of rows that changed since the last checkpoint, or all, in order.
@@ -237,10 +263,10 @@ func (j *joiner) marked(all bool) ([]string, error) {
 	return sortedKeys(keys), err
 }
 
-// each joins, in the order of their keys, the rows in which the root's tree differs from base, and those that are marked.
-func (j *joiner) each(ctx context.Context, base block.ID, marked []string) error {
-	blocks, root := j.d.o.Blocks, j.p.root.Rows
-	theirs := func(key string) error {
+// each calls f, in the order of their keys, for the rows in which the root differs from base, and those that changed, with their versions in the root.
+func (j *joiner) each(ctx context.Context, f func(key, theirs []byte) error) error {
+	blocks, root, changed := j.d.o.Blocks, j.p.root.Rows, j.changed
+	other := func(key string) error {
 		value, found, err := dag.GetTree(ctx, blocks, root, []byte(key))
 		if err != nil {
 			return err
@@ -248,30 +274,30 @@ func (j *joiner) each(ctx context.Context, base block.ID, marked []string) error
 		if !found {
 			value = nil
 		}
-		return j.row(ctx, []byte(key), value)
+		return j.row(ctx, []byte(key), value, f)
 	}
-	err := dag.DiffTree(ctx, blocks, base, root, func(key, _, value []byte) error {
-		for len(marked) > 0 && marked[0] < string(key) {
-			if err := theirs(marked[0]); err != nil {
+	err := dag.DiffTree(ctx, blocks, j.base, root, func(key, _, value []byte) error {
+		for len(changed) > 0 && changed[0] < string(key) {
+			if err := other(changed[0]); err != nil {
 				return err
 			}
-			marked = marked[1:]
+			changed = changed[1:]
 		}
-		if len(marked) > 0 && marked[0] == string(key) {
-			marked = marked[1:]
+		if len(changed) > 0 && changed[0] == string(key) {
+			changed = changed[1:]
 		}
-		return j.row(ctx, key, value)
+		return j.row(ctx, key, value, f)
 	})
-	for i := 0; i < len(marked) && err == nil; i++ {
-		err = theirs(marked[i])
+	for i := 0; i < len(changed) && err == nil; i++ {
+		err = other(changed[i])
 	}
 	return err
 }
 
-// row takes a row into the next batch, and writes that when it is full.
-func (j *joiner) row(ctx context.Context, key, value []byte) error {
-	if string(key) <= string(j.record.upTo) {
-		return ctx.Err()
+// row calls f for a row, unless it is joined already; value is what stands for it in the root's tree.
+func (j *joiner) row(ctx context.Context, key, value []byte, f func(key, theirs []byte) error) error {
+	if err := ctx.Err(); err != nil || string(key) <= string(j.record.upTo) {
+		return err
 	}
 	id, err := longRow(value)
 	if err != nil {
@@ -282,12 +308,5 @@ func (j *joiner) row(ctx context.Context, key, value []byte) error {
 			return fmt.Errorf("row %x: %w", key, err)
 		}
 	}
-	if len(j.rows) >= j.d.joinRows || j.bytes >= joinBytes {
-		if err := j.write(false); err != nil {
-			return err
-		}
-	}
-	j.rows = append(j.rows, joinRow{key: key, theirs: value})
-	j.bytes += len(key) + len(value)
-	return ctx.Err()
+	return f(key, value)
 }
