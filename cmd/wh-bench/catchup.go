@@ -30,15 +30,19 @@ func (b *bench) catchup(ctx context.Context) (err error) {
 	if a, err = runPod(ctx, dir); err != nil {
 		return err
 	}
+	if err := errors.Join(a.fill(ctx, b.tree), settled(ctx, a)); err != nil {
+		return err
+	}
 	if c, err = joinPod(ctx, a, filepath.Join(b.dir, "c")); err != nil {
 		return err
 	}
-	if err := errors.Join(a.fill(ctx, b.tree), settled(ctx, a, c)); err != nil {
+	// After the next checkpoint the log is cut.
+	if err := errors.Join(settled(ctx, a, c), a.change(ctx, b.tree, 0, "begin"), settled(ctx, a, c)); err != nil {
 		return err
 	}
 	b.row("# Catching up\n")
 	b.head(ctx, fmt.Sprintf("wh-bench -tree %d -changes %d -rounds %d catchup", b.tree, b.changes, rounds))
-	b.row("%d files of some 20 bytes, %d in a folder, on three pods in one process, over TCP on loopback. Seconds count from when the pod begins to join, "+
+	b.row("%d files, %d in a folder, on three pods in one process, over TCP on loopback. Seconds count from when the pod begins to join, "+
 		"or opens its databases, until all files are listed, or the last change is seen. The pods keep no commit that they need not, so that a "+
 		"pod catches up by the tree unless it alone lacks the commits.\n", b.tree, filesInFolder)
 	b.row("| what | by | seconds | MB of commits | MB of nodes | nodes | rounds |\n|---|---|---|---|---|---|---|")
@@ -46,7 +50,7 @@ func (b *bench) catchup(ctx context.Context) (err error) {
 	if d, err = joinPod(ctx, a, filepath.Join(b.dir, "d")); err != nil {
 		return err
 	}
-	if err := d.lists(ctx, b.tree); err != nil {
+	if err := d.lists(ctx, b.tree+1); err != nil {
 		return err
 	}
 	b.caughtUp("a new pod lists the whole tree", d, begin)
@@ -70,7 +74,7 @@ func (b *bench) away(ctx context.Context, a, c, d *benchPod, mark string, tree b
 	if err := errors.Join(err, a.change(ctx, b.tree, b.changes, mark)); err != nil {
 		return err
 	}
-	if tree { // after the next checkpoint the log is cut
+	if tree {
 		if err := errors.Join(settled(ctx, a, c), a.change(ctx, b.tree, 0, mark+"-end"), settled(ctx, a, c)); err != nil {
 			return err
 		}

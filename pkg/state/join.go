@@ -7,7 +7,6 @@ import (
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
-	"github.com/wormhole-fs/wormhole/pkg/cbor"
 )
 
 // ErrDiverged says that two states of one history differ, which proves a fault of this pod or another: neither is joined into the other.
@@ -49,7 +48,10 @@ func (d *DB) Join(ctx context.Context, head []byte, headers [][]byte) (joined bo
 			return false, fmt.Errorf("state: before a join: %w", err)
 		}
 	}
-	return true, d.join(ctx, p, joinRecord{head: head, headers: headers})
+	if err := d.join(ctx, p, joinRecord{head: head, headers: headers}); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // compareRoot compares a root with the newest checkpoint. Error: ErrDiverged.
@@ -61,85 +63,6 @@ func (d *DB) compareRoot(r Root) error {
 		return nil
 	}
 	return fmt.Errorf("state: rows %s, and here %s: %w", r.Rows, cp.rows, ErrDiverged)
-}
-
-// Joining is the root of a join that was begun and not ended; zero: none. Its blocks are still needed.
-func (d *DB) Joining() (block.ID, error) {
-	d.commitMu.Lock()
-	defer d.commitMu.Unlock()
-	if d.joining == nil {
-		return block.ID{}, nil
-	}
-	h, err := DecodeHead(d.joining.head)
-	if err != nil {
-		return block.ID{}, err
-	}
-	return h.Checkpoint, nil
-}
-
-// JoiningBlocks calls f for the blocks that a join still needs which was begun and has not ended: the state root and the nodes below it. The first
-// error of reading the tree is returned, or that of f, which ends it.
-func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error {
-	id, err := d.Joining()
-	if err != nil || id.IsZero() {
-		return err
-	}
-	if err := f(id); err != nil {
-		return err
-	}
-	b, err := d.o.Blocks.Get(ctx, id)
-	if err != nil {
-		return fmt.Errorf("state: get state root %s: %w", id, err)
-	}
-	root, err := DecodeRoot(b)
-	if err != nil {
-		return err
-	}
-	return dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f)
-}
-
-// joinRecord is a join that was begun: [head, [header…], up to].
-type joinRecord struct {
-	head    []byte
-	headers [][]byte
-	upTo    []byte // keys up to this one are joined
-}
-
-func (r *joinRecord) encode() []byte {
-	b := cbor.AppendBytes(cbor.AppendArray(nil, 3), r.head)
-	b = cbor.AppendArray(b, len(r.headers))
-	for _, h := range r.headers {
-		b = cbor.AppendBytes(b, h)
-	}
-	return cbor.AppendBytes(b, r.upTo)
-}
-
-func decodeJoinRecord(b []byte) (*joinRecord, error) {
-	r := cbor.NewReader(b)
-	r.Tuple(3)
-	j := &joinRecord{head: r.Bytes(2 * HeaderMax)}
-	for range r.Array(headersMax) {
-		j.headers = append(j.headers, r.Bytes(2*HeaderMax))
-	}
-	j.upTo = r.Bytes(dag.KeyMax)
-	if err := r.Done(); err != nil {
-		return nil, corrupt("join that was begun", err)
-	}
-	return j, nil
-}
-
-func (d *DB) loadJoining() (err error) {
-	d.joining, err = view{d: d, r: d.db}.joinRecord()
-	return err
-}
-
-// joinRecord is the join that is under way, nil if there is none.
-func (v view) joinRecord() (*joinRecord, error) {
-	b, err := get(v.r, textKey(keyOwn, ownJoining))
-	if err != nil || b == nil {
-		return nil, err
-	}
-	return decodeJoinRecord(b)
 }
 
 // finishJoin ends a join that was begun; its proof was checked then. commitMu must be held.
@@ -171,6 +94,10 @@ type joiner struct {
 	adopt bool
 	rows  []joinRow // of the next batch
 	bytes int
+
+	// base and changed are what the root is compared with: a tree of rows, and the keys of those that may differ from it.
+	base    block.ID
+	changed []string
 }
 
 // joinRow is a row in which a root may differ, and its versions there, nil if it has none.
@@ -180,19 +107,14 @@ type joinRow struct{ key, theirs []byte }
 func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
 	j := &joiner{d: d, p: p, record: record, adopt: p.mine.LessEqual(p.root.VV)}
 	d.mu.Lock()
-	base := d.checkpoint.rows
+	j.base = d.checkpoint.rows
 	d.mu.Unlock()
-	marked, err := j.marked(false)
-	if err == nil {
-		err = j.each(ctx, base, marked)
-	}
-	if !base.IsZero() && (errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt)) && ctx.Err() == nil {
+	err := j.rowsOf(ctx, false)
+	if !j.base.IsZero() && (errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt)) && ctx.Err() == nil {
 		// Blocks of the last checkpoint may be lost: all rows are looked at.
 		d.slog.WarnContext(ctx, "a join looks at all rows, since trees can't be compared", "error", err)
-		if marked, err = j.marked(true); err == nil {
-			j.rows, j.bytes = nil, 0
-			err = j.each(ctx, block.ID{}, marked)
-		}
+		j.base = block.ID{}
+		err = j.rowsOf(ctx, true)
 	}
 	if err == nil {
 		err = j.write(true)
@@ -209,6 +131,30 @@ func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
 	}
 	d.publish(news)
 	return nil
+}
+
+// rowsOf takes all rows in which the root may differ. Before the first of several batches is written all are checked: what
+// a faulty author put into the last one must not keep a join that was begun from its end.
+func (j *joiner) rowsOf(ctx context.Context, all bool) (err error) {
+	if j.changed, err = j.marked(all); err != nil {
+		return err
+	}
+	j.rows, j.bytes = nil, 0
+	return j.each(ctx, func(key, value []byte) error {
+		if len(j.rows) >= j.d.joinRows || j.bytes >= joinBytes {
+			if len(j.record.upTo) == 0 {
+				if err := j.each(ctx, j.p.check); err != nil {
+					return err
+				}
+			}
+			if err := j.write(false); err != nil {
+				return err
+			}
+		}
+		j.rows = append(j.rows, joinRow{key: key, theirs: value})
+		j.bytes += len(key) + len(value)
+		return nil
+	})
 }
 
 // marked are the keys of rows that changed since the last checkpoint, or all, in order.
@@ -237,10 +183,10 @@ func (j *joiner) marked(all bool) ([]string, error) {
 	return sortedKeys(keys), err
 }
 
-// each joins, in the order of their keys, the rows in which the root's tree differs from base, and those that are marked.
-func (j *joiner) each(ctx context.Context, base block.ID, marked []string) error {
-	blocks, root := j.d.o.Blocks, j.p.root.Rows
-	theirs := func(key string) error {
+// each calls f, in the order of their keys, for the rows in which the root differs from base, and those that changed, with their versions in the root.
+func (j *joiner) each(ctx context.Context, f func(key, theirs []byte) error) error {
+	blocks, root, changed := j.d.o.Blocks, j.p.root.Rows, j.changed
+	other := func(key string) error {
 		value, found, err := dag.GetTree(ctx, blocks, root, []byte(key))
 		if err != nil {
 			return err
@@ -248,30 +194,30 @@ func (j *joiner) each(ctx context.Context, base block.ID, marked []string) error
 		if !found {
 			value = nil
 		}
-		return j.row(ctx, []byte(key), value)
+		return j.row(ctx, []byte(key), value, f)
 	}
-	err := dag.DiffTree(ctx, blocks, base, root, func(key, _, value []byte) error {
-		for len(marked) > 0 && marked[0] < string(key) {
-			if err := theirs(marked[0]); err != nil {
+	err := dag.DiffTree(ctx, blocks, j.base, root, func(key, _, value []byte) error {
+		for len(changed) > 0 && changed[0] < string(key) {
+			if err := other(changed[0]); err != nil {
 				return err
 			}
-			marked = marked[1:]
+			changed = changed[1:]
 		}
-		if len(marked) > 0 && marked[0] == string(key) {
-			marked = marked[1:]
+		if len(changed) > 0 && changed[0] == string(key) {
+			changed = changed[1:]
 		}
-		return j.row(ctx, key, value)
+		return j.row(ctx, key, value, f)
 	})
-	for i := 0; i < len(marked) && err == nil; i++ {
-		err = theirs(marked[i])
+	for i := 0; i < len(changed) && err == nil; i++ {
+		err = other(changed[i])
 	}
 	return err
 }
 
-// row takes a row into the next batch, and writes that when it is full.
-func (j *joiner) row(ctx context.Context, key, value []byte) error {
-	if string(key) <= string(j.record.upTo) {
-		return ctx.Err()
+// row calls f for a row, unless it is joined already; value is what stands for it in the root's tree.
+func (j *joiner) row(ctx context.Context, key, value []byte, f func(key, theirs []byte) error) error {
+	if err := ctx.Err(); err != nil || string(key) <= string(j.record.upTo) {
+		return err
 	}
 	id, err := longRow(value)
 	if err != nil {
@@ -282,12 +228,5 @@ func (j *joiner) row(ctx context.Context, key, value []byte) error {
 			return fmt.Errorf("row %x: %w", key, err)
 		}
 	}
-	if len(j.rows) >= j.d.joinRows || j.bytes >= joinBytes {
-		if err := j.write(false); err != nil {
-			return err
-		}
-	}
-	j.rows = append(j.rows, joinRow{key: key, theirs: value})
-	j.bytes += len(key) + len(value)
-	return ctx.Err()
+	return f(key, value)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -390,6 +391,51 @@ func TestJoinRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantTree(t, b, map[string]string{"/a": "1", "/b": "2", "/c": "3"})
+}
+
+// TestJoinFaultyRows breaks if a root whose last row is faulty is joined in part: the pod could never end that, nor commit anything again.
+func TestJoinFaultyRows(t *testing.T) {
+	n := newJoinPods()
+	a, b := n.open(t, 1), n.open(t, 2)
+	for i := range 30 {
+		mkfile(t, a, RootIno, fmt.Sprint(i), "x")
+	}
+	cp := must[CheckpointInfo](t)(a.Checkpoint(t.Context()))
+	rows := must[Root](t)(DecodeRoot(must[[]byte](t)(n.blocks.Get(t.Context(), cp.State)))).Rows
+	wish := func(dot Dot, ts TS) []byte {
+		return AppendWishSet(nil, VerSet[*Wish]{{Dot: dot, Value: &Wish{Policy: Reg[string]{Value: "none", TS: ts}}}})
+	}
+	last := Ino(1<<40 - 1)
+	dot, now := Dot{a.o.Actor, cp.Seq}, TS{HLC: HLCOf(n.clock.Now()), Actor: a.o.Actor}
+	missing := block.Sum(block.Raw, []byte("nowhere"))
+	for name, e := range map[string]dag.Edit{
+		"no row":                          {Key: []byte("z"), Value: []byte{0x80}},
+		"no versions":                     {Key: WishKey(last), Value: []byte{0x80}},
+		"a version that nobody made":      {Key: WishKey(last), Value: wish(Dot{actor(9), 1}, now)},
+		"a stamp after its author's last": {Key: WishKey(last), Value: wish(dot, TS{HLC: now.HLC + 1<<30, Actor: a.o.Actor})},
+		"a block that is nowhere":         {Key: WishKey(last), Value: longRowLink(missing)},
+		"bytes of nothing":                {Key: WishKey(last), Value: []byte{0xff}},
+	} {
+		forged := encodeState(n.id, must[block.ID](t)(dag.EditTree(t.Context(), n.blocks, rows, []dag.Edit{e})), cp.VV)
+		id := block.Sum(block.DagCBOR, forged)
+		if err := n.blocks.Put(t.Context(), id, forged); err != nil {
+			t.Fatal(err)
+		}
+		h := Head{Network: n.id, Actor: a.o.Actor, Seq: cp.Seq, CommitDigest: [32]byte{1}, VV: cp.VV, Checkpoint: id, TreeRoot: id}
+		b.joinRows = 4
+		if joined, err := b.Join(t.Context(), h.Encode(a.o.Sign), offer(t, a, b).Headers); joined || err == nil {
+			t.Errorf("%s: %v, %v", name, joined, err)
+		}
+		if id := must[block.ID](t)(b.Joining()); !id.IsZero() {
+			t.Fatalf("%s: a part was joined", name)
+		}
+		wantTree(t, b, map[string]string{})
+	}
+	mkfile(t, b, RootIno, "b", "x")
+	must[int](t)(b.Commit(t.Context()))
+	join(t, b, a)
+	pull(t, a, b)
+	wantSame(t, []*DB{a, b})
 }
 
 // TestJoinDiverged breaks if two states of one history are joined: a fault would spread.

@@ -110,25 +110,61 @@ func (t *tx) joinRow(j *joiner, row *joinRow) error {
 	if err != nil {
 		return err
 	}
-	switch kind {
-	case KeyInode:
+	if kind == KeyInode {
 		return t.joinInode(j, ino, row, mine)
-	case KeyWish:
-		s := sets[*Wish]{decode: DecodeWishSet, encode: AppendWishSet, check: func(dot Dot, w *Wish) error { return j.p.stamped(dot, w.Newest()) }}
-		if err = s.join(j.p, mine, row.theirs); err == nil {
-			err = t.putJoined(j, row, mine, s.out)
-		}
+	}
+	var out []byte
+	if kind == KeyWish {
+		s := j.p.wishes()
+		err = s.join(j.p, mine, row.theirs)
+		out = s.out
+	} else {
+		s := j.p.snaps()
+		err = s.join(j.p, mine, row.theirs)
+		out = s.out
+	}
+	if err != nil {
 		return err
 	}
-	s := sets[block.ID]{decode: DecodeSnapSet, encode: AppendSnapSet, check: func(Dot, block.ID) error { return nil }}
-	if err = s.join(j.p, mine, row.theirs); err == nil {
-		err = t.putJoined(j, row, mine, s.out)
+	return t.putJoined(j, row, mine, out)
+}
+
+// check says whether what a root has under a key can be joined.
+func (p *proof) check(key, theirs []byte) error {
+	kind, ino, _, err := ParseKey(key)
+	if err == nil {
+		switch kind {
+		case KeyInode:
+			s := p.inodes(ino)
+			err = s.join(p, nil, theirs)
+		case KeyWish:
+			s := p.wishes()
+			err = s.join(p, nil, theirs)
+		default:
+			s := p.snaps()
+			err = s.join(p, nil, theirs)
+		}
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("row %x: %w", key, err)
+	}
+	return nil
+}
+
+func (p *proof) inodes(ino Ino) sets[*Inode] {
+	return sets[*Inode]{decode: DecodeInodeSet, encode: AppendInodeSet, check: func(dot Dot, n *Inode) error { return p.inode(ino, dot, n) }}
+}
+
+func (p *proof) wishes() sets[*Wish] {
+	return sets[*Wish]{decode: DecodeWishSet, encode: AppendWishSet, check: func(dot Dot, w *Wish) error { return p.stamped(dot, w.Newest()) }}
+}
+
+func (p *proof) snaps() sets[block.ID] {
+	return sets[block.ID]{decode: DecodeSnapSet, encode: AppendSnapSet, check: func(Dot, block.ID) error { return nil }}
 }
 
 func (t *tx) joinInode(j *joiner, ino Ino, row *joinRow, mine []byte) error {
-	s := sets[*Inode]{decode: DecodeInodeSet, encode: AppendInodeSet, check: func(dot Dot, n *Inode) error { return j.p.inode(ino, dot, n) }}
+	s := j.p.inodes(ino)
 	if err := s.join(j.p, mine, row.theirs); err != nil {
 		return err
 	}

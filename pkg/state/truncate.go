@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sort"
 
@@ -127,7 +128,7 @@ func (v view) share(l logLengths, cut VV, want int64, upTo VV) (dropped int64, e
 		// The first commit with which enough of this actor's are gone.
 		n := sort.Search(int(ends[a]-l.floors[a])-1, func(i int) bool {
 			total, totalErr := v.totalAt(a, l.floors[a]+1+uint64(i))
-			err = orErr(err, totalErr)
+			err = errors.Join(err, totalErr)
 			return total-before >= least
 		})
 		if err != nil {
@@ -141,13 +142,6 @@ func (v view) share(l logLengths, cut VV, want int64, upTo VV) (dropped int64, e
 		dropped += size
 	}
 	return dropped, nil
-}
-
-func orErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // cut drops the commits of an actor up to one: of those on the way along its skip links, which must be in the log, their signed headers stay, of the others their
