@@ -433,7 +433,7 @@ func TestJoinFaultyRows(t *testing.T) {
 	}
 	mkfile(t, b, RootIno, "b", "x")
 	must[int](t)(b.Commit(t.Context()))
-	join(t, b, a)
+	joinAll(t, b, a)
 	pull(t, a, b)
 	wantSame(t, []*DB{a, b})
 }
