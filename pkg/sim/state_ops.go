@@ -190,7 +190,10 @@ func (p *statePod) opCreate(context.Context) error {
 	return p.made(n.ID)
 }
 
-func (p *statePod) opImport(context.Context) error {
+func (p *statePod) opImport(ctx context.Context) error {
+	if p.committing {
+		return nil // it waits for the commit
+	}
 	parent, err := p.folder()
 	if err != nil {
 		return err
@@ -203,7 +206,7 @@ func (p *statePod) opImport(context.Context) error {
 			CreateOptions: state.CreateOptions{Content: &c, Xattrs: map[string][]byte{"user.import": []byte("x")}},
 		})
 	}
-	out, err := p.db.Import(files)
+	out, err := p.db.Import(ctx, files)
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,14 @@ type statePod struct {
 	db     *state.DB
 	rng    *rand.Rand
 
-	busy    int                  // operations to run while the next commit is under way
-	open    []openFile           // what programs have open
-	fresh   []*written           // what is not known to be durable
-	gone    []*removal           // the same
-	noted   uint64               // own commits that the world knows
-	logged  map[state.Ino]uint64 // journal records to be folded: the newest of each file
-	crashes int
+	committing bool                 // a commit is under way
+	busy       int                  // operations to run while the next commit is under way
+	open       []openFile           // what programs have open
+	fresh      []*written           // what is not known to be durable
+	gone       []*removal           // the same
+	noted      uint64               // own commits that the world knows
+	logged     map[state.Ino]uint64 // journal records to be folded: the newest of each file
+	crashes    int
 }
 
 // openFile is a file as a program saw it when it opened it.
@@ -106,8 +107,9 @@ func (p *statePod) start(ctx context.Context) error {
 
 // beforeCommit makes blocks durable, and lets users do things meanwhile.
 func (p *statePod) beforeCommit(ctx context.Context) error {
-	n := p.busy
-	p.busy = 0
+	n, was := p.busy, p.committing
+	p.busy, p.committing = 0, true
+	defer func() { p.committing = was }()
 	for range n {
 		if err := p.step(ctx); err != nil {
 			return err

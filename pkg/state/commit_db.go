@@ -88,12 +88,13 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 }
 
 // publishOwn makes this pod's commits up to seq durable, and tells so; n is how many rows they have that were not before. held: rows that are in no commit
-// are to be durable too. commitMu must be held.
+// are to be durable too. So is the removal of those that were dirty and are gone without a trace: a crash must not bring them back. commitMu must be held.
 func (d *DB) publishOwn(seq uint64, held bool) (n int, err error) {
-	if d.installed == 0 && !held {
+	if forgot := d.forgot.Swap(false); d.installed == 0 && !held && !forgot {
 		return 0, nil
 	}
 	if err := d.sync(); err != nil {
+		d.forgot.Store(true)
 		return 0, err
 	}
 	if n = d.installed; n > 0 {

@@ -64,6 +64,7 @@ type DB struct {
 	watchers         []func(changes []vfs.Change, local bool)
 
 	isDirty atomic.Bool
+	forgot  atomic.Bool // dirty rows were removed without a trace since the last sync of a commit
 	mark    syncMark
 
 	mu         sync.Mutex // guards the fields below
