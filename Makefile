@@ -11,7 +11,7 @@ VULNDB ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-profile crash gc-race powerloss mutants lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-profile crash gc-race storm powerloss mutants lint fmt vuln cross fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); roo
 
 gc-race: ## collect garbage against writers for GCTIME (10m)
 	$(GO) test ./pkg/pod -run '^TestCollectRace$$' -count=1 -v -timeout 0 -gctime $${GCTIME:-10m}
+
+storm: ## eight pods write at once to the same folders for STORM (60s): one root 2 s later, and nothing published by merging
+	$(GO) test ./pkg/pod -run '^TestStorm$$' -count=1 -v -timeout 0 -storm $${STORM:-60s}
 
 powerloss: ## cut the power, fill the disk, flip bits at every place that a pod's disk has, for many minutes
 	$(GO) test ./pkg/pod -run 'TestPowerLoss|TestEditorsSaves|TestNoSpace|TestStateBitFlips' -full -v -timeout 4h

@@ -1,6 +1,6 @@
 // Command mutants plants known bugs, one after the other, in a copy of the tree, and demands that the tests named for each fail.
 //
-//	go run ./.ci/mutants [-only NAME]
+//	go run ./.ci/mutants [-only NAME,…]
 //
 // A mutant is a file of testdata/mutants: lines "about:", "file:", "test:" (arguments of go test), then the text to
 // replace, which stands in the file exactly once, and its replacement:
@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,7 +32,7 @@ import (
 const testWithin = 4 * time.Minute
 
 func main() {
-	only := flag.String("only", "", "the name of one mutant")
+	only := flag.String("only", "", "names of mutants, with commas between them")
 	flag.Parse()
 	if err := run(context.Background(), *only); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants: error:", err)
@@ -66,7 +67,7 @@ func run(ctx context.Context, only string) (err error) {
 		if err != nil {
 			return err
 		}
-		if only != "" && only != m.name {
+		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
 			continue
 		}
 		if tests := strings.Join(m.test, " "); !passed[tests] {
@@ -173,7 +174,8 @@ func (m mutant) try(ctx context.Context, dir string) (caught bool, err error) {
 func (m mutant) goTest(ctx context.Context, dir string, more ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, testWithin)
 	defer cancel()
-	args := append([]string{"test", "-count=1"}, m.test...)
+	// Without paths of the copy the cache of builds knows what was built for another run.
+	args := append([]string{"test", "-count=1", "-trimpath"}, m.test...)
 	c := exec.CommandContext(ctx, "go", append(args, more...)...)
 	c.Dir = dir
 	return c.CombinedOutput()

@@ -187,3 +187,24 @@ func BenchmarkEncode(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDecode decodes one file of text at a time.
+func BenchmarkDecode(b *testing.B) {
+	plain, err := os.ReadFile("form.go")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var c Codec
+	form, f, err := c.Encode(nil, plain)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := block.Header{Form: f, PlainLen: uint32(len(plain))}
+	b.SetBytes(int64(len(plain)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Decode(h, form, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -14,10 +14,14 @@ type chunkCache struct {
 
 	mu    sync.Mutex // guards the fields below, and those of all entries
 	bytes int64
-	order cached // the ring of loaded ones: order.next is the most recently used
-	spare *cached
+	order cached    // the ring of loaded ones: order.next is the most recently used
+	spare []*cached // to be used again
 	byID  map[block.ID]*cached
 }
+
+// sparesMax is how many entries are kept to be used again: a large block takes the place of so many small ones at times, and small ones
+// come for it later.
+const sparesMax = 64
 
 // cached is a block that is in memory or on its way there. Its load and its place in the ring are one piece of memory, because
 // there is one for each chunk that is read.
@@ -44,8 +48,8 @@ func (c *chunkCache) get(id block.ID) (plain []byte, load *cached, first bool) {
 	e := c.byID[id]
 	switch {
 	case e == nil:
-		if e = c.spare; e != nil {
-			c.spare = nil
+		if n := len(c.spare); n > 0 {
+			e, c.spare = c.spare[n-1], c.spare[:n-1]
 		} else {
 			e = new(cached)
 		}
@@ -92,8 +96,9 @@ func (c *chunkCache) finish(load *cached, plain []byte, err error) {
 		old.unlink()
 		delete(c.byID, old.id)
 		c.bytes -= int64(len(old.plain))
-		if old.done == nil { // else others may still look at it
-			old.plain, c.spare = nil, old
+		if old.done == nil && len(c.spare) < sparesMax { // done: others may still look at it
+			old.plain = nil
+			c.spare = append(c.spare, old)
 		}
 	}
 }

@@ -177,7 +177,12 @@ type pair struct {
 
 func newPair(t *testing.T) pair {
 	t.Helper()
-	a := firstPod(t)
+	return pairOf(t, firstPod(t))
+}
+
+// pairOf is a pod, which runs, and another one that joins its network.
+func pairOf(t *testing.T, a *testPod) pair {
+	t.Helper()
 	b := joinPod(t, a, "second")
 	sameRoot(t, a, b)
 	a.stop()

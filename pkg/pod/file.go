@@ -77,6 +77,9 @@ func (f *file) Flush(ctx context.Context) error {
 	if err := f.p.stage(ctx, f.n); err != nil {
 		return err
 	}
+	if now := f.p.db.Number(f.n.id); now != f.n.id {
+		f.p.watches.tell(nil, []vfs.Change{{Node: now}}) // this surface too knows the file by both numbers
+	}
 	f.v.changedNode(f.n.id)
 	return nil
 }

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/dag"
@@ -19,6 +20,9 @@ const (
 	DefaultDormant   = 30 * 24 * time.Hour
 	nearlyFullShare  = 20  // the disk is nearly full when less than 1/20 of what is stored is free
 	collectPaceEvery = 256 // blocks between rests of a collection in the background
+	// collectSyncEvery is how many blocks are taken out of use before the store is synced. A writer's sync makes durable what the collection
+	// did since the last one, too, and must not wait long for it (docs/bench/gc.md).
+	collectSyncEvery = 256
 )
 
 // CollectOptions say how garbage is collected.
@@ -115,10 +119,11 @@ type collection struct {
 	live  *filter
 	start time.Time
 
-	passed passed
-	safe   time.Time // see spreader.safeSince
-	seen   int
-	out    Collected
+	passed  passed
+	safe    time.Time // see spreader.safeSince
+	seen    int
+	changed int // blocks
+	out     Collected
 }
 
 func (c *collection) run(ctx context.Context) error {
@@ -164,10 +169,21 @@ func (c *collection) passNow(ctx context.Context) error {
 
 // rest leaves the processor and the disk to others now and then.
 func (c *collection) rest(ctx context.Context) error {
-	if c.seen++; !c.o.paced || c.seen%collectPaceEvery != 0 {
+	if c.seen++; c.seen%yieldEvery == 0 {
+		runtime.Gosched()
+	}
+	if !c.o.paced || c.seen%collectPaceEvery != 0 {
 		return ctx.Err()
 	}
 	return clock.Sleep(ctx, c.p.clock, time.Millisecond)
+}
+
+// took notes that a block was taken out of use.
+func (c *collection) took(ctx context.Context) error {
+	if c.changed++; c.changed%collectSyncEvery != 0 || c.o.DryRun {
+		return nil
+	}
+	return c.p.store.Sync(ctx)
 }
 
 // sweep takes what is dead out of use. Whether it still is, is asked again while nobody else can use the block.
@@ -197,7 +213,7 @@ func (c *collection) sweep(ctx context.Context) error {
 			c.out.Garbage++
 			c.out.GarbageBytes += bytes
 		}
-		return nil
+		return c.took(ctx)
 	})
 }
 
@@ -246,7 +262,7 @@ func (c *collection) trash(ctx context.Context) error {
 			if done {
 				c.out.Freed++
 				c.out.FreedBytes += bytes
-				return nil
+				return c.took(ctx)
 			}
 		}
 		c.out.Kept++

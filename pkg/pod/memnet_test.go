@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -25,6 +24,8 @@ type memPeer struct {
 	net   *memNet
 	p     *Pod
 	inbox chan func(ctx context.Context) // what others tell
+
+	unplugged bool // Run doesn't connect it: join does
 }
 
 const memInbox = 4096
@@ -74,15 +75,26 @@ func (m *memPeer) to(pod ident.Pod) (*memPeer, error) {
 	return o, nil
 }
 
-// Run is network's.
-func (m *memPeer) Run(ctx context.Context) error {
-	m.net.mu.Lock()
-	others := m.net.all()
-	m.net.peers[m.p.id] = m
-	m.net.mu.Unlock()
+// join connects a pod with all that are connected.
+func (n *memNet) join(m *memPeer) {
+	n.mu.Lock()
+	if n.peers[m.p.id] == m {
+		n.mu.Unlock()
+		return
+	}
+	others := n.all()
+	n.peers[m.p.id] = m
+	n.mu.Unlock()
 	for _, o := range others {
 		handler{o.p}.Connected(m.p.id)
 		handler{m.p}.Connected(o.p.id)
+	}
+}
+
+// Run is network's.
+func (m *memPeer) Run(ctx context.Context) error {
+	if !m.unplugged {
+		m.net.join(m)
 	}
 	defer m.net.cut(m)
 	for {
@@ -111,7 +123,7 @@ func (m *memPeer) Peers() []p2p.Peer {
 	}
 	for _, o := range m.net.peers {
 		if o != m {
-			out = append(out, p2p.Peer{Pod: o.p.id, LastHeard: time.Now()})
+			out = append(out, p2p.Peer{Pod: o.p.id, LastHeard: m.p.clock.Now()})
 		}
 	}
 	return out

@@ -31,8 +31,9 @@ const (
 // Lock order: nodes.mu is never held while a node's mu is waited for.
 type node struct {
 	id    vfs.NodeID
-	refs  int // opens and other uses; guarded by nodes.mu
-	opens int // of them, files that are open; guarded by nodes.mu
+	refs  int        // opens and other uses; guarded by nodes.mu
+	opens int        // of them, files that are open; guarded by nodes.mu
+	key   vfs.NodeID // in nodes.byID; guarded by nodes.mu
 
 	mu     sync.RWMutex // guards the fields below
 	loaded bool
@@ -66,16 +67,38 @@ type nodes struct {
 
 	mu     sync.Mutex // guards the fields below
 	byID   map[vfs.NodeID]*node
+	copies map[*node]bool // of them, those that were conflict copies when they came into use
 	logged map[*node]bool // nodes with journal records
+}
+
+// find is the node of a number, or nil; mu is held. One that came into use as a conflict copy, and is a file of its own now, has that file's number.
+func (s *nodes) find(db *state.DB, id vfs.NodeID) *node {
+	id = db.Number(id)
+	if n := s.byID[id]; n != nil {
+		return n
+	}
+	for n := range s.copies {
+		if db.Number(n.id) == id {
+			delete(s.byID, n.key)
+			n.key = id
+			s.byID[id] = n
+			return n
+		}
+	}
+	return nil
 }
 
 // use returns the node of an id, loaded from the state, and counts a use; release ends it.
 func (p *Pod) use(id vfs.NodeID) (*node, error) {
 	p.nodes.mu.Lock()
-	n := p.nodes.byID[id]
+	n := p.nodes.find(p.db, id)
 	if n == nil {
-		n = &node{id: id, row: id}
+		id = p.db.Number(id)
+		n = &node{id: id, row: id, key: id}
 		p.nodes.byID[id] = n
+		if state.IsDerived(id) {
+			p.nodes.copies[n] = true
+		}
 	}
 	n.refs++
 	p.nodes.mu.Unlock()
@@ -119,7 +142,8 @@ func (p *Pod) release(n *node) {
 	p.nodes.mu.Lock()
 	defer p.nodes.mu.Unlock()
 	if n.refs--; n.refs == 0 {
-		delete(p.nodes.byID, n.id)
+		delete(p.nodes.byID, n.key)
+		delete(p.nodes.copies, n)
 		p.dirtyBytes.Add(-n.ext.bytes) // bytes are left only of an orphan, or after a failure that was told
 	}
 }
@@ -145,7 +169,7 @@ func (n *node) kind() vfs.Kind {
 func (p *Pod) inUse(id vfs.NodeID) *node {
 	p.nodes.mu.Lock()
 	defer p.nodes.mu.Unlock()
-	n := p.nodes.byID[id]
+	n := p.nodes.find(p.db, id)
 	if n != nil {
 		n.refs++
 	}

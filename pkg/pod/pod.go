@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,7 +171,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		reg:     newRegistry(cert.Network),
 		chunks:  newChunkCache(plainCacheBytes),
 		guard:   guard,
-		nodes:   nodes{byID: make(map[vfs.NodeID]*node), logged: make(map[*node]bool)},
+		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
@@ -227,8 +228,11 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	p.published = p.db.VV()[p.actor]
 	p.db.OnDirty(p.barrier.wake)
 	p.db.Watch(func(changes []vfs.Change, local bool) {
-		if !local {
+		switch {
+		case !local:
 			p.applied.tell(p.self, changes)
+		case slices.ContainsFunc(changes, p.renumbered):
+			p.watches.tell(nil, changes) // who did it too
 		}
 	})
 	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {

@@ -70,7 +70,7 @@ func (p *Pod) replayBase(ino vfs.NodeID, base *state.JournalBase) (*node, error)
 	if err != nil {
 		return nil, err
 	}
-	n := &node{id: ino, row: ino, loaded: true, path: base.Path, base: base.Content, body: body, dirty: true}
+	n := &node{id: ino, row: ino, key: ino, loaded: true, path: base.Path, base: base.Content, body: body, dirty: true}
 	row, err := p.db.Get(ino)
 	switch {
 	case err == nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -36,7 +37,12 @@ type marker struct {
 	p    *Pod
 	get  block.Getter
 	live *filter
+	seen int // blocks
 }
+
+// yieldEvery is how many blocks a collection looks at before it lets others have the processor, about a millisecond: Go takes it away from one
+// that computes after ten only, and writers would wait that long for each step of theirs.
+const yieldEvery = 32
 
 func (p *Pod) newMarker() *marker {
 	return &marker{p: p, get: quietBlocks{p}, live: newFilter(int(p.store.Usage().Blocks) + 1<<12)}
@@ -44,6 +50,9 @@ func (p *Pod) newMarker() *marker {
 
 // add marks a block, if this pod owns it: the filter's size is by what is here, not by what the network holds.
 func (m *marker) add(id block.ID) {
+	if m.seen++; m.seen%yieldEvery == 0 {
+		runtime.Gosched()
+	}
 	if owned, _ := m.p.store.Has(id); owned || m.p.store.InTrash(id) {
 		m.live.add(id)
 	}

@@ -79,6 +79,9 @@ func (p *Pod) showNode(row *state.Node, named uint64) {
 	}
 }
 
+// renumbered says whether what changed is a conflict copy that became a file of its own: every surface must look it up again.
+func (p *Pod) renumbered(c vfs.Change) bool { return c.Node != 0 && p.db.Number(c.Node) != c.Node }
+
 // GetAttr is vfs.FS's.
 func (v *view) GetAttr(_ context.Context, id vfs.NodeID) (vfs.Attr, error) { return v.p.attr(id) }
 
@@ -87,6 +90,7 @@ func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 	row, err := p.db.Get(id)
 	if err == nil {
 		p.showNode(&row, named)
+		row.ID = id // that of a conflict copy that became a file stays, for who was told it
 		return row.Attr, nil
 	}
 	if n := p.inUse(id); n != nil {
@@ -98,11 +102,6 @@ func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 			a := n.attr
 			a.NLink = 0
 			return a, nil
-		case n.row != id: // it was a conflict copy when it was opened
-			row, err := p.db.Get(n.row)
-			n.show(&row.Attr)
-			row.ID = id
-			return row.Attr, err
 		case n.loaded: // another pod removed it
 			return n.attr, nil
 		}

@@ -41,13 +41,16 @@ func (w *stateWorld) compare(ctx context.Context, p *statePod) error {
 		if q == p || p.db.Dirty() || q.db.Dirty() || !sameVV(p.db.VV(), q.db.VV()) {
 			continue
 		}
-		a, err := p.db.Checkpoint(ctx)
+		a, err := p.checkpoint(ctx)
 		if err != nil || p.disk.Failed() {
-			return p.failed(err)
+			return err
 		}
-		b, err := q.db.Checkpoint(ctx)
-		if err != nil || q.disk.Failed() {
-			return q.failed(err)
+		b, err := q.checkpoint(ctx)
+		if q.disk.Failed() {
+			return w.crash(ctx, q)
+		}
+		if err != nil || !sameVV(a.VV, b.VV) {
+			return err // imports were committed
 		}
 		w.trace.say("%d and %d have the same changes", p.n, q.n)
 		return sameRoots(p.n, a, q.n, b)

@@ -247,6 +247,11 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 	if err != nil || isFolder(after.f) {
 		return err
 	}
+	for _, name := range copyNames(ino, before.f) {
+		if name.Dot.IsZero() {
+			t.renumber(CopyIno(ino, name), CopyIno(ino, ContentName{Dot: c.Dot(), K: name.K}))
+		}
+	}
 	return t.reindexFile(ino, before.f, after.f)
 }
 

@@ -21,6 +21,8 @@ type view struct {
 	clean bool
 	// rows reads committed rows by their neighbours; nil: each by itself.
 	rows *pebble.Iterator
+	// version is what DB.version was before the moment.
+	version uint64
 }
 
 // dirtyValue is the uncommitted change of a row, as 'w' holds it.

@@ -46,6 +46,7 @@ func (t *tx) copyOut(s shown, parent Ino, name string) (shown, error) {
 	if err := t.putInode(Ino(number), c, n); err != nil {
 		return shown{}, err
 	}
+	t.renumber(CopyIno(s.ino, from.Contents[s.content].Name()), Ino(number))
 	return shown{name: name, ino: Ino(number), f: c.f}, nil
 }
 

@@ -63,9 +63,12 @@ type DB struct {
 	onDirty          func()
 	watchers         []func(changes []vfs.Change, local bool)
 
-	isDirty atomic.Bool
-	forgot  atomic.Bool // dirty rows were removed without a trace since the last sync of a commit
-	mark    syncMark
+	isDirty  atomic.Bool
+	forgot   atomic.Bool   // dirty rows were removed without a trace since the last sync of a commit
+	version  atomic.Uint64 // odd while a change becomes visible
+	recent   recent
+	promoted promoted
+	mark     syncMark
 
 	mu         sync.Mutex // guards the fields below
 	published  VV         // what was applied and is durable

@@ -15,9 +15,12 @@ func (d *DB) read(f func(v view) error) error {
 	if d.closed {
 		return vfs.ErrClosed
 	}
+	version, dirty := d.version.Load(), d.isDirty.Load()
 	s := d.db.NewSnapshot()
 	defer func() { _ = s.Close() }() // it only reads
-	return f(view{d: d, r: s})
+	// No change became visible since it was asked whether there are uncommitted rows: there are none in the snapshot.
+	clean := !dirty && version%2 == 0 && d.version.Load() == version
+	return f(view{d: d, r: s, version: version, clean: clean})
 }
 
 // readAs is read with a result.
@@ -31,13 +34,8 @@ func readAs[T any](d *DB, f func(v view) (T, error)) (out T, err error) {
 
 // Get is the node with a number. Error: vfs.ErrNotExist.
 func (d *DB) Get(id vfs.NodeID) (Node, error) {
-	return readAs(d, func(v view) (Node, error) {
-		s, err := v.byNumber(id)
-		if err != nil {
-			return Node{}, err
-		}
-		return v.node(s)
-	})
+	k, err := d.known(id)
+	return k.node, err
 }
 
 // Lookup is the node at a name of a folder. Errors: vfs.ErrNotExist, vfs.ErrNotDir.
@@ -59,14 +57,14 @@ func (d *DB) List(parent vfs.NodeID, after string, limit int) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		out := make([]Entry, len(all))
+		out, nodes := make([]Entry, len(all)), make([]known, len(all))
 		for i, s := range all {
-			n, err := v.node(s)
-			if err != nil {
+			if nodes[i], err = v.known(s); err != nil {
 				return nil, err
 			}
-			out[i] = Entry{Name: s.name, Node: n}
+			out[i] = Entry{Name: s.name, Node: nodes[i].node}
 		}
+		d.recent.put(v.version, nodes...)
 		return out, nil
 	})
 }
@@ -143,40 +141,35 @@ func (v view) where(s shown) (parent Ino, name string, err error) {
 
 // Xattr is the value of an extended attribute; the caller owns it. Errors: vfs.ErrNoXattr, vfs.ErrNotExist.
 func (d *DB) Xattr(id vfs.NodeID, name string) ([]byte, error) {
-	return readAs(d, func(v view) ([]byte, error) {
-		s, err := v.byNumber(id)
-		if err != nil {
-			return nil, err
-		}
-		if x := s.f.Inode.xattr(name); x != nil {
-			return append([]byte{}, x.Value...), nil
-		}
-		return nil, fmt.Errorf("%q of node %d: %w", name, id, vfs.ErrNoXattr)
-	})
+	k, err := d.known(id)
+	if err != nil {
+		return nil, err
+	}
+	if x := findXattr(k.xattrs, name); x != nil {
+		return append([]byte{}, x.Value...), nil
+	}
+	return nil, fmt.Errorf("%q of node %d: %w", name, id, vfs.ErrNoXattr)
 }
 
 // Xattrs are the names of the extended attributes, sorted. Error: vfs.ErrNotExist.
 func (d *DB) Xattrs(id vfs.NodeID) ([]string, error) {
-	return readAs(d, func(v view) ([]string, error) {
-		s, err := v.byNumber(id)
-		if err != nil {
-			return nil, err
+	k, err := d.known(id)
+	var names []string
+	for i := range k.xattrs {
+		if x := &k.xattrs[i]; !x.Gone {
+			names = append(names, x.Name)
 		}
-		var names []string
-		for i := range s.f.Inode.Xattrs {
-			if x := &s.f.Inode.Xattrs[i]; !x.Gone {
-				names = append(names, x.Name)
-			}
-		}
-		return names, nil
-	})
+	}
+	return names, err
 }
 
 // xattr is an extended attribute that is there, or nil.
-func (n *Inode) xattr(name string) *Xattr {
-	i, ok := slices.BinarySearchFunc(n.Xattrs, name, func(x Xattr, name string) int { return strings.Compare(x.Name, name) })
-	if !ok || n.Xattrs[i].Gone {
+func (n *Inode) xattr(name string) *Xattr { return findXattr(n.Xattrs, name) }
+
+func findXattr(list []Xattr, name string) *Xattr {
+	i, ok := slices.BinarySearchFunc(list, name, func(x Xattr, name string) int { return strings.Compare(x.Name, name) })
+	if !ok || list[i].Gone {
 		return nil
 	}
-	return &n.Xattrs[i]
+	return &list[i]
 }

@@ -27,6 +27,7 @@ type tx struct {
 	rows      []string     // rows made dirty
 	cleaned   []string     // rows that are no longer dirty
 	folded    []Ino        // files whose journal records are all deleted
+	promoted  map[Ino]Ino  // conflict copies that became files
 	bare      place        // the last that was looked at, if no link stands there
 }
 
@@ -72,16 +73,27 @@ func (t *tx) finish(local bool) error {
 			return err
 		}
 	}
-	if err := t.b.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("state: write: %w", err)
+	if err := t.show(); err != nil {
+		return err
 	}
-	d.ctrSaved = d.ctrEnd
-	t.remember()
 	if len(changes) > 0 {
 		for _, f := range d.watchers {
 			f(changes, local)
 		}
 	}
+	return nil
+}
+
+// show makes the change visible, in Pebble and in memory.
+func (t *tx) show() error {
+	d := t.d
+	d.version.Add(1)
+	defer d.version.Add(1)
+	if err := t.b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("state: write: %w", err)
+	}
+	d.ctrSaved = d.ctrEnd
+	t.remember()
 	return nil
 }
 
@@ -113,6 +125,7 @@ func (t *tx) remember() {
 	for _, ino := range t.folded {
 		delete(d.journal, ino)
 	}
+	d.promoted.add(t.promoted)
 }
 
 // close drops the change unless it was finished.

@@ -227,6 +227,9 @@ func (v view) byNumber(id Ino) (shown, error) {
 	}
 	b, err := get(v.r, inoKey(keyCopy, id))
 	if err != nil || len(b) != 8 || !IsDerived(id) {
+		if now, ok := v.d.promoted.of(id); ok && err == nil {
+			return v.byNumber(now)
+		}
 		return shown{}, orNotExist(err, id)
 	}
 	ino, _, _ := splitNameKey(append([]byte{0}, b...)) // 9 bytes

@@ -128,7 +128,7 @@ func (c *check) mark(_ context.Context, _ *segment, r record) error {
 	if r.kind == kindGone {
 		// The mark is about the newest record of the block; those before it, which a compaction copied from, are as dead.
 		c.orphans[r.id] = slices.DeleteFunc(c.orphans[r.id], func(p Problem) bool {
-			return p.Segment < r.target.seg || p.Segment == r.target.seg && p.Offset <= r.target.off
+			return !r.target.before(place{p.Segment, p.Offset})
 		})
 	}
 	return nil

@@ -33,7 +33,7 @@ func (s *Store) mostlyDead() []*segment {
 	defer s.mu.RUnlock()
 	var segs []*segment
 	for _, g := range s.sortedSegments() {
-		if g != s.active && g.end > 0 && g.reclaimable() > g.live {
+		if g != s.active && g.end > 0 && g.reclaimable() > g.live && !(g.hides && g.live > 0) {
 			segs = append(segs, g)
 		}
 	}
@@ -44,30 +44,48 @@ func (s *Store) compactSegment(ctx context.Context, g *segment) (int64, error) {
 	if err := s.Sync(ctx); err != nil { // so that the segment is on disk, and its end stands
 		return 0, err
 	}
-	sc := scanner{r: g.file, nonce: g.nonce, end: g.end}
-	for {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		r, _, err := sc.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil {
-			err = s.carry(ctx, g, r)
-		}
-		if err == nil {
-			err = s.boundUnsynced(ctx)
-		}
-		if err != nil {
-			return 0, err
-		}
+	if err := s.eachRecord(ctx, g, s.carry); err != nil {
+		return 0, err
 	}
 	// Durable by this: the copies. Only then may the originals go.
 	if err := s.Sync(ctx); err != nil {
 		return 0, err
 	}
-	return s.removeSegment(ctx, g)
+	s.mu.RLock()
+	hides := g.live > 0
+	s.mu.RUnlock()
+	if !hides {
+		return s.removeSegment(ctx, g)
+	}
+	// A rotten head hid a block that the index names; Check reports it. What was copied stays here, too.
+	if err := s.eachRecord(ctx, g, s.buryDead); err != nil {
+		return 0, err
+	}
+	g.hides = true
+	return 0, nil
+}
+
+// eachRecord calls f with the records of a segment that takes no appends any more.
+func (s *Store) eachRecord(ctx context.Context, g *segment, f func(context.Context, *segment, record) error) error {
+	sc := scanner{r: g.file, nonce: g.nonce, end: g.end}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r, _, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = f(ctx, g, r)
+		}
+		if err == nil {
+			err = s.boundUnsynced(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // carry appends a record of a segment that is about to go, if it still says something.
@@ -152,15 +170,12 @@ func (s *Store) removeSegment(ctx context.Context, g *segment) (int64, error) {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
 	s.mu.RLock()
-	live, st := g.live, segmentStats{g.num, g.end, 0, g.end}
+	st := segmentStats{g.num, g.end, 0, g.end}
 	freed := g.end - g.punched
 	failed := s.failed
 	s.mu.RUnlock()
 	if failed != nil {
 		return 0, failed
-	}
-	if live != 0 {
-		return 0, nil // a rotten head hid a block that the index names; Check reports it
 	}
 	b := s.index.db.NewBatch()
 	if err := errors.Join(b.Set(segmentKey(g.num), st.encode(), nil), s.index.apply(b)); err != nil {

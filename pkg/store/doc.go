@@ -70,6 +70,12 @@
 // the index durable, because an older one could name blocks of the segment whose deletions are
 // dropped from the log from then on.
 //
+// A record that a later one of its block replaced is dead without a deletion, but only as long as
+// the later one is in the log. So a segment from which Compact copied goes before the next is
+// begun, and a replaced record that stays gets a deletion (bury.go): where a crash took the one it
+// had, where it was damaged when its block was put anew, where a rotten head keeps its segment. The
+// later record is on disk before that.
+//
 // A block in the trash is out of use and can still be read; one put again is brought back by a mark.
 // Compact copies it as kind 8, and says the time again in a mark (7) behind it. Until that is on
 // disk, too, the time is the one of the record that the copy replaces: so it is never in use

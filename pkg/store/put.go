@@ -105,7 +105,11 @@ func (s *Store) putClaimed(ctx context.Context, id block.ID, plainLen int, cache
 	if cached {
 		head.kind = kindCached
 	}
-	return s.append(head, b, false, func(at place) { s.setRow(id, old, had, newRow(at, head)) })
+	err = s.append(head, b, false, func(at place) { s.setRow(id, old, had, newRow(at, head)) })
+	if err == nil && had {
+		err = s.buryDamaged(ctx, id, old)
+	}
+	return err
 }
 
 // putAgain puts a block that is here: it costs a mark at most. A mark tells of an owned block when it was a cached copy

@@ -17,15 +17,19 @@ import (
 func (s *Store) RebuildIndex(ctx context.Context, f func(Problem)) error {
 	s.syncing <- struct{}{}
 	defer func() { <-s.syncing }()
+	s.punching.Lock()
+	defer s.punching.Unlock()
 	s.claims.gate.Lock()
 	defer s.claims.gate.Unlock()
 	if s.claims.closing {
 		return ErrClosed
 	}
 	// From here on nothing is appended: the log is on disk to its end, and no change is pending.
-	if err := s.flush(); err != nil {
+	dead, err := s.flush()
+	if err != nil {
 		return err
 	}
+	s.punch(dead)
 	if err := s.rebuild(ctx, f); err != nil {
 		// The counts in memory are neither the old nor the new ones.
 		return s.poison(fmt.Errorf("rebuild the index: %w", err))

@@ -56,6 +56,9 @@ type place struct {
 	off int64
 }
 
+// before says whether a place comes before another one in the log.
+func (p place) before(q place) bool { return p.seg < q.seg || p.seg == q.seg && p.off < q.off }
+
 // record is the head of a record. length and sum are those of the bytes that follow it.
 type record struct {
 	kind   kind

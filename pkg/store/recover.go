@@ -212,7 +212,9 @@ func (s *Store) resume(upTo place, cuts []cut) error {
 			}
 		}
 	}
-	return s.flush()
+	dead, err := s.flush()
+	s.punch(dead)
+	return err
 }
 
 // replay reads the log from a place on and makes the changes that its records say.
@@ -226,6 +228,9 @@ type replay struct {
 
 	cuts     []cut // found torn, not in the log yet
 	cutBytes int64
+
+	replaced []replaced // not deleted in the log yet
+	graves   uint64     // the first segment with their deletions; 0: none yet
 }
 
 // run syncs what it reads first, so that a row never names bytes that aren't on disk.
@@ -258,7 +263,7 @@ func (rp *replay) run(ctx context.Context, from place) error {
 			return fmt.Errorf("segment %d: %w", g.num, err)
 		}
 	}
-	return nil
+	return rp.bury()
 }
 
 // survey learns from all the records what was synced and what is cut.
@@ -442,6 +447,9 @@ func (rp *replay) fold(g *segment, r record) error {
 		if had && old.place == at {
 			return nil
 		}
+		if had && !rp.rebuild && old.before(at) && s.segs[old.seg] != nil {
+			rp.replaced = append(rp.replaced, replaced{r.id, old})
+		}
 		now := newRow(at, r)
 		if r.kind == kindTrashed {
 			since := s.unix() // replaced by the mark that follows
@@ -465,6 +473,10 @@ func (rp *replay) fold(g *segment, r record) error {
 // rebuild they go to rows that are not in use yet, so the rest of the index stays as it is.
 func (rp *replay) writeOut(upTo place) error {
 	s := rp.s
+	// An index that goes beyond the newer record does not tell of the one that it replaced any more.
+	if err := rp.bury(); err != nil {
+		return err
+	}
 	snap, changed := s.snapshot()
 	if !changed {
 		return nil

@@ -27,6 +27,9 @@ type segment struct {
 	punched int64        // bytes given back to the file system
 	junk    int64        // behind what a failed write may have left after end; 0: nothing
 	saved   segmentStats // as the index has them
+
+	// Store.compacting guards it: blocks of the segment were not found when it was rewritten, because their heads are rotten.
+	hides bool
 }
 
 // reclaimable is how many bytes rewriting the segment would give back.

@@ -71,6 +71,9 @@ type Store struct {
 	ballast ballast
 
 	compacting sync.Mutex // held during Compact
+	// punching is held for reading while space is given back, which no Sync of others waits for; by RebuildIndex and Close for writing,
+	// after the token of syncing.
+	punching sync.RWMutex
 
 	syncing chan struct{} // holds one token: whoever took it writes to the index
 	roundMu sync.Mutex    // guards round
@@ -173,6 +176,8 @@ func (s *Store) Close() error {
 	err := s.Sync(context.Background())
 	s.syncing <- struct{}{} // nobody else writes to the index now
 	defer func() { <-s.syncing }()
+	s.punching.Lock()
+	defer s.punching.Unlock()
 	s.mu.Lock()
 	closed := errors.Is(s.failed, ErrClosed)
 	if !closed {

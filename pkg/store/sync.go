@@ -38,18 +38,31 @@ func (s *Store) Sync(ctx context.Context) error {
 		return ctx.Err()
 	case s.syncing <- struct{}{}:
 	}
+	dead, err := s.runRound(r)
+	if len(dead) > 0 { // nobody else waits for it
+		s.punching.RLock()
+		s.punch(dead)
+		s.ballast.take(s.disk.refresh())
+		s.punching.RUnlock()
+	}
+	return err
+}
+
+// runRound flushes for a round, unless another holder of the token did it, and gives the token back. dead are rows whose space may be
+// given back.
+func (s *Store) runRound(r *round) (dead []row, err error) {
 	defer func() { <-s.syncing }()
 	select {
-	case <-r.done: // another holder of the token did it
-		return r.err
+	case <-r.done:
+		return nil, r.err
 	default:
 	}
 	s.roundMu.Lock()
 	s.round = nil // who comes now may have put after the flush began
 	s.roundMu.Unlock()
-	r.err = s.flush()
+	dead, r.err = s.flush()
 	close(r.done)
-	return r.err
+	return dead, r.err
 }
 
 // snapshot is what a flush makes durable: the log up to a place, and what changed up to there.
@@ -69,28 +82,28 @@ type segmentStats struct {
 }
 
 // flush writes out all changes; the caller holds the token. The order makes I2a: segments are
-// synced, then their directory, then the rows that name what is in them.
-func (s *Store) flush() error {
+// synced, then their directory, then the rows that name what is in them. dead are the rows of what was deleted, for punch.
+func (s *Store) flush() (dead []row, err error) {
 	if err := s.writable(); err != nil {
-		return err
+		return nil, err
 	}
 	snap, changed := s.snapshot()
 	if !changed {
-		return nil
+		return nil, nil
 	}
 	for _, g := range snap.dirty {
 		if err := g.file.SyncData(); err != nil {
-			return s.poison(fmt.Errorf("sync segment %d: %w", g.num, err))
+			return nil, s.poison(fmt.Errorf("sync segment %d: %w", g.num, err))
 		}
 	}
 	if snap.dir {
 		if err := syncDir(s.fs, s.dir); err != nil {
-			return s.poison(fmt.Errorf("sync segments: %w", err))
+			return nil, s.poison(fmt.Errorf("sync segments: %w", err))
 		}
 	}
 	s.noteSynced(&snap)
 	if err := s.writeIndex(&snap); err != nil {
-		return s.poison(err)
+		return nil, s.poison(err)
 	}
 	s.mu.Lock()
 	s.flushing = nil
@@ -99,9 +112,8 @@ func (s *Store) flush() error {
 	if due {
 		s.growFilter()
 	}
-	s.punch(snap.punches)
 	s.ballast.take(s.disk.refresh())
-	return nil
+	return snap.punches, nil
 }
 
 // snapshot takes over what changed since the last one; changed says whether that is anything.

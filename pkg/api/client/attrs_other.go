@@ -10,6 +10,11 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 )
 
+// createIn makes a new file in an open folder.
+func createIn(d *destFolder, name string, mode uint32) (*os.File, error) {
+	return d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, os.FileMode(mode))
+}
+
 // setAttrs gives a file its time.
 func setAttrs(f *os.File, it api.Item) error {
 	t := time.Unix(0, it.Mtime)

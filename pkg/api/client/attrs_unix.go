@@ -18,13 +18,37 @@ var asRoot = os.Geteuid() == 0
 // setID are the mode bits that let others act as the owner. They are restored with the owner only.
 const setID = unix.S_ISUID | unix.S_ISGID
 
-// setAttrs gives an open file or folder its owner, if we are root, its attributes, its mode, and last its time.
+// createIn makes a new file in an open folder. Of what os.Root.OpenFile does for that only the one system call is needed: name
+// has no other folder in it, and nothing that exists is opened.
+func createIn(d *destFolder, name string, mode uint32) (*os.File, error) {
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	for {
+		fd, err := unix.Openat(int(d.self.Fd()), name, flags, mode)
+		if err == nil {
+			return os.NewFile(uintptr(fd), name), nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return nil, &os.PathError{Op: "create", Path: name, Err: err}
+		}
+	}
+}
+
+// setAttrs gives an open file or folder its owner, if we are root, its attributes, its mode, and last its time. What it has already, as a new
+// file often does, is not set again: to read it costs less.
 func setAttrs(f *os.File, it api.Item) error {
 	fd := int(f.Fd())
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
 	mode := it.Mode & 0o7777
+	changed := len(it.Xattrs) > 0 // a change of the owner or of an access list may change the mode
 	if asRoot {
-		if err := unix.Fchown(fd, int(it.UID), int(it.GID)); err != nil {
-			return &os.PathError{Op: "chown", Path: f.Name(), Err: err}
+		if st.Uid != it.UID || st.Gid != it.GID {
+			changed = true
+			if err := unix.Fchown(fd, int(it.UID), int(it.GID)); err != nil {
+				return &os.PathError{Op: "chown", Path: f.Name(), Err: err}
+			}
 		}
 	} else if it.UID != uint32(os.Geteuid()) || it.GID != uint32(os.Getegid()) {
 		mode &^= setID
@@ -32,8 +56,10 @@ func setAttrs(f *os.File, it api.Item) error {
 	if err := writeXattrs(fd, it.Xattrs); err != nil {
 		return &os.PathError{Op: "set attributes of", Path: f.Name(), Err: err}
 	}
-	if err := unix.Fchmod(fd, mode); err != nil {
-		return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
+	if changed || uint32(st.Mode)&0o7777 != mode {
+		if err := unix.Fchmod(fd, mode); err != nil {
+			return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
+		}
 	}
 	if err := setTime(fd, it.Mtime); err != nil {
 		return &os.PathError{Op: "set time of", Path: f.Name(), Err: err}
@@ -49,12 +75,7 @@ func times(mtime int64) []unix.Timespec {
 
 // at calls f with the folder's descriptor.
 func (d *destFolder) at(op, name string, f func(dir int) error) error {
-	dir, err := d.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }() // Only a handle.
-	if err := f(int(dir.Fd())); err != nil {
+	if err := f(int(d.self.Fd())); err != nil {
 		return &os.PathError{Op: op, Path: name, Err: err}
 	}
 	return nil

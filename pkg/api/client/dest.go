@@ -19,8 +19,9 @@ import (
 // written, or links wait (refs); then it gets its attributes: after its contents, whose making changes its time.
 type destFolder struct {
 	root  *os.Root
-	path  string // on the host, for messages
-	below string // below the top folder
+	self  *os.File // the same folder
+	path  string   // on the host, for messages
+	below string   // below the top folder
 	item  int
 	refs  int
 	it    api.Item
@@ -35,28 +36,35 @@ type destFolder struct {
 func (d *destFolder) finish() error {
 	var err error
 	if !d.keep {
-		err = d.setAttrs()
+		err = setAttrs(d.self, d.it)
 	}
-	_ = d.root.Close() // Only a handle.
+	d.close()
 	return err
 }
 
-func (d *destFolder) setAttrs() error {
-	f, err := d.root.Open(".")
+// use makes an open folder the one.
+func (d *destFolder) use(root *os.Root, err error) (*destFolder, error) {
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = f.Close() }() // Only a handle.
-	return setAttrs(f, d.it)
+	if d.self, err = root.Open("."); err != nil {
+		_ = root.Close() // Only a handle.
+		return nil, err
+	}
+	d.root = root
+	return d, nil
+}
+
+func (d *destFolder) close() {
+	_ = d.self.Close() // Only handles.
+	_ = d.root.Close()
 }
 
 // folder makes a folder or merges into one; a name "" is this one itself.
 func (d *destFolder) folder(item int, name string, it api.Item) (*destFolder, error) {
 	sub := &destFolder{path: d.path, below: d.below, item: item, refs: 1, it: it, keep: name == ""}
 	if name == "" {
-		var err error
-		sub.root, err = d.root.OpenRoot(".")
-		return sub, err
+		return sub.use(d.root.OpenRoot("."))
 	}
 	sub.path, sub.below = filepath.Join(d.path, name), path.Join(d.below, name)
 	sub.staged = d.staged
@@ -77,8 +85,7 @@ func (d *destFolder) folder(item int, name string, it api.Item) (*destFolder, er
 	if err != nil {
 		return nil, err
 	}
-	sub.root, err = d.root.OpenRoot(name)
-	return sub, err
+	return sub.use(d.root.OpenRoot(name))
 }
 
 // destFile is a file that is being written: a new one, or one beside it that takes the place of what is there when it is
@@ -98,7 +105,7 @@ type destFile struct {
 func (d *destFolder) file(item int, name string, it api.Item) (*destFile, error) {
 	f := &destFile{dir: d, name: name, as: name, item: item, it: it}
 	var err error
-	f.file, err = d.create(name)
+	f.file, err = d.create(name, it)
 	if !errors.Is(err, fs.ErrExist) {
 		return f, err
 	}
@@ -114,7 +121,7 @@ func (d *destFolder) file(item int, name string, it api.Item) (*destFile, error)
 	d.sweep.Do(d.dropParts)
 	for i := range 1000 {
 		f.as = partMark + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
-		if f.file, err = d.create(f.as); !errors.Is(err, fs.ErrExist) {
+		if f.file, err = d.create(f.as, it); !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
 	}
@@ -145,9 +152,14 @@ func (d *destFolder) dropParts() {
 	}
 }
 
-// create makes a new, empty file.
-func (d *destFolder) create(name string) (*os.File, error) {
-	return d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+// create makes a new, empty file. Nobody else gets at it before it is complete: by its mode, or because it is in a stage, where
+// it has the mode at once that it is to have, unless attributes need another to be set.
+func (d *destFolder) create(name string, it api.Item) (*os.File, error) {
+	mode := uint32(0o600)
+	if d.staged && len(it.Xattrs) == 0 {
+		mode = it.Mode & 0o777
+	}
+	return createIn(d, name, mode)
 }
 
 // refresh sets the attributes of a file whose contents are as they should be.

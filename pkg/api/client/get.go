@@ -95,12 +95,9 @@ func (g *getter) openDest() error {
 	default:
 		dest, g.name = filepath.Dir(filepath.Clean(dest)), filepath.Base(filepath.Clean(dest))
 	}
-	root, err := os.OpenRoot(dest)
-	if err != nil {
-		return err
-	}
-	g.top = &destFolder{root: root, path: dest, item: -1, refs: 1}
-	return nil
+	top := &destFolder{path: dest, item: -1, refs: 1}
+	g.top, err = top.use(os.OpenRoot(dest))
+	return err
 }
 
 // close gives up what is open after a failure.
@@ -111,12 +108,12 @@ func (g *getter) close() {
 		}
 	}
 	for _, f := range g.stack {
-		_ = f.root.Close() // Only a handle.
+		f.close()
 	}
 	if g.stage != nil {
-		_ = g.stage.lock.Close() // As above.
+		_ = g.stage.lock.Close() // Only a handle.
 	}
-	_ = g.top.root.Close()
+	g.top.close()
 }
 
 // receive takes frames until the Result.
@@ -363,7 +360,7 @@ func (g *getter) folder(dir *destFolder, n int, name string, it api.Item) (*dest
 		return nil, err
 	}
 	if s.lock, err = lockFolder(d.root); err != nil {
-		_ = d.root.Close() // Only a handle.
+		d.close()
 		return nil, fmt.Errorf("another get is at work in %s: %w", d.path, err)
 	}
 	d.path, g.stage = filepath.Join(dir.path, name), s

@@ -24,16 +24,22 @@ import (
 type countingPod struct {
 	*apitest.Pod
 	bytes *atomic.Int64
+	held  *atomic.Uint64 // this file can't be opened: who tries waits until nobody wants it any more
 }
 
-func (p countingPod) FS() vfs.FS { return countingFS{p.Pod.FS(), p.bytes} }
+func (p countingPod) FS() vfs.FS { return countingFS{p.Pod.FS(), p.bytes, p.held} }
 
 type countingFS struct {
 	vfs.FS
 	bytes *atomic.Int64
+	held  *atomic.Uint64
 }
 
 func (c countingFS) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
+	if uint64(id) == c.held.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	f, err := c.FS.Open(ctx, id)
 	return countingFile{f, c.bytes}, err
 }
@@ -53,13 +59,18 @@ func (c countingFile) ReadAt(ctx context.Context, p []byte, off int64) (int, err
 // is not in the source any more; or if a target is there in part.
 func TestGetResumes(t *testing.T) {
 	for _, stream := range []bool{false, true} {
-		p := countingPod{apitest.New(apitest.Info()), new(atomic.Int64)}
+		p := countingPod{apitest.New(apitest.Info()), new(atomic.Int64), new(atomic.Uint64)}
 		home := apitest.Serve(t, onePod{p: p})
 		w := &world{t: t, pod: p.Pod, c: client.New(home, "")}
 		dir := t.TempDir()
 		src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "dst")
 		makeTree(t, src)
 		total := int64(w.add(client.AddOptions{}, src).Added[0].Bytes)
+		last, err := vfs.Resolve(t.Context(), p.Pod.FS(), "/src/sub/deep/f99") // in the last batch
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.held.Store(uint64(last.ID))
 
 		ctx, cancel := context.WithCancel(t.Context())
 		var done int64
@@ -69,7 +80,7 @@ func TestGetResumes(t *testing.T) {
 				cancel()
 			}
 		}
-		err := w.c.Get(ctx, o)
+		err = w.c.Get(ctx, o)
 		cancel()
 		if !errors.Is(err, context.Canceled) || !strings.Contains(api.HintOf(err), ".dst.wh-get-") {
 			t.Fatalf("interrupted: %v (%s)", err, api.HintOf(err))
@@ -90,6 +101,7 @@ func TestGetResumes(t *testing.T) {
 		w.add(client.AddOptions{}, src) // the folders' times
 
 		p.bytes.Store(0)
+		p.held.Store(0)
 		o.Progress = nil
 		if err := w.c.Get(t.Context(), o); err != nil {
 			t.Fatal(err)

@@ -54,18 +54,17 @@ func (d *destFolder) left() (leftover, error) {
 
 // remove removes it, and gives the folder its time again.
 func (l leftover) remove(top *os.Root) error {
-	root, err := top.OpenRoot(l.below)
+	d, err := (&destFolder{it: l.it}).use(top.OpenRoot(l.below))
 	if err != nil {
 		return err
 	}
-	d := destFolder{root: root, it: l.it}
-	if err := root.Chmod(".", 0o700); err != nil {
-		_ = root.Close() // Only a handle.
+	if err := d.root.Chmod(".", 0o700); err != nil {
+		d.close()
 		return err
 	}
 	for _, name := range l.names {
-		if err := root.RemoveAll(name); err != nil {
-			_ = root.Close() // Only a handle.
+		if err := d.root.RemoveAll(name); err != nil {
+			d.close()
 			return err
 		}
 	}

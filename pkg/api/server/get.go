@@ -329,9 +329,6 @@ func (g *getter) work(ctx context.Context) error {
 	return nil
 }
 
-// sparseSize is the size of the parts of a file with holes that stay holes where they are zero, in bytes.
-const sparseSize = 64 << 10
-
 // aheadFrom is the size from which a file is read by a goroutine of its own.
 const aheadFrom = 4 * copySize
 

@@ -20,34 +20,17 @@ func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]b
 		return err
 	}
 	defer func() { _ = f.Close(context.WithoutCancel(ctx)) }() // Only read.
-	size := int64(0)
 	out := writer{to: to}
-	write := func(b []byte, off int64) error {
-		size = off + int64(len(b))
-		return out.writeAt(b, off)
+	if a.Size < copySize && a.Blocks*512 >= a.Size {
+		return eachPart(ctx, f, bufs[0][:a.Size+1], out.writeAt) // One more finds the end.
 	}
-	h, knows := f.(holey)
-	switch {
-	case a.Size < copySize && a.Blocks*512 >= a.Size:
-		return eachPart(ctx, f, bufs[0][:a.Size+1], write) // One more finds the end.
-	case knows:
+	if h, knows := f.(holey); knows {
 		return writeData(ctx, h, f, &out, bufs, int64(a.Size))
-	case a.Blocks*512 < a.Size: // There are holes.
-		err = eachPart(ctx, f, bufs[0][:sparseSize], func(b []byte, off int64) error {
-			if isZero(b) {
-				size = off + int64(len(b))
-				return nil
-			}
-			return write(b, off)
-		})
-		if err == nil {
-			err = setSize(to, size)
-		}
-		return err
-	case a.Size >= aheadFrom:
-		return eachPartAhead(ctx, f, bufs, write)
 	}
-	return eachPart(ctx, f, bufs[0], write)
+	if a.Size >= aheadFrom {
+		return eachPartAhead(ctx, f, bufs, out.writeAt)
+	}
+	return eachPart(ctx, f, bufs[0], out.writeAt)
 }
 
 // writeData copies the parts of a file that are no holes, and makes the copy as long.
@@ -129,13 +112,4 @@ func (s section) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		err = io.EOF
 	}
 	return n, err
-}
-
-func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }

@@ -38,6 +38,27 @@ func (f *FS) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
 	return &file{f: f, n: n}, nil
 }
 
+// NextData is where the next data at off or behind it begins, and where the hole behind them, or the file, ends them; io.EOF
+// if there are none. Pages that were never written are holes.
+func (o *file) NextData(ctx context.Context, off int64) (from, to int64, err error) {
+	if err := o.f.rlock(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer o.f.t.mu.RUnlock()
+	at, size := uint64(max(off, 0)), o.n.attr.Size
+	for at < size && o.n.pages[at/pageSize] == nil {
+		at = (at/pageSize + 1) * pageSize
+	}
+	if at >= size {
+		return 0, 0, io.EOF
+	}
+	end := at
+	for end < size && o.n.pages[end/pageSize] != nil {
+		end = (end/pageSize + 1) * pageSize
+	}
+	return int64(at), int64(min(end, size)), nil
+}
+
 // ReadAt reads.
 func (o *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 || o.closed.Load() {
