@@ -60,6 +60,8 @@ const (
 	KindHas                        // which blocks are held
 	KindPeers                      // pods and their addresses
 	KindUsage                      // bytes held and free
+
+	KindTips Kind = 16 // the newest commits of all authors that a pod has
 )
 
 // Config is what New needs.

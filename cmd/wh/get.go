@@ -24,13 +24,14 @@ func newGet(e *env) *cobra.Command {
 			return runGet(ctx, e, o)
 		}),
 	}
+	c.Flags().StringVar(&o.At, "at", "", "what the path was at a time (2026-11-26T12:00:00Z, 2h, \"3 days ago\") or in a snapshot")
 	c.Flags().StringVarP(&o.Dest, "output", "o", ".", "where to, on this machine; - is stdout")
 	return c
 }
 
 func runGet(ctx context.Context, e *env, o client.GetOptions) error {
 	if o.Dest == "-" {
-		return e.client().Cat(ctx, o.Source, e.stdout)
+		return e.client().CatAt(ctx, o.Source, o.At, e.stdout)
 	}
 	p := newProblems(e)
 	show := newProgress(e)

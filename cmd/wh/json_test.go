@@ -92,6 +92,12 @@ func TestJSON(t *testing.T) {
 		{"fsck-repair", "", 0, []string{"fsck", "--repair"}},
 		{"scrub", "", exitCorrupt, []string{"scrub"}},
 		{"gc", "", 0, []string{"gc"}},
+		{"log", "", 0, []string{"log", "/"}},
+		{"diff", "", 0, []string{"diff", "snap"}},
+		{"snapshots", "", 0, []string{"snapshot", "ls", "--all"}},
+		{"snapshot", "", 0, []string{"snapshot", "create", "mine"}},
+		{"restore", "", 0, []string{"restore", "/f", "--at", "snap", "-o", "/restored"}},
+		{"conflicts", "", 0, []string{"conflicts"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, stderr, code := s.wh(c.stdin, append(c.args, "--json")...)
@@ -166,6 +172,21 @@ func TestExitCodes(t *testing.T) {
 	s.pod.Unsafe = context.DeadlineExceeded
 	check(exitNotEnough, "sync", "--wait", "--timeout", "10ms")
 	check(exitConflict, "mkdir", "/lost")
+
+	check(exitNotFound, "undelete", "/gone")
+	check(exitConflict, "undelete", "/lost")
+	check(exitNotFound, "restore", "/lost", "--at", "2h")
+	check(exitUsage, "restore", "/lost")
+	check(exitUsage, "diff")
+	check(exitNotFound, "snapshot", "rm", "none")
+	check(exitDone, "snapshot", "rm", "snap")
+	check(exitUsage, "snapshot")
+	check(exitUsage, "conflicts", "resolve", "/f")
+	check(exitNotFound, "conflicts", "resolve", "/lost", "--keep", "both")
+	check(exitDone, "conflicts", "resolve", "/f", "--keep", "ours")
+	if got := check(exitConflict, "conflicts", "resolve", "/f", "--keep", "none"); !strings.Contains(got, "wh conflicts") {
+		t.Errorf("says %s", got)
+	}
 }
 
 // An interrupted command exits with 130.

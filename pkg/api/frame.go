@@ -87,7 +87,8 @@ type AddRequest struct {
 
 // GetRequest begins a get, and asks for the bytes of one file (cat).
 type GetRequest struct {
-	Path Text `json:"path"` // "/PATH" or a CID
+	Path Text `json:"path"`         // "/PATH" or a CID
+	At   Text `json:"at,omitempty"` // a time or a snapshot: what the path was then; "": what it is
 }
 
 // Result ends a transfer.

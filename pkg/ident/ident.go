@@ -4,7 +4,9 @@
 package ident
 
 import (
+	"cmp"
 	"crypto/ed25519"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -67,40 +69,48 @@ func ParsePod(s string) (Pod, error) {
 	return Pod(b[len(podPrefix):]), nil
 }
 
-// Limits of an actor's numbers: with a counter of 36 bits they fill the 63 bits of an inode number.
+// Limits of an actor's numbers.
 const (
 	MemberMax      = 1<<18 - 1
-	IncarnationMax = 1<<9 - 1
+	IncarnationMax = 1<<31 - 1
 )
 
-// Actor is the author of dots and inode numbers: a member in one incarnation.
+// branchBit is set in the incarnation of an actor that is a branch.
+const branchBit = 1 << 31
+
+// Actor is the author of dots: a member in one incarnation, or one branch of the commits of an incarnation that forked (package state).
 // The zero value is no actor.
 type Actor struct {
 	Member      uint32 // 1 to MemberMax
-	Incarnation uint16 // 0 to IncarnationMax
+	Incarnation uint32 // 0 to IncarnationMax; a branch has bit 31 set
 }
 
-// Compare orders actors by member, then incarnation: -1, 0 or +1.
-func (a Actor) Compare(b Actor) int {
-	switch x, y := a.Uint(), b.Uint(); {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
+// BranchOf is the branch of a member's commits that begins with the commit of this digest.
+func BranchOf(member uint32, first [32]byte) Actor {
+	return Actor{Member: member, Incarnation: branchBit | binary.BigEndian.Uint32(first[:4])}
 }
 
-// Uint is member<<9 | incarnation: 27 bits.
-func (a Actor) Uint() uint64 { return uint64(a.Member)<<9 | uint64(a.Incarnation) }
+// IsBranch says whether the actor is one side of a fork: no commit's header names it.
+func (a Actor) IsBranch() bool { return a.Incarnation&branchBit != 0 }
+
+// Compare orders actors by incarnation, then member: -1, 0 or +1.
+func (a Actor) Compare(b Actor) int { return cmp.Compare(a.Uint(), b.Uint()) }
+
+// Uint is incarnation<<18 | member: 50 bits, few of them for a member's first incarnation.
+func (a Actor) Uint() uint64 { return uint64(a.Incarnation)<<18 | uint64(a.Member) }
 
 // ActorOf reads what Uint writes; the error is ErrBad.
 func ActorOf(u uint64) (Actor, error) {
-	if u > MemberMax<<9|IncarnationMax {
+	if u >= 1<<50 {
 		return Actor{}, fmt.Errorf("actor %d: %w", u, ErrBad)
 	}
-	return Actor{Member: uint32(u >> 9), Incarnation: uint16(u & IncarnationMax)}, nil
+	return Actor{Member: uint32(u & MemberMax), Incarnation: uint32(u >> 18)}, nil
 }
 
-// String is "member.incarnation".
-func (a Actor) String() string { return fmt.Sprintf("%d.%d", a.Member, a.Incarnation) }
+// String is "member.incarnation", or "member/branch" in hexadecimal digits.
+func (a Actor) String() string {
+	if a.IsBranch() {
+		return fmt.Sprintf("%d/%08x", a.Member, a.Incarnation&^branchBit)
+	}
+	return fmt.Sprintf("%d.%d", a.Member, a.Incarnation)
+}

@@ -33,16 +33,19 @@ func TestPod(t *testing.T) {
 
 // TestActor breaks if an actor's number does not say which actor it is.
 func TestActor(t *testing.T) {
-	for _, a := range []Actor{{}, {Member: 1}, {Member: MemberMax, Incarnation: IncarnationMax}, {Member: 7, Incarnation: 3}} {
+	for _, a := range []Actor{{}, {Member: 1}, {Member: MemberMax, Incarnation: IncarnationMax}, {Member: 7, Incarnation: 3}, BranchOf(9, [32]byte{1, 2, 3, 4})} {
 		if got, err := ActorOf(a.Uint()); err != nil || got != a {
 			t.Errorf("%s: got %s, %v", a, got, err)
 		}
 	}
-	if _, err := ActorOf(1 << 27); !errors.Is(err, ErrBad) {
-		t.Errorf("an actor of 28 bits: %v", err)
+	if _, err := ActorOf(1 << 50); !errors.Is(err, ErrBad) {
+		t.Errorf("an actor of 51 bits: %v", err)
 	}
-	if (Actor{Member: 1, Incarnation: 9}).Compare(Actor{Member: 2}) >= 0 {
-		t.Error("members come before incarnations")
+	if (Actor{Member: 1, Incarnation: 9}).Compare(Actor{Member: 2}) <= 0 {
+		t.Error("incarnations come before members")
+	}
+	if b := BranchOf(9, [32]byte{1, 2, 3, 4}); !b.IsBranch() || b.Member != 9 || b.String() != "9/01020304" || (Actor{Member: 9, Incarnation: IncarnationMax}).IsBranch() {
+		t.Errorf("branch %+v is %s", b, b)
 	}
 }
 

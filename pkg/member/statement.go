@@ -20,6 +20,7 @@ const (
 	KindLayout  StatementKind = 2 // a signed entry of the layout (package placement)
 	KindNetwork StatementKind = 3 // the network's Settings
 	KindKey     StatementKind = 4 // a SealedKey
+	KindFork    StatementKind = 5 // the proof that copies of a pod went on apart (package state)
 )
 
 // EncodeStatement puts a body in its envelope; equal statements are equal bytes.

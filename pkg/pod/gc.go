@@ -52,16 +52,23 @@ func (p *Pod) runCollections(ctx context.Context) error {
 			return err
 		}
 		u := p.store.Usage()
-		if p.clock.Now().Before(next) && u.FreeBytes > (u.OwnedBytes+u.TrashBytes)/nearlyFullShare {
+		full := u.FreeBytes <= (u.OwnedBytes+u.TrashBytes)/nearlyFullShare
+		if p.clock.Now().Before(next) && !full {
 			continue
+		}
+		if full {
+			p.kept.drop()
 		}
 		got, err := p.Collect(ctx, CollectOptions{paced: true})
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
+			text := err.Error()
+			p.uncollected.Store(&text)
 			p.log.WarnContext(ctx, "garbage could not be collected", "err", err)
 		default:
+			p.uncollected.Store(nil)
 			p.log.InfoContext(ctx, "garbage collected", "trashed_bytes", got.GarbageBytes, "freed_bytes", got.FreedBytes+got.NodesBytes,
 				"trash_bytes", got.KeptBytes, "compacted_bytes", got.CompactedBytes)
 		}
@@ -79,6 +86,9 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	defer p.collecting.Unlock()
 	if err := p.writable(); err != nil {
 		return Collected{}, err
+	}
+	if o.Now && !o.DryRun {
+		p.kept.drop()
 	}
 	p.treeing.Lock() // a checkpoint holds an era
 	p.leases.begin()

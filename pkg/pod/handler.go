@@ -44,7 +44,7 @@ func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 func (h handler) Connected(pod ident.Pod) {
 	p := h.p
 	p.log.Info("pod connected", "pod", p.reg.name(pod))
-	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met = p.clock.Now(), false })
+	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met, f.compared = p.clock.Now(), false, false })
 	p.pulls.connected(pod)
 	p.spread.poke()
 }
@@ -83,6 +83,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.allStatements()
 	case p2p.KindHas:
 		return h.p.answerHas(body)
+	case p2p.KindTips:
+		return h.p.answerTips()
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
 	case p2p.KindHead:

@@ -81,7 +81,14 @@ func openPodOffline(t *testing.T, dir string) *testPod {
 	return runPod(t, Options{Dir: dir, Offline: true})
 }
 
+// runPod opens a pod and runs it. It keeps no history, which keeps what tests of other things expect to go.
 func runPod(t *testing.T, o Options) *testPod {
+	t.Helper()
+	o.NoHistory = true
+	return runWithHistory(t, o)
+}
+
+func runWithHistory(t *testing.T, o Options) *testPod {
 	t.Helper()
 	o.Log = testLog(t)
 	p, err := Open(quickly(t), o)

@@ -31,6 +31,7 @@ type peerFacts struct {
 	used, free int64
 	root       block.ID // its tree root
 	met        bool     // it has told its head since it connected
+	compared   bool     // numbers were compared with it since it connected
 
 	heard, passed time.Time // see passage
 }

@@ -47,12 +47,16 @@ type Options struct {
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
-	TrashAfter    time.Duration // how long deleted bytes stay in the trash at least; 0: DefaultTrash
-	DormantAfter  time.Duration // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
-	Clock         clock.Clock   // nil: clock.Real
-	Log           *slog.Logger  // nil: nothing is logged
-	FS            pebblevfs.FS  // nil: the operating system's
-	Connect       Connect       // nil: over the machine's network
+	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
+	NoHistory     bool           // keep no tree roots between snapshots, and make no snapshots
+	OnConflict    func(Conflict) // called once when a conflict is first seen; it must not block
+	Clock         clock.Clock    // nil: clock.Real
+	Log           *slog.Logger   // nil: nothing is logged
+	FS            pebblevfs.FS   // nil: the operating system's
+	Connect       Connect        // nil: over the machine's network
+
+	copyName []byte // what tells this copy of the directory from others; nil: the machine and the disk say it
 }
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
@@ -83,22 +87,28 @@ type Pod struct {
 	spread    *spreader
 	peers     *peerBook
 	started   time.Time
-	published uint64 // seq of the newest commit that was told; the barrier's goroutine only
+	published state.Dot // the newest commit that was told; the barrier's goroutine only
 
-	leases     *leases
-	damaged    damaged
-	named      named
-	collecting sync.Mutex // held by the collection under way; taken before all others
-	treeing    sync.Mutex // held by the checkpoint under way; taken after collecting, before all others
-	nodes      nodes
-	dirtyBytes atomic.Int64
-	puts       atomic.Uint64 // files that were put
-	cutters    cutters
-	sums       sync.Pool // of *dag.SumHasher, under the network's key
-	closed     atomic.Bool
-	unlinking  sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
-	inviting   sync.Mutex   // one enrolment at a time, so that no number is given twice
+	leases      *leases
+	damaged     damaged
+	kept        keptRoots
+	conflicts   conflictWatch
+	past        past
+	snapshots   snapshotMaker
+	named       named
+	uncollected atomic.Pointer[string] // why the last collection stopped
+	collecting  sync.Mutex             // held by the collection under way; taken before all others
+	treeing     sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
+	nodes       nodes
+	dirtyBytes  atomic.Int64
+	puts        atomic.Uint64 // files that were put
+	cutters     cutters
+	sums        sync.Pool // of *dag.SumHasher, under the network's key
+	closed      atomic.Bool
+	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
+	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
 
+	forks       *forkNews
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
@@ -176,6 +186,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		leases:  newLeases(o.Clock),
 		started: o.Clock.Now(),
 
+		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
@@ -201,6 +212,10 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	p.store.SetCacheLimit(o.CacheBytes)
 	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	so.Copy = o.copyName
+	if so.Copy == nil {
+		so.Copy = copyName(o.Dir)
+	}
 	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
 		id, _, err := p.putChunk(ctx, plain)
 		return id, err
@@ -225,7 +240,8 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.loadPassages(); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
-	p.published = p.db.VV()[p.actor]
+	p.published = state.Dot{Actor: p.db.Actor(), Seq: p.db.VV()[p.db.Actor()]}
+	p.db.OnFork(p.forks.note)
 	p.db.OnDirty(p.barrier.wake)
 	p.db.Watch(func(changes []vfs.Change, local bool) {
 		switch {
@@ -235,7 +251,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 			p.watches.tell(nil, changes) // who did it too
 		}
 	})
-	if err := errors.Join(p.knowPeers(), p.replay(ctx)); err != nil {
+	if err := errors.Join(p.knowPeers(), p.loadHistory(), p.conflicts.load(ctx, p), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
 	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
@@ -307,6 +323,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCollections(work) })
 	group.Go(func() error { return p.runScrub(work) })
 	group.Go(func() error { return p.runFold(work) })
+	group.Go(func() error { return p.runSnapshots(work) })
+	group.Go(func() error { return p.runConflicts(work) })
+	group.Go(func() error { return p.runForks(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
@@ -319,6 +338,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	p.closed.Store(true)
 	endBarrier()
 	barrierErr := p.awaitBarrier(ended)
+	if p.guard.err() == nil {
+		p.saveHistory(context.WithoutCancel(ctx))
+	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
@@ -392,6 +414,7 @@ func (p *Pod) runWatch(ctx context.Context) error {
 			}
 		}
 		p.watches.tell(nil, changes)
+		p.conflicts.look()
 	})
 }
 

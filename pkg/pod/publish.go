@@ -36,10 +36,14 @@ func (p *Pod) committed(ctx context.Context) {
 	p.touched()
 	p.spread.fresh()
 	vv := p.db.VV()
-	mine := vv[p.actor]
+	self := p.db.Actor()
+	mine, told := vv[self], uint64(0)
+	if p.published.Actor == self {
+		told = p.published.Seq
+	}
 	since := vv
-	since[p.actor] = p.published
-	p.published = mine
+	since[self] = told
+	p.published = state.Dot{Actor: self, Seq: mine}
 	if len(p.connected()) == 0 {
 		return // heads are exchanged when a pod connects
 	}
@@ -54,7 +58,16 @@ func (p *Pod) committed(ctx context.Context) {
 			return
 		}
 	}
-	p.tellAll(p2p.KindHead, message)
+	p.tellHead(message)
+}
+
+// tellHead tells the pods with which numbers were compared since they connected (I3); the others are told when that is done.
+func (p *Pod) tellHead(message []byte) {
+	for _, pod := range p.connected() {
+		if p.peers.of(pod).compared {
+			p.net.Tell(pod, p2p.KindHead, message)
+		}
+	}
 }
 
 // runCheckpoints makes checkpoints and publishes heads that name them.
@@ -74,6 +87,7 @@ func (p *Pod) runCheckpoints(ctx context.Context) error {
 			p.log.ErrorContext(ctx, "no checkpoint could be made; trying again after the next change", "err", err)
 		}
 		took = clock.Since(p.clock, begin)
+		p.saveHistory(ctx)
 	}
 }
 
@@ -99,6 +113,11 @@ func (p *Pod) quiet(ctx context.Context, most time.Duration) error {
 func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
 	p.treeing.Lock()
 	defer p.treeing.Unlock()
+	return p.checkpointLocked(ctx)
+}
+
+// checkpointLocked is checkpoint while treeing is held.
+func (p *Pod) checkpointLocked(ctx context.Context) (state.CheckpointInfo, error) {
 	defer p.leases.release(p.leases.hold()) // until the checkpoint is known to exist
 	before := p.db.LastCheckpoint()
 	made, err := p.db.Checkpoint(ctx)
@@ -114,8 +133,9 @@ func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
 	if err != nil || made.State == before.State {
 		return made, err
 	}
+	p.madeRoot(made.Tree)
 	if message, err := p.headMessage(ctx, nil); err == nil {
-		p.tellAll(p2p.KindHead, message)
+		p.tellHead(message)
 	}
 	return made, nil
 }

@@ -138,7 +138,7 @@ func (u *puller) keep(pod ident.Pod, vv state.VV) {
 	}
 }
 
-// meet exchanges with a pod that has just connected: statements, addresses, heads.
+// meet exchanges with a pod that has just connected, or whose commits are others than those here: statements, numbers (I3), addresses, heads.
 func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
@@ -154,6 +154,10 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	if err := p.learnAll(ctx, theirs, pod); err != nil {
 		p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
 	}
+	if err := p.db.Reconcile(ctx, podPeer{p, pod}); err != nil {
+		return err
+	}
+	p.peers.update(pod, func(f *peerFacts) { f.compared = true })
 	book, err := p.net.Ask(ctx, pod, p2p.KindPeers, nil)
 	if err != nil {
 		return err
@@ -210,9 +214,13 @@ func (p *Pod) apply(ctx context.Context, commits [][]byte) (int, error) {
 
 // toldHead hears a pod's head, and commits that came with it.
 func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
-	head, commits, err := p.readHead(from, body)
+	head, sum, commits, err := p.readHead(from, body)
 	if err != nil {
 		p.log.WarnContext(ctx, "a pod's head is not believed", "pod", p.reg.name(from), "err", err)
+		return
+	}
+	if p.differs(head.VV, sum) {
+		p.pulls.connected(from) // to find out where its commits and those here part
 		return
 	}
 	// The pod counts as met once what its head shows is here, or is being asked for.
@@ -230,45 +238,60 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 	}
 }
 
-// headMessage is this pod's head, with its newest commits where they are few: [head, [commit…]].
+// differs says whether a pod with the vector of this one has other commits under it.
+func (p *Pod) differs(vv state.VV, sum [8]byte) bool {
+	mine := p.db.VV()
+	if !vv.LessEqual(mine) || !mine.LessEqual(vv) {
+		return false
+	}
+	tips, err := p.db.Tips()
+	return err == nil && len(tips) == len(vv) && state.TipsSum(tips) != sum
+}
+
+// headMessage is this pod's head, with its newest commits where they are few: [head, sum of the tips, [commit…]].
 func (p *Pod) headMessage(ctx context.Context, since state.VV) ([]byte, error) {
 	head, err := p.db.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
+	tips, err := p.db.Tips()
+	if err != nil {
+		return nil, err
+	}
+	sum := state.TipsSum(tips)
 	var commits [][]byte
 	if since != nil {
 		if commits, err = p.db.Log(ctx, since, pushBytes); err != nil {
 			return nil, err
 		}
 	}
-	b := cbor.AppendArray(nil, 2)
+	b := cbor.AppendArray(nil, 3)
 	b = cbor.AppendBytes(b, head)
+	b = cbor.AppendBytes(b, sum[:])
 	return append(b, encodeCommits(commits)...), nil
 }
 
-func (p *Pod) readHead(from ident.Pod, body []byte) (*state.Head, [][]byte, error) {
+func (p *Pod) readHead(from ident.Pod, body []byte) (head *state.Head, sum [8]byte, commits [][]byte, err error) {
 	r := cbor.NewReader(body)
-	r.Tuple(2)
+	r.Tuple(3)
 	b := r.Bytes(p2p.TellMax)
+	copy(sum[:], r.Fixed(len(sum)))
 	if err := r.Err(); err != nil {
-		return nil, nil, err
+		return nil, sum, nil, err
 	}
-	commits, err := decodeCommits(r.Rest())
-	if err != nil {
-		return nil, nil, err
+	if commits, err = decodeCommits(r.Rest()); err != nil {
+		return nil, sum, nil, err
 	}
-	head, err := state.DecodeHead(b)
-	if err != nil {
-		return nil, nil, err
+	if head, err = state.DecodeHead(b); err != nil {
+		return nil, sum, nil, err
 	}
 	if err := head.Verify(from.Key()); err != nil {
-		return nil, nil, err
+		return nil, sum, nil, err
 	}
 	if head.Network != p.reg.network {
-		return nil, nil, state.ErrForeign
+		return nil, sum, nil, state.ErrForeign
 	}
-	return head, commits, nil
+	return head, sum, commits, nil
 }
 
 func encodeCommits(commits [][]byte) []byte {

@@ -46,6 +46,13 @@ func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m Fil
 
 // CopyFile makes a file, or gives an existing one new contents, that are those of src. No data is copied.
 func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string, m FileMeta) (vfs.Attr, error) {
+	if isPast(src) {
+		t, inner, err := p.past.tree(src, p.clock.Now())
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		return p.CopyFromTree(ctx, t.fs, inner, parent, name, m)
+	}
 	if err := p.writable(); err != nil {
 		return vfs.Attr{}, err
 	}

@@ -144,6 +144,18 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 	case out.UnsafeBytes > 0:
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes have fewer copies than their policy asks for", out.UnsafeBytes))
 	}
+	if why := p.uncollected.Load(); why != nil {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "gc_stopped", Title: "Garbage is not collected", Severity: "warning",
+			Text: "deleted files and old versions keep their space: " + *why,
+		})
+	}
+	if n := p.conflicts.count(); n > 0 {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "conflicts", Title: "Conflicts", Severity: "warning",
+			Text: fmt.Sprintf("%d files or folders were changed on several pods apart: wh conflicts lists them", n),
+		})
+	}
 	if n := len(p.damaged.list()); n > 0 {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}
@@ -316,7 +328,7 @@ func (p *Pod) Fsck(ctx context.Context, repair bool, f func(Problem)) error {
 // checkContents looks for contents of the tree whose bytes this pod should own, as their author, and lacks.
 func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
 	return p.db.EachContent(ctx, func(n state.Node) error {
-		if n.Content.Dot.Actor != p.actor {
+		if n.Content.Dot.Actor != p.db.Actor() {
 			return nil
 		}
 		body := block.Sum(block.DagCBOR, n.Body)

@@ -121,7 +121,7 @@ func (s *spreader) newContents(ctx context.Context) error {
 		}
 		var mine []state.Node
 		for _, n := range nodes {
-			if n.Content.Dot.Actor == s.p.actor {
+			if n.Content.Dot.Actor == s.p.db.Actor() {
 				mine = append(mine, n)
 			}
 		}

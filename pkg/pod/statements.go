@@ -19,6 +19,10 @@ const statementsMax = 1 << 16 // in one message
 
 // learn takes in a statement that a pod sent, keeps it durably, and passes on what is news.
 func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error {
+	if kind, body, err := member.DecodeStatement(statement); err == nil && kind == member.KindFork {
+		_, err := p.db.LearnFork(ctx, body) // tells runForks what is news
+		return err
+	}
 	changed, err := p.reg.add(statement)
 	if err != nil {
 		return err
@@ -64,10 +68,18 @@ func (p *Pod) allStatements() ([]byte, error) {
 	return encodeStatements(list), err
 }
 
-// currentStatements are those that no newer one has replaced.
+// currentStatements are those that no newer one has replaced, forks last: who learns them knows the members by then.
 func (p *Pod) currentStatements() ([][]byte, error) {
 	list, err := p.db.Statements()
-	return slices.DeleteFunc(list, p.reg.stale), err
+	if err != nil {
+		return nil, err
+	}
+	forks, err := p.db.Forks()
+	list = slices.DeleteFunc(list, p.reg.stale)
+	for _, f := range forks {
+		list = append(list, member.EncodeStatement(member.KindFork, f))
+	}
+	return list, err
 }
 
 func encodeStatements(list [][]byte) []byte {

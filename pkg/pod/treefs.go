@@ -132,6 +132,13 @@ func (t *treeFS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vf
 	return t.meet(parent, &d), nil
 }
 
+// met is how many nodes have numbers.
+func (t *treeFS) met() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.nodes)
+}
+
 // GetAttr is vfs.FS's.
 func (t *treeFS) GetAttr(_ context.Context, id vfs.NodeID) (vfs.Attr, error) {
 	n, err := t.node(id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -24,7 +25,7 @@ var (
 )
 
 // FS is a file system over the pod's tree for one more surface.
-func (p *Pod) FS() vfs.FS { return &view{p: p, watches: &p.watches} }
+func (p *Pod) FS() vfs.FS { return pastView{&view{p: p, watches: &p.watches}} }
 
 // changed tells the other surfaces of an operation of this one.
 func (v *view) changed(c ...vfs.Change) { v.watches.tell(v, c) }
@@ -392,12 +393,15 @@ func (v *view) ReadLink(ctx context.Context, id vfs.NodeID) (string, error) {
 
 // GetXattr is vfs.FS's.
 func (v *view) GetXattr(_ context.Context, id vfs.NodeID, name string) ([]byte, error) {
+	if strings.HasPrefix(name, computedXattr) {
+		return v.p.computed(id, name)
+	}
 	return v.p.db.Xattr(id, name)
 }
 
 // SetXattr is vfs.FS's.
 func (v *view) SetXattr(_ context.Context, id vfs.NodeID, name string, value []byte, f vfs.XattrFlag) error {
-	if err := v.p.writable(); err != nil {
+	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
 		return err
 	}
 	defer v.changedNode(id)
@@ -413,7 +417,7 @@ func (v *view) ListXattr(_ context.Context, id vfs.NodeID) ([]string, error) {
 
 // RemoveXattr is vfs.FS's.
 func (v *view) RemoveXattr(_ context.Context, id vfs.NodeID, name string) error {
-	if err := v.p.writable(); err != nil {
+	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
 		return err
 	}
 	defer v.changedNode(id)

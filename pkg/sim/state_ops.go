@@ -206,6 +206,7 @@ func (p *statePod) opImport(ctx context.Context) error {
 			CreateOptions: state.CreateOptions{Content: &c, Xattrs: map[string][]byte{"user.import": []byte("x")}},
 		})
 	}
+	p.imported = true
 	out, err := p.db.Import(ctx, files)
 	if err != nil {
 		return err

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
 // FutureMax is how far ahead of the clock here a commit may be stamped; those further ahead wait.
@@ -18,8 +20,9 @@ const applyRows = 1024
 // Apply applies commits of others, in this order; those that are known are passed over. applied is how many were new.
 // An error is that of the first one that can't be applied; all before it are.
 //
-// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrGap (one on which it rests is missing), ErrFork (another
-// commit has its number, or it rests on another), ErrFuture. Sync: one of the write-ahead log, for all.
+// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrGap (one on which it rests is missing), ErrFork (it rests on
+// commits that are others than those here, and where they part is not known: see Reconcile), ErrFuture. A commit whose number and predecessor are those of another
+// one here proves a fork, which is taken in. One of this pod's own incarnation proves that it was set back, or copied: it takes a new one. Sync: one of the write-ahead log, for all.
 func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -28,6 +31,9 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if err := d.publishInstalled(); err != nil {
+		return 0, err
+	}
 	news := VV{}
 	for len(commits) > 0 && err == nil {
 		var batch []*Commit
@@ -44,31 +50,75 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 				rows += 1 + len(c.Rows)
 			}
 		}
-		n, applyErr := d.applyBatch(batch, encoded, news)
+		n, applyErr := d.applyForked(batch, encoded, news)
 		applied += n
 		if applyErr != nil { // it comes before what could not be opened
 			err = applyErr
 		}
 		err = errors.Join(err, ctx.Err())
 	}
-	if applied == 0 {
-		return 0, err
-	}
-	if syncErr := d.sync(); syncErr != nil {
-		return applied, syncErr
-	}
-	d.publish(news)
-	return applied, err
+	return applied, errors.Join(err, d.settle(news))
 }
 
-// has says whether a commit is in the log, which then needs no second look.
+// settle makes what was applied durable, and publishes it.
+func (d *DB) settle(news VV) error {
+	if len(news) == 0 {
+		return nil
+	}
+	if err := d.sync(); err != nil {
+		return err
+	}
+	d.publish(news)
+	clear(news)
+	return nil
+}
+
+// applyForked is applyBatch that takes in the forks that the commits prove.
+func (d *DB) applyForked(batch []*Commit, encoded [][]byte, news VV) (applied int, err error) {
+	for {
+		n, done, err := d.applyBatch(batch, encoded, news)
+		applied += n
+		var forked *forkedError
+		if !errors.As(err, &forked) {
+			return applied, err
+		}
+		// News are published under the labels that they have so far.
+		if err := errors.Join(d.settle(news), d.proveFork(forked)); err != nil {
+			return applied, err
+		}
+		batch, encoded = batch[done:], encoded[done:]
+	}
+}
+
+// proveFork takes in the fork of which an applied commit and another are the proof. Error: ErrFork (the applied one is no longer in the log).
+func (d *DB) proveFork(e *forkedError) error {
+	_, held, err := view{d: d, r: d.db}.commitAt(e.held.Actor, e.held.Seq)
+	if err != nil {
+		return errors.Join(e, err)
+	}
+	h, err := headerOf(held)
+	if err != nil {
+		return errors.Join(e, err)
+	}
+	f, err := NewFork(h, e.h)
+	if err != nil {
+		return err
+	}
+	_, err = d.learn(f)
+	return err
+}
+
+// has says whether a commit was applied, so that it needs no second look. commitMu must be held.
 func (d *DB) has(encoded []byte) bool {
 	h, err := headerOf(encoded)
 	if err != nil {
 		return false
 	}
-	digest, _, err := view{d: d, r: d.db}.commitAt(h.Actor, h.Seq)
-	return err == nil && digest == h.Digest()
+	digest := h.Digest()
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	_, err = d.forks.holder(h.Actor, h.Seq, digest[:], d.applied())
+	return err == nil
 }
 
 // open decodes a commit and checks all that needs no other commit: the network, the author's right, the signature.
@@ -90,117 +140,129 @@ func (d *DB) open(encoded []byte) (*Commit, error) {
 	return c, c.Verify(key)
 }
 
-// applyBatch applies commits in one batch, as far as they can be. It adds to news what it applied.
-func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV) (n int, err error) {
+// applyBatch applies commits in one batch, as far as they can be: done of them were looked at, n were new. It adds to news what it applied.
+func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV) (n, done int, err error) {
 	if len(batch) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	t := d.begin()
 	defer t.close()
-	in := intake{tx: t, heads: map[Dot]actorState{}, seqs: VV{}}
-	var done []*Commit
+	in := &intake{tx: t, digests: map[Dot][32]byte{}, seqs: VV{}}
+	var fresh []labelled
 	for i, c := range batch {
-		known, admitErr := in.admit(c)
-		if admitErr != nil {
-			err = admitErr
+		r, readErr := in.admit(c)
+		if readErr != nil {
+			if parted := (*partedError)(nil); errors.As(readErr, &parted) {
+				d.refused[parted.incarnation] = true // for Reconcile
+			}
+			err = readErr
 			break
 		}
-		if known {
+		done++
+		if r.known {
 			continue
 		}
-		if err := t.applyCommit(c, encoded[i]); err != nil {
-			return 0, err // nothing of the batch is written
+		if err := t.applyCommit(c, &r, encoded[i]); err != nil {
+			return 0, 0, err // nothing of the batch is written
 		}
-		in.seqs[c.Actor] = c.Seq
-		in.heads[c.Dot()] = actorState{seq: c.Seq, digest: c.Digest(), hlc: c.HLC}
-		done = append(done, c)
+		in.seqs[r.label], in.digests[Dot{r.label, c.Seq}] = c.Seq, c.Digest()
+		fresh = append(fresh, labelled{c, r.label})
 	}
-	if len(done) == 0 {
-		return 0, err
+	if len(fresh) == 0 {
+		return 0, done, err
 	}
 	if err := t.finish(false); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	for _, c := range done {
-		t.logged(c)
-		news[c.Actor] = c.Seq
+	for _, l := range fresh {
+		t.logged(l.Commit, l.label)
+		news[l.label] = l.Seq
 	}
-	return len(done), err
+	return len(fresh), done, err
 }
 
-// intake checks commits against those that were applied, in the same batch too.
+// labelled is a commit and whose it is.
+type labelled struct {
+	*Commit
+
+	label ident.Actor
+}
+
+// intake checks commits against those that were applied, in the same batch too. opMu must be held.
 type intake struct {
 	*tx
 
-	heads map[Dot]actorState // applied in this batch
-	seqs  VV                 // the same: the last of each actor
+	digests map[Dot][32]byte // applied in this batch, by label
+	seqs    VV               // the same: the last of each label
 }
 
-// admit says whether a commit can be applied now; known: it was already. Errors: ErrGap, ErrFork, ErrFuture.
-func (in *intake) admit(c *Commit) (known bool, err error) {
-	last := max(in.d.heads[c.Actor].seq, in.seqs[c.Actor])
-	if c.Seq <= last {
-		return true, in.same(Dot{c.Actor, c.Seq}, c.Digest(), digestLen)
+// applied is what was applied, for reading. opMu must be held.
+func (d *DB) applied() *intake { return &intake{tx: &tx{view: view{d: d, r: d.db}}} }
+
+// last is chains'.
+func (in *intake) last(label ident.Actor) uint64 { return max(in.d.heads[label].seq, in.seqs[label]) }
+
+// digestAt is chains'.
+func (in *intake) digestAt(label ident.Actor, seq uint64) (digest [32]byte, ok bool, err error) {
+	if digest, ok := in.digests[Dot{label, seq}]; ok {
+		return digest, true, nil
 	}
-	if c.Seq != last+1 {
-		return false, fmt.Errorf("state: commit %d of actor %s after %d: %w", c.Seq, c.Actor, last, ErrGap)
+	if head := in.d.heads[label]; head.seq == seq && seq > 0 {
+		return head.digest, true, nil
 	}
-	if last > 0 {
-		if err := in.same(Dot{c.Actor, last}, c.Prev, digestLen); err != nil {
-			return false, err
-		}
+	digest, _, err = in.commitAt(label, seq)
+	if errors.Is(err, block.ErrNotFound) {
+		return digest, false, nil
 	}
-	if skip := SkipSeq(c.Seq); skip > 0 {
-		if err := in.same(Dot{c.Actor, skip}, c.Skip, digestLen); err != nil {
-			return false, err
-		}
+	return digest, err == nil, err
+}
+
+// admit says how a commit is to be read, and whether it can be applied now. Errors: ErrGap, *forkedError, ErrFork, ErrFuture.
+func (in *intake) admit(c *Commit) (reading, error) {
+	t := in.d.forks
+	if in.forks != nil {
+		t = in.forks
 	}
-	for _, dep := range c.Deps {
-		if have := max(in.d.heads[dep.Actor].seq, in.seqs[dep.Actor]); have < dep.Seq {
-			return false, fmt.Errorf("state: commit %d of actor %s rests on %d of actor %s, here are %d: %w", c.Seq, c.Actor, dep.Seq, dep.Actor, have, ErrGap)
-		}
-		var digest [32]byte
-		copy(digest[:], dep.Digest[:])
-		if err := in.same(dep.Dot, digest, len(dep.Digest)); err != nil {
-			return false, err
-		}
+	r, err := t.read(&c.Header, in)
+	if err != nil || r.known {
+		return r, err
 	}
 	if ahead := -clock.Since(in.d.o.Clock, c.HLC.Time()); ahead > FutureMax {
-		return false, fmt.Errorf("state: commit %d of actor %s is %v ahead: %w", c.Seq, c.Actor, ahead, ErrFuture)
+		return r, fmt.Errorf("state: commit %d of actor %s is %v ahead: %w", c.Seq, c.Actor, ahead, ErrFuture)
 	}
-	return false, nil
-}
-
-// same compares the digest of a commit that was applied with the first n bytes of another. Error: ErrFork.
-func (in *intake) same(dot Dot, digest [32]byte, n int) error {
-	s, ok := in.heads[dot]
-	if !ok {
-		var err error
-		if s.digest, _, err = in.commitAt(dot.Actor, dot.Seq); err != nil {
-			return err
+	if r.begins() {
+		in.forks = t.enter(&c.Header, &r)
+		r.m.t = in.forks
+		b := in.forks.byName[r.label]
+		if err := in.set(branchKey(r.label), b.encode()); err != nil {
+			return r, err
 		}
 	}
-	if string(s.digest[:n]) != string(digest[:n]) {
-		return fmt.Errorf("state: commit %d of actor %s: %w", dot.Seq, dot.Actor, ErrFork)
+	if c.Actor == in.d.self && in.self == (ident.Actor{}) && in.d.o.Sign != nil {
+		in.d.slog.Warn("other pods have changes of this one that it doesn't know: it was set back, or is a copy, and goes on under a new incarnation", "actor", c.Actor.String())
+		return r, in.renew()
 	}
-	return nil
+	return r, nil
 }
 
 // applyCommit makes the changes of a commit to rows, index and log.
-func (t *tx) applyCommit(c *Commit, encoded []byte) error {
+func (t *tx) applyCommit(c *Commit, r *reading, encoded []byte) error {
 	t.at = c.HLC
 	for i := range c.Rows {
 		row := c.Rows[i]
-		if err := t.applyAndIndex(c.Dot(), row); err != nil {
+		if !r.identity() {
+			row = r.row(row)
+		}
+		if err := t.applyAndIndex(Dot{r.label, c.Seq}, c, row); err != nil {
 			return fmt.Errorf("state: commit %d of actor %s, row %x: %w", c.Seq, c.Actor, row.Key, err)
 		}
 	}
-	return t.log(c, encoded)
+	return t.log(c, r.label, encoded)
 }
 
-func (t *tx) applyAndIndex(dot Dot, row Row) error {
+func (t *tx) applyAndIndex(dot Dot, c *Commit, row Row) error {
 	old, err := get(t.r, row.Key)
 	if err != nil {
 		return err
@@ -221,6 +283,9 @@ func (t *tx) applyAndIndex(dot Dot, row Row) error {
 	}
 	after, err := t.inode(ino)
 	if err != nil {
+		return err
+	}
+	if err := t.noteApart(c, ino, &row, before, after); err != nil {
 		return err
 	}
 	return t.reindex(ino, before.f, after.f)

@@ -38,7 +38,7 @@ func BenchmarkFold(b *testing.B) {
 
 // BenchmarkCodeCommit1000 is the coding of a commit of 1000 new files, with one signature.
 func BenchmarkCodeCommit1000(b *testing.B) {
-	c := &Commit{Header: Header{Network: testNet, Actor: actor(1), Seq: 1, HLC: 1 << 63, Ctr: CtrMax}}
+	c := &Commit{Header: Header{Network: testNet, Actor: actor(1), Seq: 1, HLC: 1 << 63}}
 	for i := range 1000 {
 		c.Rows = append(c.Rows, Row{Key: InodeKey(InoOf(actor(1), uint64(i+1))), Value: AppendInode(nil, plainInode())})
 	}

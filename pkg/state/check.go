@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
 // Check calls f with everything that is wrong: the index and what else is derived against the rows, both ways; the committed rows against a
@@ -49,8 +47,10 @@ type checker struct {
 // log replays the log and compares the rows with what comes out.
 func (c *checker) log(ctx context.Context) error {
 	rows := map[string][]byte{}
-	last := map[ident.Actor][32]byte{}
-	p := logPage{view: c.view, at: VV{}, upTo: c.vv, next: map[ident.Actor]*nextCommit{}}
+	p, err := c.logPage(nil, c.vv.Clone(), 0)
+	if err != nil {
+		return err
+	}
 	for progress := true; progress; {
 		progress = false
 		for _, a := range c.vv.Actors() {
@@ -59,9 +59,9 @@ func (c *checker) log(ctx context.Context) error {
 				c.report("log of actor %s after commit %d: %v", a, p.at[a], err)
 				p.upTo[a] = p.at[a]
 			}
-			for _, encoded := range p.out {
+			for _, next := range p.out {
 				progress = true
-				c.commit(encoded, rows, last)
+				c.commit(p, next, rows)
 			}
 		}
 	}
@@ -74,32 +74,39 @@ func (c *checker) log(ctx context.Context) error {
 }
 
 // commit checks one commit and adds its rows to the replay.
-func (c *checker) commit(encoded []byte, rows map[string][]byte, last map[ident.Actor][32]byte) {
-	commit, err := c.d.open(encoded)
+func (c *checker) commit(p *logPage, next *nextCommit, rows map[string][]byte) {
+	commit, err := c.d.open(next.encoded)
 	if err != nil {
 		c.report("log: %v", err)
 		return
 	}
-	stored, _, err := c.commitAt(commit.Actor, commit.Seq)
+	r := &next.reading
+	dot := Dot{r.label, commit.Seq}
+	stored, _, err := c.commitAt(dot.Actor, dot.Seq)
 	if err != nil || stored != commit.Digest() {
 		c.report("log: commit %d of actor %s has another digest than the log says: %v", commit.Seq, commit.Actor, err)
 	}
-	if commit.Prev != last[commit.Actor] {
-		c.report("log: commit %d of actor %s does not follow the one before it", commit.Seq, commit.Actor)
+	if commit.Seq > 1 {
+		if digest, _, err := c.commitAt(r.parent, commit.Seq-1); err != nil || digest != commit.Prev {
+			c.report("log: commit %d of actor %s does not follow the one before it: %v", commit.Seq, commit.Actor, err)
+		}
 	}
-	last[commit.Actor] = commit.Digest()
 	if skip := SkipSeq(commit.Seq); skip > 0 {
-		if digest, _, err := c.commitAt(commit.Actor, skip); err != nil || digest != commit.Skip {
+		if digest, _, err := c.commitAt(p.t.at(r.parent, skip), skip); err != nil || digest != commit.Skip {
 			c.report("log: commit %d of actor %s names another commit %d: %v", commit.Seq, commit.Actor, skip, err)
 		}
 	}
 	for _, dep := range commit.Deps {
-		if digest, _, err := c.commitAt(dep.Actor, dep.Seq); err != nil || !bytes.Equal(digest[:len(dep.Digest)], dep.Digest[:]) {
+		tip := r.m.dot(dep.Dot)
+		if digest, _, err := c.commitAt(tip.Actor, tip.Seq); err != nil || !bytes.Equal(digest[:len(dep.Digest)], dep.Digest[:]) {
 			c.report("log: commit %d of actor %s rests on another commit %d of actor %s: %v", commit.Seq, commit.Actor, dep.Seq, dep.Actor, err)
 		}
 	}
 	for _, row := range commit.Rows {
-		value, err := changeVersions(rows[string(row.Key)], commit.Dot(), row)
+		if !r.identity() {
+			row = r.row(row)
+		}
+		value, err := changeVersions(rows[string(row.Key)], dot, row)
 		if err != nil {
 			c.report("log: commit %d of actor %s, row %x: %v", commit.Seq, commit.Actor, row.Key, err)
 		}

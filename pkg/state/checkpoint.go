@@ -72,10 +72,13 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("state: head: %w", vfs.ErrReadOnly)
 	}
 	d.mu.Lock()
-	vv, cp := d.published.Clone(), d.checkpoint
+	vv, cp, self := d.published.Clone(), d.checkpoint, d.self
 	d.mu.Unlock()
+	if !cp.VV.LessEqual(vv) {
+		cp = checkpointState{} // it was made before a fork was known: its numbers are read otherwise now
+	}
 	h := Head{
-		Network: d.o.Network, Actor: d.o.Actor, Seq: vv[d.o.Actor], VV: vv,
+		Network: d.o.Network, Actor: self, Seq: vv[self], VV: vv,
 		Checkpoint: cp.State, TreeRoot: cp.Tree, HLC: HLCOf(d.o.Clock.Now()),
 	}
 	err := d.read(func(v view) (err error) {
@@ -135,6 +138,7 @@ type checkpointer struct {
 	snap  *pebble.Snapshot
 	epoch uint64 // marks up to this one count
 	heads map[ident.Actor]actorState
+	self  ident.Actor
 	last  checkpointState
 	out   *pebble.Batch
 	full  bool // nothing of the last checkpoint is used
@@ -157,7 +161,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	d.mu.Lock()
 	last := d.checkpoint
 	d.mu.Unlock()
-	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, last: last, out: d.db.NewBatch()}
+	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, self: d.self, last: last, out: d.db.NewBatch()}
 	c.view = view{d: d, r: c.snap, clean: true}
 	maps.Copy(c.heads, d.heads)
 	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
@@ -192,7 +196,7 @@ func (d *DB) commitAll(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := d.publishOwn(d.heads[d.o.Actor].seq, false)
+	_, err := d.publishOwn(d.ownHead(), false)
 	return err
 }
 
@@ -242,7 +246,7 @@ func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
 	for a, s := range c.heads {
 		next.VV[a] = s.seq
 	}
-	next.Seq = next.VV[c.d.o.Actor]
+	next.Seq = next.VV[c.self]
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		next.rows, err = c.writeRows(gctx)

@@ -33,7 +33,6 @@ type Header struct {
 	Skip       [32]byte // digest of the actor's commit SkipSeq(Seq); zero if that is 0
 	Deps       []Dep    // sorted by actor, without the author
 	HLC        HLC      // later than every stamp in the rows, or equal
-	Ctr        uint64   // the highest counter that the actor used in numbers of inodes and links
 	RowsDigest [32]byte // BLAKE3-256 of the encoded rows
 
 	signed signed
@@ -147,7 +146,7 @@ func DecodeCommit(b []byte) (*Commit, error) {
 
 // append appends what is signed.
 func (h *Header) append(b []byte) []byte {
-	b = cbor.AppendArray(b, 10)
+	b = cbor.AppendArray(b, 9)
 	b = cbor.AppendUint(b, commitVersion)
 	b = cbor.AppendBytes(b, h.Network[:])
 	b = cbor.AppendUint(b, h.Actor.Uint())
@@ -162,7 +161,6 @@ func (h *Header) append(b []byte) []byte {
 		b = cbor.AppendBytes(b, d.Digest[:])
 	}
 	b = cbor.AppendUint(b, uint64(h.HLC))
-	b = cbor.AppendUint(b, h.Ctr)
 	return cbor.AppendBytes(b, h.RowsDigest[:])
 }
 
@@ -173,7 +171,7 @@ func readHeader(r *cbor.Reader) *Header {
 		return h
 	}
 	in := cbor.NewReader(h.signed.bytes)
-	in.Tuple(10)
+	in.Tuple(9)
 	if v := in.Uint(); v != commitVersion {
 		in.Fail("version %d of the commit's format is not known", v)
 	}
@@ -191,12 +189,11 @@ func readHeader(r *cbor.Reader) *Header {
 		return d
 	})
 	h.HLC = HLC(in.Uint())
-	h.Ctr = in.UintMax(CtrMax)
 	h.RowsDigest = readDigest(in)
 	var none [32]byte
 	switch {
 	case in.Err() != nil:
-	case h.Actor.Member == 0 || h.Seq == 0:
+	case h.Actor.Member == 0 || h.Actor.IsBranch() || h.Seq == 0:
 		in.Fail("commit %d of actor %s", h.Seq, h.Actor)
 	case (h.Prev == none) != (h.Seq == 1), (h.Skip == none) != (SkipSeq(h.Seq) == 0):
 		in.Fail("digests of the commits before are there that should not be, or the other way round")

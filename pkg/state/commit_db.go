@@ -45,10 +45,22 @@ func (d *DB) Commit(ctx context.Context) (n int, err error) {
 func (d *DB) commit(ctx context.Context) (n int, err error) {
 	held, err := d.installDirty(ctx)
 	d.opMu.Lock()
-	seq := d.heads[d.o.Actor].seq
+	head := d.ownHead()
 	d.opMu.Unlock()
-	n, syncErr := d.publishOwn(seq, held)
+	n, syncErr := d.publishOwn(head, held)
 	return n, errors.Join(err, syncErr)
+}
+
+// ownHead is this pod's newest commit, published or not. opMu must be held.
+func (d *DB) ownHead() Dot { return Dot{d.self, d.heads[d.self].seq} }
+
+// publishInstalled makes the pod's commits durable and tells so, before it may become another actor. commitMu must be held.
+func (d *DB) publishInstalled() error {
+	d.opMu.Lock()
+	head := d.ownHead()
+	d.opMu.Unlock()
+	_, err := d.publishOwn(head, false)
+	return err
 }
 
 // installDirty puts the rows that are dirty when it begins into commits, which publishOwn makes durable; held: some wait for their files' journals.
@@ -87,9 +99,9 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 	return held, more, d.install(c, b, rows)
 }
 
-// publishOwn makes this pod's commits up to seq durable, and tells so; n is how many rows they have that were not before. held: rows that are in no commit
+// publishOwn makes this pod's commits up to head durable, and tells so; n is how many rows they have that were not before. held: rows that are in no commit
 // are to be durable too. So is the removal of those that were dirty and are gone without a trace: a crash must not bring them back. commitMu must be held.
-func (d *DB) publishOwn(seq uint64, held bool) (n int, err error) {
+func (d *DB) publishOwn(head Dot, held bool) (n int, err error) {
 	if forgot := d.forgot.Swap(false); d.installed == 0 && !held && !forgot {
 		return 0, nil
 	}
@@ -98,7 +110,7 @@ func (d *DB) publishOwn(seq uint64, held bool) (n int, err error) {
 		return 0, err
 	}
 	if n = d.installed; n > 0 {
-		d.publish(VV{d.o.Actor: seq})
+		d.publish(VV{head.Actor: head.Seq})
 		d.installed = 0
 	}
 	return n, nil
@@ -167,17 +179,17 @@ func commitRowsOf(taken []takenRow) []Row {
 
 // prepare makes the commit of rows, without signing it. opMu and commitMu must be held.
 func (d *DB) prepare(rows []Row) (*Commit, error) {
-	self := d.heads[d.o.Actor]
+	self := d.heads[d.self]
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
 	c := &Commit{Header: Header{
-		Network: d.o.Network, Actor: d.o.Actor, Seq: self.seq + 1, Prev: self.digest, HLC: d.hlc, Ctr: d.ctr,
+		Network: d.o.Network, Actor: d.self, Seq: self.seq + 1, Prev: self.digest, HLC: d.hlc,
 	}, Rows: rows}
 	var err error
 	if c.Skip, err = d.skipDigest(c.Actor, c.Seq); err != nil {
 		return nil, err
 	}
 	for a, s := range d.heads {
-		if a != d.o.Actor {
+		if a != d.self {
 			dep := Dep{Dot: Dot{Actor: a, Seq: s.seq}}
 			copy(dep.Digest[:], s.digest[:])
 			c.Deps = append(c.Deps, dep)
@@ -201,13 +213,13 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 
 // finishCommit writes a commit of this pod into the log, and its rows with it, which are in the change already.
 func (t *tx) finishCommit(c *Commit, encoded []byte) error {
-	if err := t.log(c, encoded); err != nil {
+	if err := t.log(c, c.Actor, encoded); err != nil {
 		return err
 	}
 	if err := t.finish(true); err != nil {
 		return err
 	}
-	t.logged(c)
+	t.logged(c, c.Actor)
 	t.d.installed += len(c.Rows)
 	return nil
 }
@@ -319,7 +331,7 @@ func (t *tx) removedMeanwhile(r *takenRow, kind byte) (*dirtyValue, error) {
 	if err != nil || n.Kind != vfs.KindFolder || len(n.Links) != 1 {
 		return w, err
 	}
-	n.Links[0].Dead, n.Links[0].DeadTS = true, TS{HLC: t.at, Actor: t.d.o.Actor}
+	n.Links[0].Dead, n.Links[0].DeadTS = true, TS{HLC: t.at, Actor: t.d.self}
 	w.value = AppendInode(nil, n)
 	_, ino, _, err := ParseKey(r.key)
 	if err != nil {

@@ -115,7 +115,7 @@ func (row *Row) decode() error {
 	return err
 }
 
-// check says whether a row names only what its author can name: dots of the commit's past, stamps not after its own, numbers up to its counter.
+// check says whether a row names only what its author can name: dots of the commit's past, stamps not after its own.
 func (c *Commit) check(row *Row, past VV) error {
 	for _, d := range row.Observed {
 		if !past.Covers(d) {
@@ -141,13 +141,8 @@ func (c *Commit) checkInode(ino Ino, n *Inode, past VV) error {
 		return errors.New("only the root, a folder, has no link")
 	case IsDerived(ino) && !folder:
 		return errors.New("a derived number is not a folder's")
-	case !c.counted(uint64(ino)):
-		return errors.New("its number is above the author's counter")
 	}
 	for i := range n.Links {
-		if !c.counted(n.Links[i].ID) {
-			return errors.New("a link's number is above the author's counter")
-		}
 		if o := n.Links[i].Over; o != nil && o.Since.HLC > c.HLC {
 			return errors.New("a stamp is after the commit's")
 		}
@@ -163,10 +158,4 @@ func (c *Commit) checkInode(ino Ino, n *Inode, past VV) error {
 		}
 	}
 	return nil
-}
-
-// counted says whether a number is another's, or one that the author's counter has given out.
-func (c *Commit) counted(n uint64) bool {
-	a, ctr, ok := SplitIno(Ino(n))
-	return !ok || a != c.Actor || ctr <= c.Ctr
 }

@@ -128,7 +128,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		"depends on itself":          func(c *Commit) { c.Deps[0].Actor = c.Actor },
 		"depends twice on one":       func(c *Commit) { c.Deps[1].Actor = actor(2) },
 		"depends on commit 0":        func(c *Commit) { c.Deps[0].Seq = 0 },
-		"counter too large":          func(c *Commit) { c.Ctr = CtrMax + 1 },
+		"branch":                     func(c *Commit) { c.Actor = ident.BranchOf(1, [32]byte{}) },
 		"observed the future":        func(c *Commit) { c.Rows[0].Observed[1].Seq = 5 },
 		"observed itself":            func(c *Commit) { c.Rows[0].Observed[0].Seq = 6 },
 		"observed twice":             func(c *Commit) { c.Rows[0].Observed[1] = c.Rows[0].Observed[0] },
@@ -138,8 +138,6 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		"saw the future":             inode(func(n *Inode) { n.Seen[1].Seq = 5 }),
 		"stamp of the future":        inode(func(n *Inode) { n.Mode.TS = at(2001, 1) }),
 		"lineage since the future":   inode(func(n *Inode) { n.Links[0].Over.Since = at(2001, 1) }),
-		"link number not counted":    inode(func(n *Inode) { n.Links[1].ID = uint64(InoOf(actor(1), 78)) }),
-		"number not counted":         row(InodeKey(InoOf(actor(1), 78)), plain),
 		"file with derived number":   row(InodeKey(1<<63|5), plain),
 		"root is a file":             row(InodeKey(RootIno), plain),
 		"root has a link":            row(InodeKey(RootIno), fold),
@@ -282,10 +280,10 @@ func TestDerived(t *testing.T) {
 	if got, want := DeriveFolderIno(testNet, RootIno, "docs", 0), Ino(0xbbb4ef51853c2802); got != want {
 		t.Errorf("folder: got %#x, want %#x", uint64(got), uint64(want))
 	}
-	if got, want := CopyIno(77, name), Ino(0xb2d82d96f9fc6fe1); got != want {
+	if got, want := CopyIno(77, name), Ino(0xa318e3f5393834fe); got != want {
 		t.Errorf("copy: got %#x, want %#x", uint64(got), uint64(want))
 	}
-	if got, want := hash16(77, 5, name), uint16(0x7c15); got != want {
+	if got, want := hash16(77, 5, name), uint16(0x2478); got != want {
 		t.Errorf("hash16: got %#x, want %#x", got, want)
 	}
 	seen := map[Ino]bool{}
@@ -299,14 +297,8 @@ func TestDerived(t *testing.T) {
 		seen[n] = true
 	}
 	a := ident.Actor{Member: ident.MemberMax, Incarnation: ident.IncarnationMax}
-	n := InoOf(a, CtrMax)
-	if got, ctr, ok := SplitIno(n); got != a || ctr != CtrMax || !ok || IsDerived(n) {
-		t.Errorf("got %v, %d, %v of %#x", got, ctr, ok, uint64(n))
-	}
-	for _, n := range []Ino{0, RootIno, 1 << 63, DeriveFolderIno(testNet, 1, "a", 0)} {
-		if _, _, ok := SplitIno(n); ok {
-			t.Errorf("%#x was counted", uint64(n))
-		}
+	if n := InoOf(a, 1<<45-1); n != 1<<63-1 {
+		t.Errorf("the greatest number: %#x", uint64(n))
 	}
 }
 

@@ -87,7 +87,7 @@ func TestSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	exchange(t, p.a, p.b)
-	if all := must[[]Snapshot](t)(p.b.Snapshots()); len(all) != 1 || all[0] != (Snapshot{"s", cp.Tree}) {
+	if all := must[[]Snapshot](t)(p.b.Snapshots()); len(all) != 1 || all[0].Name != "s" || all[0].Root != cp.Tree || all[0].Author != p.a.o.Actor || all[0].HLC == 0 {
 		t.Errorf("%v", all)
 	}
 	wantSame(t, []*DB{p.a, p.b})

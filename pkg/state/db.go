@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"io"
 	"log/slog"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -34,7 +35,12 @@ type Options struct {
 	FS      pebblevfs.FS
 	Dir     string
 	Network ident.Network
-	Actor   ident.Actor // the author of what is done here
+	Actor   ident.Actor // the member that writes here, in its first incarnation; who it writes as is DB.Actor
+	// Copy names this copy of the directory, by the machine and the disk it is on: opened with another than the last time, it is a copy or was
+	// brought back, and goes on under a new incarnation. nil: it is not known.
+	Copy []byte
+	// Rand is what numbers and incarnations are drawn from; nil: crypto/rand. Two copies of a pod must not have the same.
+	Rand io.Reader
 	// Sign signs with the pod's key; nil: every operation is refused with vfs.ErrReadOnly.
 	Sign func(msg []byte) []byte
 	// Author is the key of an actor that may write; an error: it may not, or is not known yet.

@@ -11,22 +11,16 @@ import (
 // derivedBit is set in numbers that are computed and not counted.
 const derivedBit Ino = 1 << 63
 
-// ctrBits is the width of the counter in an inode number.
-const ctrBits = 36
+// numberBits is the width of what a member counts in an inode number.
+const numberBits = lotBits + lotNumberBits
 
 // copyContext separates the numbers of conflict copies from every other use of BLAKE3.
 const copyContext = "wormhole/copy/1"
 
-// InoOf is the number that an actor's counter gives: member 18 | incarnation 9 | counter 36 bits. Link ids are made by it too.
-func InoOf(a ident.Actor, ctr uint64) Ino { return Ino(a.Uint()<<ctrBits | ctr&CtrMax) }
-
-// SplitIno reads what InoOf writes; derived numbers and the root's are not ok.
-func SplitIno(n Ino) (a ident.Actor, ctr uint64, ok bool) {
-	a, err := ident.ActorOf(uint64(n) >> ctrBits)
-	if err != nil || a.Member == 0 {
-		return ident.Actor{}, 0, false
-	}
-	return a, uint64(n) & CtrMax, true
+// InoOf is a number of an actor's member: member 18 | lot 31 | number 14 bits, the two latter in n. Link ids are made by it too. It doesn't name the
+// incarnation: that a number is given once rests on the lot, which is drawn by chance.
+func InoOf(a ident.Actor, n uint64) Ino {
+	return Ino(uint64(a.Member)<<numberBits | n&(1<<numberBits-1))
 }
 
 // IsDerived says whether a number was computed: a folder's, or a conflict copy's in the view.

@@ -22,7 +22,7 @@
 //
 // # Keys in Pebble
 //
-// Integers are big-endian: inode numbers 8 bytes, actors 4 (ident.Actor.Uint). "derived" keys can be made
+// Integers are big-endian: inode numbers 8 bytes, actors 8 (ident.Actor.Uint), under their labels (branches.go). "derived" keys can be made
 // again from the others; Check compares them.
 //
 //	'i' ino               committed versions of an inode: an encoded VerSet
@@ -33,8 +33,10 @@
 //	'c' actor seq8        digest (32 bytes) and the encoded commit
 //	'v' actor             seq, digest and HLC of the last commit of an actor that was applied
 //	's' hash              a statement
+//	'g' actor seq8 digest a fork statement, by the point at which commits parted
+//	'b' actor             a branch: where it begins, what comes before it
 //	'l' name              a local value, never replicated
-//	'n' name              the DB's own local values: network, numbers reserved, the newest checkpoint
+//	'n' name              the DB's own local values: network, who commits here, the newest checkpoint
 //	'q' seq8              the inode whose contents changed with the seq8-th row that was committed or applied (derived)
 //	'x' ino name          derived: the links that stand at a name of a folder
 //	'd' ino               derived: a folder: where it is shown, how many entries it has
@@ -45,6 +47,7 @@
 //	'r' epoch8 key        the row changed since then
 //	'h' ino               the CID of a folder as of the newest checkpoint
 //	'k' ino name          a computed name that the newest checkpoint shows
+//	'u' ino kind1         what was done apart with the inode and its row can't tell (conflict_apart.go), never replicated
 //	'o' ino               32 bytes: which file of the host the contents were imported from (NewContent.Origin), never replicated
 //
 // A name in the view is regular, and costs one look into the index, as long as one link stands there and its inode has

@@ -140,7 +140,7 @@ func fullCommit() *Commit {
 		Header: Header{
 			Network: testNet, Actor: actor(1), Seq: 6, Prev: [32]byte{1}, Skip: [32]byte{2},
 			Deps: []Dep{{Dot{actor(2), 4}, [8]byte{3}}, {Dot{actor(3), 1}, [8]byte{4}}},
-			HLC:  at(2000, 1).HLC + 3, Ctr: 77,
+			HLC:  at(2000, 1).HLC + 3,
 		},
 		Rows: []Row{
 			{Key: InodeKey(InoOf(actor(1), 76)), Observed: []Dot{{actor(1), 5}, {actor(2), 4}}, Value: AppendInode(nil, fullInode())},
@@ -180,4 +180,44 @@ func TestGolden(t *testing.T) {
 	c.Encode(testSign(c.Actor))
 	golden(t, "header", c.AppendSigned(nil))
 	golden(t, "head", fullHead().Encode(testSign(actor(1))))
+}
+
+// fullFork is a fork of two commits.
+func fullFork(t testing.TB) *Fork {
+	t.Helper()
+	a, b := fullCommit(), fullCommit()
+	b.Rows = b.Rows[:1]
+	a.Encode(testSign(a.Actor))
+	b.Encode(testSign(b.Actor))
+	f, err := NewFork(&a.Header, &b.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestGoldenForks pins the bytes of what says that commits are told apart by branches.
+func TestGoldenForks(t *testing.T) {
+	golden(t, "fork", fullFork(t).Encode())
+	branchActor := ident.BranchOf(1, [32]byte{0xab, 0xcd, 0xef, 0x01})
+	golden(t, "tips", AppendTips(nil, []Tip{{Dot{actor(1), 3}, [32]byte{1}}, {Dot{branchActor, 9}, [32]byte{2}}}))
+	b := branch{point: forkPoint{actor: actor(1), seq: 3, digest: [32]byte{1}}, parent: actor(1), first: [32]byte{0xab, 0xcd, 0xef, 0x01}}
+	golden(t, "branch", append(branchKey(branchActor), b.encode()...))
+}
+
+// FuzzFork fuzzes fork statements.
+func FuzzFork(f *testing.F) {
+	fuzz(f, DecodeFork, func(k *Fork) []byte { return k.Encode() }, "fork")
+}
+
+// FuzzBranch fuzzes what is kept of a branch.
+func FuzzBranch(f *testing.F) {
+	b := branch{point: forkPoint{actor: actor(1), seq: 3, digest: [32]byte{1}}, parent: actor(1), first: [32]byte{1}}
+	name := ident.BranchOf(1, b.first)
+	f.Add(branchKey(name), b.encode())
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if name, got, err := decodeBranch(key, value); err == nil && (string(got.encode()) != string(value) || string(branchKey(name)[1:]) != string(key[1:])) {
+			t.Fatal("written again it is something else")
+		}
+	})
 }

@@ -31,6 +31,9 @@ const (
 	keyFolderCID = 'h'
 	keyComputed  = 'k'
 	keyOrigin    = 'o'
+	keyApart     = 'u'
+	keyFork      = 'g'
+	keyBranch    = 'b'
 )
 
 // inoKey is prefix and number: 9 bytes.
@@ -58,11 +61,11 @@ func markKey(prefix byte, epoch uint64, rest []byte) []byte {
 }
 
 func actorKey(a ident.Actor) []byte {
-	return binary.BigEndian.AppendUint32([]byte{keyActor}, uint32(a.Uint()))
+	return seqKey(keyActor, a.Uint())
 }
 
 func logKey(a ident.Actor, seq uint64) []byte {
-	b := binary.BigEndian.AppendUint32(append(make([]byte, 0, 13), keyLog), uint32(a.Uint()))
+	b := binary.BigEndian.AppendUint64(append(make([]byte, 0, 17), keyLog), a.Uint())
 	return binary.BigEndian.AppendUint64(b, seq)
 }
 

@@ -34,7 +34,6 @@ const (
 	RowsBytes   = 32 << 20                    // bytes of a commit's encoded rows; a pod closes a commit long before
 	HeaderMax   = 4 << 20                     // bytes of a commit's header, and of a head
 	CommitMax   = RowsBytes + HeaderMax + 128 // bytes of an encoded commit
-	CtrMax      = 1<<36 - 1                   // the counter in an inode number
 )
 
 // FitsOp says whether an operation that adds a link or an attribute may write this inode, of so many encoded bytes. Other operations

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -12,26 +13,22 @@ import (
 // digestLen is the length of the digest that stands before a commit in the log.
 const digestLen = 32
 
-// log adds a commit to the log.
-func (t *tx) log(c *Commit, encoded []byte) error {
+// log adds a commit to the log, under its label.
+func (t *tx) log(c *Commit, label ident.Actor, encoded []byte) error {
 	digest := c.Digest()
 	value := append(append(make([]byte, 0, digestLen+len(encoded)), digest[:]...), encoded...)
-	if err := t.set(logKey(c.Actor, c.Seq), value); err != nil {
+	if err := t.set(logKey(label, c.Seq), value); err != nil {
 		return err
 	}
 	s := actorState{seq: c.Seq, digest: digest, hlc: c.HLC}
-	return t.set(actorKey(c.Actor), s.encode())
+	return t.set(actorKey(label), s.encode())
 }
 
 // logged remembers a commit whose batch is written.
-func (t *tx) logged(c *Commit) {
+func (t *tx) logged(c *Commit, label ident.Actor) {
 	d := t.d
-	d.heads[c.Actor] = actorState{seq: c.Seq, digest: c.Digest(), hlc: c.HLC}
+	d.heads[label] = actorState{seq: c.Seq, digest: c.Digest(), hlc: c.HLC}
 	d.hlc = max(d.hlc, c.HLC)
-	if c.Actor == d.o.Actor && c.Ctr > d.ctr { // made in an earlier life, and given back by others
-		d.ctr = c.Ctr
-		d.ctrEnd = max(d.ctrEnd, c.Ctr)
-	}
 }
 
 // commitAt is a commit of the log and its digest. Error: block.ErrNotFound.
@@ -77,11 +74,14 @@ func (d *DB) VV() VV {
 }
 
 // Log is commits that somebody who has seen have lacks, in an order in which they can be applied: about maxBytes of them, one at least;
-// none if nothing is lacking. Only durable commits are among them (I2).
+// none if nothing is lacking. Only durable commits are among them (I2). To who doesn't know a fork yet it gives what comes behind the fork point.
 func (d *DB) Log(ctx context.Context, have VV, maxBytes int) ([][]byte, error) {
 	upTo := d.VV()
 	return readAs(d, func(v view) ([][]byte, error) {
-		p := logPage{view: v, at: have.Clone(), upTo: upTo, left: maxBytes, next: map[ident.Actor]*nextCommit{}}
+		p, err := v.logPage(have, upTo, maxBytes)
+		if err != nil {
+			return nil, err
+		}
 		for progress := true; progress && !p.full(); {
 			progress = false
 			for _, a := range upTo.Actors() {
@@ -92,23 +92,61 @@ func (d *DB) Log(ctx context.Context, have VV, maxBytes int) ([][]byte, error) {
 				progress = progress || n > 0
 			}
 		}
-		return p.out, nil
+		out := make([][]byte, len(p.out))
+		for i := range p.out {
+			out[i] = p.out[i].encoded
+		}
+		return out, nil
 	})
 }
 
 // logPage collects commits.
 type logPage struct {
 	view
+	snapChains
 
+	t        *branches
 	at, upTo VV
 	next     map[ident.Actor]*nextCommit // read and waiting for others
 	left     int                         // bytes
-	out      [][]byte
+	out      []*nextCommit
 }
 
 type nextCommit struct {
-	header  *Header
+	reading reading
+	past    VV
 	encoded []byte
+}
+
+// logPage begins a page of what somebody who has seen have lacks of upTo.
+func (v view) logPage(have, upTo VV, maxBytes int) (*logPage, error) {
+	t, err := v.branches()
+	if err != nil {
+		return nil, err
+	}
+	p := &logPage{view: v, snapChains: snapChains{v, upTo}, t: t, at: have.Clone(), upTo: upTo, left: maxBytes, next: map[ident.Actor]*nextCommit{}}
+	for a, seq := range upTo {
+		p.at[a] = max(min(p.at[a], seq), t.floor(a))
+	}
+	return p, nil
+}
+
+// snapChains are the commits of a moment.
+type snapChains struct {
+	v  view
+	vv VV
+}
+
+// last is chains'.
+func (s snapChains) last(label ident.Actor) uint64 { return s.vv[label] }
+
+// digestAt is chains'.
+func (s snapChains) digestAt(label ident.Actor, seq uint64) (digest [32]byte, ok bool, err error) {
+	digest, _, err = s.v.commitAt(label, seq)
+	if errors.Is(err, block.ErrNotFound) {
+		return digest, false, nil
+	}
+	return digest, err == nil, err
 }
 
 func (p *logPage) full() bool { return p.left <= 0 && len(p.out) > 0 }
@@ -121,25 +159,36 @@ func (p *logPage) advance(ctx context.Context, a ident.Actor) (n int, err error)
 		}
 		c := p.next[a]
 		if c == nil {
-			_, encoded, err := p.commitAt(a, p.at[a]+1)
-			if err != nil {
+			if c, err = p.commit(a, p.at[a]+1); err != nil {
 				return n, err
 			}
-			h, err := headerOf(encoded)
-			if err != nil {
-				return n, err
-			}
-			c = &nextCommit{header: h, encoded: encoded}
 			p.next[a] = c
 		}
-		if !c.header.Past().LessEqual(p.at) {
+		if !c.past.LessEqual(p.at) {
 			return n, nil
 		}
-		p.out = append(p.out, c.encoded)
+		p.out = append(p.out, c)
 		p.left -= len(c.encoded)
 		p.at[a]++
 		delete(p.next, a)
 		n++
 	}
 	return n, nil
+}
+
+// commit reads a commit.
+func (p *logPage) commit(a ident.Actor, seq uint64) (*nextCommit, error) {
+	_, encoded, err := p.commitAt(a, seq)
+	if err != nil {
+		return nil, err
+	}
+	h, err := headerOf(encoded)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.t.reread(a, h, p)
+	if err != nil {
+		return nil, err
+	}
+	return &nextCommit{reading: r, past: r.past(h), encoded: encoded}, nil
 }

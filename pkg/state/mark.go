@@ -139,10 +139,10 @@ const logSpan = 48 << 20
 // checkLog looks for the newest commits of this pod in the log, one after the other. Pebble takes damage at the end of its list of
 // files for a torn end, too, and goes on without a table that holds what came before the write-ahead log. Error: block.ErrCorrupt.
 func (d *DB) checkLog() error {
-	own := d.heads[d.o.Actor]
+	own := d.heads[d.self]
 	span := 0
 	for seq := own.seq; seq > 0 && span < logSpan; seq-- {
-		b, err := get(d.db, logKey(d.o.Actor, seq))
+		b, err := get(d.db, logKey(d.self, seq))
 		if err != nil {
 			return err
 		}

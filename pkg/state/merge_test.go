@@ -329,8 +329,13 @@ func TestApplyRefuses(t *testing.T) {
 	fork := p.n.open(t, 1)
 	mkfile(t, fork, RootIno, "other", "")
 	must[int](t)(fork.Commit(t.Context()))
-	if _, err := p.b.Apply(t.Context(), must[[][]byte](t)(fork.Log(t.Context(), nil, 1<<20))); !errors.Is(err, ErrFork) {
-		t.Errorf("another commit 1: %v", err)
+	third := p.n.open(t, 3)
+	pull(t, third, p.a)
+	if n, err := third.Apply(t.Context(), must[[][]byte](t)(fork.Log(t.Context(), nil, 1<<20))); n != 1 || err != nil {
+		t.Errorf("another commit 1: %d, %v", n, err)
+	}
+	if forks := must[[][]byte](t)(third.Forks()); len(forks) != 1 {
+		t.Errorf("%d forks", len(forks))
 	}
 	stranger := p.n.open(t, 120)
 	mkfile(t, stranger, RootIno, "s", "")

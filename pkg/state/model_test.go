@@ -24,6 +24,9 @@ type modelPod struct {
 	ctr   uint64
 	dirty map[Ino]dirtyRow
 	log   []*Commit // in the order in which they were applied here
+	copy  string    // of several copies of one pod: which
+
+	drops map[Ino][]string // bodies of contents that uncommitted changes dropped
 }
 
 // dirtyRow is what operations made of a row since the last commit; inode nil: they removed it.
@@ -58,7 +61,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 }
 
 func newModelPod(member uint32) *modelPod {
-	return &modelPod{actor: actor(member), rows: map[Ino]VerSet[*Inode]{}, vv: VV{}, dirty: map[Ino]dirtyRow{}}
+	return &modelPod{actor: actor(member), rows: map[Ino]VerSet[*Inode]{}, vv: VV{}, dirty: map[Ino]dirtyRow{}, drops: map[Ino][]string{}}
 }
 
 // view is the fold of a row as the pod shows it: the dirty version and what that did not observe.
@@ -94,6 +97,7 @@ func (p *modelPod) change(w *world, ino Ino, f func(*Inode) *Inode) {
 			continue
 		}
 		w.drop(ino, c.Name())
+		p.drops[ino] = append(p.drops[ino], string(c.Body))
 	}
 	if n == nil {
 		w.removed[ino] = true
@@ -114,7 +118,7 @@ func (p *modelPod) create() Ino {
 	ino, ts := InoOf(p.actor, p.ctr), p.tick()
 	n := plainInode()
 	n.Mode.TS, n.Owner.TS, n.Links[0].TS = ts, ts, ts
-	n.Contents[0].TS, n.Contents[0].MtimeTS, n.Contents[0].Body = ts, ts, fmt.Appendf(nil, "new %d", ino)
+	n.Contents[0].TS, n.Contents[0].MtimeTS, n.Contents[0].Body = ts, ts, fmt.Appendf(nil, "new %d%s", ino, p.copy)
 	p.dirty[ino] = dirtyRow{inode: n}
 	return ino
 }
@@ -125,7 +129,7 @@ func (p *modelPod) op(w *world, ino Ino, removals bool) {
 	switch k := w.rng.IntN(10); {
 	case k < 3:
 		p.change(w, ino, func(n *Inode) *Inode {
-			n.SetShown(Content{TS: ts, MtimeTS: ts, Body: fmt.Appendf(nil, "%s at %d", p.actor, ts.HLC)}, nil)
+			n.SetShown(Content{TS: ts, MtimeTS: ts, Body: fmt.Appendf(nil, "%s at %d%s", p.actor, ts.HLC, p.copy)}, nil)
 			return n
 		})
 	case k < 5:
@@ -146,7 +150,7 @@ func (p *modelPod) op(w *world, ino Ino, removals bool) {
 	case k == 7:
 		p.change(w, ino, func(n *Inode) *Inode {
 			p.ctr++
-			n.Links = append(n.Links, Link{ID: uint64(InoOf(p.actor, p.ctr)), Parent: RootIno, Name: fmt.Sprintf("link %d", p.ctr), TS: ts})
+			n.Links = put(n.Links, Link{ID: uint64(InoOf(p.actor, p.ctr)), Parent: RootIno, Name: fmt.Sprintf("link %d", p.ctr), TS: ts}, byLinkID)
 			return n
 		})
 	case k == 8:
@@ -223,7 +227,7 @@ func (p *modelPod) commit(w *world) {
 	if len(p.dirty) == 0 {
 		return
 	}
-	c := &Commit{Header: Header{Network: testNet, Actor: p.actor, Seq: p.vv[p.actor] + 1, HLC: p.hlc, Ctr: p.ctr}}
+	c := &Commit{Header: Header{Network: testNet, Actor: p.actor, Seq: p.vv[p.actor] + 1, HLC: p.hlc}}
 	for _, a := range p.vv.Actors() {
 		if a != p.actor {
 			c.Deps = append(c.Deps, Dep{Dot: Dot{a, p.vv[a]}})

@@ -200,13 +200,18 @@ func (n *namer) compute(r *Named) string {
 	return name
 }
 
-// hash16 is 16 bits that tell computed names of one time apart: the first of BLAKE3 over ino u64, link id u64, actor u64, seq u64, k u32 (big-endian).
+// hash16 is 16 bits that tell computed names of one time apart: the first of hashVersion.
 func hash16(ino Ino, link uint64, c ContentName) uint16 {
+	sum := hashVersion(ino, link, c)
+	return binary.BigEndian.Uint16(sum[:])
+}
+
+// hashVersion is BLAKE3 over ino u64, link id u64, actor u64, seq u64, k u32 (big-endian).
+func hashVersion(ino Ino, link uint64, c ContentName) [32]byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 36), uint64(ino))
 	b = binary.BigEndian.AppendUint64(b, link)
 	b = binary.BigEndian.AppendUint64(b, c.Dot.Actor.Uint())
 	b = binary.BigEndian.AppendUint64(b, c.Dot.Seq)
 	b = binary.BigEndian.AppendUint32(b, c.K)
-	sum := blake3.Sum256(b)
-	return binary.BigEndian.Uint16(sum[:])
+	return blake3.Sum256(b)
 }

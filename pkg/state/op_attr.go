@@ -86,7 +86,7 @@ func (d *DB) SetContent(id vfs.NodeID, c NewContent) (Node, error) {
 		if c.Over == nil || s.ino != id { // a copy that became a file of its own has one content
 			n.SetShown(next, bodyKey)
 		} else {
-			n.SetOver(next, *c.Over, d.o.Actor, bodyKey)
+			n.SetOver(next, d.forks.listed(*c.Over, n.Contents), d.self, bodyKey)
 		}
 		if err := t.dropJournal(c.Folded); err != nil {
 			return err

@@ -59,7 +59,8 @@ func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error)
 	t := d.begin()
 	defer t.close()
 	t.stamp()
-	dot := Dot{Actor: d.o.Actor, Seq: d.heads[d.o.Actor].seq + 1}
+	dot := d.ownHead()
+	dot.Seq++
 	rows := make([]Row, 0, len(files))
 	for i := range files {
 		f, o := &files[i], &out[i]

@@ -45,16 +45,24 @@ func (t *tx) remove(parent Ino, s shown) (Node, error) {
 		out.NLink = 0
 		return out, t.removeFolder(parent, s)
 	}
-	last := len(s.f.Shown()) == 1
-	if err := t.clear(parent, s, last); err != nil {
+	if err := t.clear(parent, s, len(s.f.Shown()) == 1); err != nil {
 		return Node{}, err
 	}
+	return t.unlink(s)
+}
+
+// unlink takes a link from its place, and its inode with the last one. What else claims the name is not looked at.
+func (t *tx) unlink(s shown) (Node, error) {
 	c, err := t.inode(s.ino)
 	if err != nil {
 		return Node{}, err
 	}
+	out, err := t.node(shown{ino: s.ino, link: s.link, f: c.f})
+	if err != nil {
+		return Node{}, err
+	}
 	out.NLink--
-	if last {
+	if len(c.f.Shown()) == 1 {
 		if err := t.removeWish(s.ino); err != nil {
 			return Node{}, err
 		}
@@ -78,6 +86,18 @@ func (t *tx) removeFolder(parent Ino, s shown) error {
 	}
 	if err := t.clear(parent, s, false); err != nil {
 		return err
+	}
+	return t.removeEmpty(s)
+}
+
+// removeEmpty is removeFolder without a look at what else claims the name.
+func (t *tx) removeEmpty(s shown) error {
+	rec, err := t.folder(s.ino)
+	if err != nil {
+		return err
+	}
+	if rec.entries > 0 {
+		return fmt.Errorf("folder %d: %w", s.ino, vfs.ErrNotEmpty)
 	}
 	c, err := t.inode(s.ino)
 	if err != nil {

@@ -21,14 +21,12 @@ import (
 // The DB's own values, under keyOwn.
 const (
 	ownNetwork    = "network"    // 32 bytes
-	ownNumbers    = "numbers"    // u64: numbers of the actor below it may be in use
+	ownActor      = "actor"      // u64: who commits here; none: Options.Actor
+	ownCopy       = "copy"       // Options.Copy of the last Open
 	ownEpoch      = "epoch"      // u64: marks of older epochs are in a checkpoint, or were meant for one
 	ownCheckpoint = "checkpoint" // the newest checkpoint
 	ownSyncs      = "syncs"      // u64: the number of the newest sync; see syncMark
 )
-
-// numbersBatch is how many numbers are reserved at once; a restart skips what is left of them.
-const numbersBatch = 1024
 
 const pebbleCacheBytes = 64 << 20
 
@@ -48,20 +46,22 @@ type DB struct {
 	commitMu  sync.Mutex // held by Commit, Import and Apply, over their syncs, and at the beginning of a checkpoint
 	installed int        // rows of own commits that are not published yet; guarded by commitMu
 
-	opMu sync.Mutex // the one writer. It guards the fields below, and every write of rows and index
-	hlc  HLC        // highest value given out or met
-	ctr  uint64     // highest number used by this actor
-	// ctrEnd is the end of the reserved numbers; ctrSaved is what of it stands in Pebble.
-	ctrEnd, ctrSaved uint64
-	epoch            uint64
-	contentSeq       uint64
-	order            uint64                     // counts dirty rows, in the order of their first change
-	gen              uint64                     // counts changes of dirty rows
-	dirty            map[string]*dirtyMark      // by row key: what 'w' holds
-	journal          map[Ino][]uint64           // by file: the numbers of its journal records, rising; no empty ones
-	heads            map[ident.Actor]actorState // what was applied, durable or not
-	onDirty          func()
-	watchers         []func(changes []vfs.Change, local bool)
+	opMu       sync.Mutex  // the one writer. It guards the fields below, and every write of rows and index
+	hlc        HLC         // highest value given out or met
+	self       ident.Actor // who commits here; written while mu is held, too
+	lot        lot         // of numbers of inodes
+	epoch      uint64
+	contentSeq uint64
+	order      uint64                     // counts dirty rows, in the order of their first change
+	gen        uint64                     // counts changes of dirty rows
+	dirty      map[string]*dirtyMark      // by row key: what 'w' holds
+	journal    map[Ino][]uint64           // by file: the numbers of its journal records, rising; no empty ones
+	heads      map[ident.Actor]actorState // what was applied, durable or not
+	forks      *branches                  // never changed, but replaced
+	refused    map[ident.Actor]bool       // incarnations whose commits here and elsewhere parted
+	onDirty    func()
+	onFork     func(statement []byte)
+	watchers   []func(changes []vfs.Change, local bool)
 
 	isDirty  atomic.Bool
 	forgot   atomic.Bool   // dirty rows were removed without a trace since the last sync of a commit
@@ -119,7 +119,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log,
+		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{},
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
@@ -141,24 +141,26 @@ func (d *DB) load() error {
 	} else if ident.Network(b) != d.o.Network {
 		return fmt.Errorf("state: %s is of network %x: %w", d.o.Dir, b, ErrForeign)
 	}
-	if d.ctr, err = d.ownUint(ownNumbers); err != nil {
-		return err
-	}
-	d.ctrEnd, d.ctrSaved = d.ctr, d.ctr
 	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
 		return err
 	}
 	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint()); err != nil {
 		return err
 	}
-	if err := d.checkLog(); err != nil {
+	if d.forks, err = (view{d: d, r: d.db}).branches(); err != nil {
 		return err
 	}
 	syncs, err := d.ownUint(ownSyncs)
 	if err != nil {
 		return err
 	}
-	return d.mark.open(d.o.FS, d.o.FS.PathJoin(d.o.Dir, markFile), syncs)
+	if err := d.mark.open(d.o.FS, d.o.FS.PathJoin(d.o.Dir, markFile), syncs); err != nil {
+		return err
+	}
+	if err := d.loadSelf(); err != nil {
+		return err
+	}
+	return d.checkLog()
 }
 
 // initialise writes what an empty DB has. Sync: the one of its batch.
@@ -215,13 +217,13 @@ func decodeHeadRow(key, value []byte) (ident.Actor, actorState, error) {
 	r := cbor.NewReader(value)
 	r.Tuple(3)
 	s := actorState{seq: r.Uint(), digest: readDigest(r), hlc: HLC(r.Uint())}
-	if len(key) != 5 {
+	if len(key) != 9 {
 		r.Fail("key of %d bytes", len(key))
 	}
 	if err := r.Done(); err != nil {
 		return ident.Actor{}, s, corrupt(fmt.Sprintf("last commit of actor %x", key), err)
 	}
-	a, err := ident.ActorOf(uint64(binary.BigEndian.Uint32(key[1:])))
+	a, err := ident.ActorOf(binary.BigEndian.Uint64(key[1:]))
 	if err != nil {
 		return a, s, corrupt("last commit of an actor", err)
 	}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -28,6 +28,8 @@ type tx struct {
 	cleaned   []string     // rows that are no longer dirty
 	folded    []Ino        // files whose journal records are all deleted
 	promoted  map[Ino]Ino  // conflict copies that became files
+	self      ident.Actor  // not zero: who commits here from now on
+	forks     *branches    // not nil: what is known from now on
 	bare      place        // the last that was looked at, if no link stands there
 }
 
@@ -68,11 +70,6 @@ func (t *tx) finish(local bool) error {
 	if err := t.putFolders(); err != nil {
 		return err
 	}
-	if d.ctrEnd != d.ctrSaved {
-		if err := t.set(textKey(keyOwn, ownNumbers), binary.BigEndian.AppendUint64(nil, d.ctrEnd)); err != nil {
-			return err
-		}
-	}
 	if err := t.show(); err != nil {
 		return err
 	}
@@ -92,7 +89,6 @@ func (t *tx) show() error {
 	if err := t.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("state: write: %w", err)
 	}
-	d.ctrSaved = d.ctrEnd
 	t.remember()
 	return nil
 }
@@ -126,6 +122,14 @@ func (t *tx) remember() {
 		delete(d.journal, ino)
 	}
 	d.promoted.add(t.promoted)
+	if t.forks != nil {
+		d.forks = t.forks
+	}
+	if t.self != (ident.Actor{}) {
+		d.mu.Lock()
+		d.self, d.lot = t.self, lot{}
+		d.mu.Unlock()
+	}
 }
 
 // close drops the change unless it was finished.
@@ -181,20 +185,7 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 func (t *tx) stamp() {
 	d := t.d
 	d.hlc = NextHLC(d.hlc, d.o.Clock.Now())
-	t.ts, t.at = TS{HLC: d.hlc, Actor: d.o.Actor}, d.hlc
-}
-
-// number is a number that was never used.
-func (t *tx) number() (uint64, error) {
-	d := t.d
-	if d.ctr >= CtrMax {
-		return 0, fmt.Errorf("state: actor %s has used all its numbers: %w", d.o.Actor, vfs.ErrNoSpace)
-	}
-	d.ctr++
-	if d.ctr > d.ctrEnd {
-		d.ctrEnd = min(d.ctr+numbersBatch-1, CtrMax)
-	}
-	return uint64(InoOf(d.o.Actor, d.ctr)), nil
+	t.ts, t.at = TS{HLC: d.hlc, Actor: d.self}, d.hlc
 }
 
 // writeDirty writes the uncommitted change of a row; an empty value removes it. A row that was never committed leaves nothing behind.

@@ -204,7 +204,12 @@ func List[T any](ctx context.Context, c *Client, name string, q any, f func(T) e
 
 // Cat writes the bytes of a file, named by path or CID, to w.
 func (c *Client) Cat(ctx context.Context, source string, w io.Writer) error {
-	resp, err := c.do(ctx, "cat", api.GetRequest{Path: api.Text(source)})
+	return c.CatAt(ctx, source, "", w)
+}
+
+// CatAt is Cat of what a path was at a time or snapshot; "" is now.
+func (c *Client) CatAt(ctx context.Context, source, at string, w io.Writer) error {
+	resp, err := c.do(ctx, "cat", api.GetRequest{Path: api.Text(source), At: api.Text(at)})
 	if err != nil {
 		return err
 	}

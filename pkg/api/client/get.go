@@ -19,6 +19,7 @@ import (
 // GetOptions say what to get, and where to.
 type GetOptions struct {
 	Source string // "/PATH" or a CID
+	At     string // a time or a snapshot: what the path was then; "": what it is
 	Dest   string // an existing folder receives; else it is the name to take
 	Stream bool   // receive bytes even where descriptors can be passed
 
@@ -63,7 +64,7 @@ func (c *Client) Get(ctx context.Context, o GetOptions) error {
 		return err
 	}
 	defer g.close()
-	conn, stop, err := c.transfer(ctx, "get", api.GetRequest{Path: api.Text(o.Source)})
+	conn, stop, err := c.transfer(ctx, "get", api.GetRequest{Path: api.Text(o.Source), At: api.Text(o.At)})
 	if err != nil {
 		return err
 	}

@@ -240,8 +240,12 @@ func removeAll(ctx context.Context, fs vfs.FS, t target, a vfs.Attr) error {
 	return nil
 }
 
-// openSource finds what a path or CID names: the FS and the node in it.
-func openSource(ctx context.Context, p Pod, source string) (vfs.FS, node, error) {
+// openSource finds what a path, now or at another moment, or a CID names: the FS and the node in it.
+func openSource(ctx context.Context, p Pod, source, at string) (vfs.FS, node, error) {
+	if at != "" {
+		fs, n, _, err := openAt(ctx, p, source, at)
+		return fs, n, err
+	}
 	if strings.HasPrefix(source, "/") {
 		n, err := resolve(ctx, p.FS(), source)
 		return p.FS(), n, err
@@ -271,7 +275,7 @@ func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
-	fs, n, err := openSource(ctx, p, string(q.Path))
+	fs, n, err := openSource(ctx, p, string(q.Path), string(q.At))
 	if err == nil && n.attr.Kind == vfs.KindFolder {
 		err = fmt.Errorf("%s: %w", n.path, vfs.ErrIsDir)
 	}

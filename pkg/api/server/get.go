@@ -67,14 +67,14 @@ func (s *Server) get(ctx context.Context, p Pod, c *api.Conn) error {
 	if err != nil {
 		return err
 	}
-	fs, n, err := openSource(ctx, p, string(q.Path))
+	fs, n, err := openSource(ctx, p, string(q.Path), string(q.At))
 	if err != nil {
 		return err
 	}
 	g := &getter{
 		fs: fs, c: c, slots: make(chan struct{}, api.Window), jobs: make(chan getJob, api.Window*api.BatchFDs),
 		streams: make(chan streamJob, api.Window), nodes: map[int]getNode{}, links: map[vfs.NodeID]int{},
-		sent: map[int]map[int]getNode{}, tree: !strings.HasPrefix(string(q.Path), "/"),
+		sent: map[int]map[int]getNode{}, tree: q.At != "" || !strings.HasPrefix(string(q.Path), "/"),
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(gctx, func() { _ = c.Close() }) // Something failed; nothing is sent after Wait then.

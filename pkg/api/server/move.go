@@ -68,7 +68,7 @@ func copyNode(ctx context.Context, p Pod, n node, t target) error {
 	if t.path == n.path || n.attr.Kind == vfs.KindFolder && strings.HasPrefix(t.path+"/", strings.TrimSuffix(n.path, "/")+"/") {
 		return fmt.Errorf("%s can't be copied to %s, into itself: %w", n.path, t.path, vfs.ErrInvalid)
 	}
-	c := copier{p: p, fs: p.FS(), made: map[vfs.NodeID]vfs.NodeID{}}
+	c := copier{p: p, fs: p.FS(), from: p.FS(), made: map[vfs.NodeID]vfs.NodeID{}}
 	return c.copy(ctx, n.attr, t)
 }
 
@@ -76,7 +76,12 @@ func copyNode(ctx context.Context, p Pod, n node, t target) error {
 type copier struct {
 	p    Pod
 	fs   vfs.FS
+	from vfs.FS // where the source is
+	tree bool   // from is a kept tree, which doesn't count the names of a file, and whose numbers are its own
 	made map[vfs.NodeID]vfs.NodeID
+
+	files int
+	bytes uint64
 }
 
 func (c *copier) copy(ctx context.Context, a vfs.Attr, t target) error {
@@ -88,7 +93,7 @@ func (c *copier) copy(ctx context.Context, a vfs.Attr, t target) error {
 	case err == nil && old.Kind == vfs.KindFolder:
 		return fmt.Errorf("%s: %w", t.path, vfs.ErrIsDir)
 	case err == nil && (a.Kind != vfs.KindFile || old.Kind != vfs.KindFile || c.made[a.ID] != 0):
-		if old.ID == a.ID || old.ID == c.made[a.ID] {
+		if old.ID == a.ID && !c.tree || old.ID == c.made[a.ID] {
 			return nil // It is the same file already.
 		}
 		err = c.fs.Remove(ctx, t.parent, t.name, false)
@@ -106,18 +111,25 @@ func (c *copier) copy(ctx context.Context, a vfs.Attr, t target) error {
 	} else {
 		made, err = c.copyOther(ctx, a, t)
 	}
-	if err == nil && a.NLink > 1 {
+	if err == nil && (a.NLink > 1 || c.tree) {
 		c.made[a.ID] = made.ID
+	}
+	if err == nil {
+		c.files++
+		c.bytes += a.Size
 	}
 	return pathError(t.path, err)
 }
 
 func (c *copier) copyFile(ctx context.Context, a vfs.Attr, t target) (vfs.Attr, error) {
-	x, err := xattrs(ctx, c.fs, a.ID)
+	x, err := xattrs(ctx, c.from, a.ID)
 	if err != nil {
 		return vfs.Attr{}, err
 	}
 	m := pod.FileMeta{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Xattrs: x}
+	if c.tree {
+		return c.p.CopyFromTree(ctx, c.from, a.ID, t.parent, t.name, m)
+	}
 	return c.p.CopyFile(ctx, a.ID, t.parent, t.name, m)
 }
 
@@ -126,7 +138,7 @@ func (c *copier) copyOther(ctx context.Context, a vfs.Attr, t target) (vfs.Attr,
 	n := vfs.NewNode{Kind: a.Kind, Mode: a.Mode, UID: a.UID, GID: a.GID, RDev: a.RDev}
 	if a.Kind == vfs.KindSymlink {
 		var err error
-		if n.Target, err = c.fs.ReadLink(ctx, a.ID); err != nil {
+		if n.Target, err = c.from.ReadLink(ctx, a.ID); err != nil {
 			return vfs.Attr{}, err
 		}
 	}
@@ -154,13 +166,13 @@ func (c *copier) copyFolder(ctx context.Context, a vfs.Attr, t target) error {
 			return pathError(t.path, err)
 		}
 	}
-	err := eachEntry(ctx, c.fs, a.ID, func(d vfs.DirEntry) error {
+	err := eachEntry(ctx, c.from, a.ID, func(d vfs.DirEntry) error {
 		return c.copy(ctx, d.Attr, target{to.ID, d.Name, path.Join(t.path, d.Name)})
 	})
 	if err != nil || !fresh {
 		return pathError(t.path, err)
 	}
-	x, err := xattrs(ctx, c.fs, a.ID)
+	x, err := xattrs(ctx, c.from, a.ID)
 	if err == nil {
 		err = setXattrs(ctx, c.fs, to.ID, x)
 	}

@@ -1,0 +1,91 @@
+package pod
+
+import (
+	"context"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// podPeer asks another pod what Reconcile wants to know.
+type podPeer struct {
+	p   *Pod
+	pod ident.Pod
+}
+
+var _ state.Peer = podPeer{}
+
+// Forks is state.Peer's: they came with the statements.
+func (o podPeer) Forks(context.Context) ([][]byte, error) { return nil, nil }
+
+// Tips is state.Peer's.
+func (o podPeer) Tips(ctx context.Context) ([]state.Tip, error) {
+	answer, err := o.p.net.Ask(ctx, o.pod, p2p.KindTips, nil)
+	if err != nil {
+		return nil, err
+	}
+	return state.DecodeTips(answer)
+}
+
+// Log is state.Peer's.
+func (o podPeer) Log(ctx context.Context, have state.VV) ([][]byte, error) {
+	answer, err := o.p.net.Ask(ctx, o.pod, p2p.KindLog, have.Append(nil))
+	if err != nil {
+		return nil, err
+	}
+	return decodeCommits(answer)
+}
+
+// answerTips is the last commit of each author that is here.
+func (p *Pod) answerTips() ([]byte, error) {
+	tips, err := p.db.Tips()
+	return state.AppendTips(nil, tips), err
+}
+
+// forkNews are forks that became known and were not passed on yet. The state tells of them while it holds its own locks, so that a
+// goroutine passes them on.
+type forkNews struct {
+	kick chan struct{} // capacity 1
+
+	mu   sync.Mutex // guards the field below
+	list [][]byte
+}
+
+func newForkNews() *forkNews { return &forkNews{kick: make(chan struct{}, 1)} }
+
+func (f *forkNews) note(statement []byte) {
+	f.mu.Lock()
+	f.list = append(f.list, member.EncodeStatement(member.KindFork, statement))
+	f.mu.Unlock()
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (f *forkNews) take() [][]byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.list
+	f.list = nil
+	return list
+}
+
+// runForks passes on what proves that copies of a pod went on apart: before the commits of one branch can be read, every pod must know of the other.
+func (p *Pod) runForks(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.forks.kick:
+		}
+		if list := p.forks.take(); len(list) > 0 {
+			p.tellAll(p2p.KindStatements, encodeStatements(list))
+			p.touched()
+			p.pulls.retry()
+		}
+	}
+}

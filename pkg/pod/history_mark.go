@@ -1,0 +1,102 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// folderDepthMax is how deep folders of a tree by its root may lie in one another: what a faulty pod wrote may be deeper than any path.
+const folderDepthMax = 4096
+
+// walked is a block whose own links were marked: the first half of its hash. What else has that half can't be found, by accident or on purpose
+// (2^128 tries for one given, 2^64 for any two, which then only lose each other).
+type walked [16]byte
+
+func walkedID(id block.ID) walked {
+	var w walked
+	b := id.Bytes()
+	copy(w[:], b[len(b)-32:])
+	return w
+}
+
+// markSnapshots marks all that snapshots name. One that can't be read stops the collection: what it shares with nothing else would go.
+func (p *Pod) markSnapshots(ctx context.Context, m *marker) error {
+	roots, err := p.db.SnapshotRoots()
+	if err != nil {
+		return err
+	}
+	for _, root := range roots {
+		if err := m.tree(ctx, root, 0); err != nil {
+			return fmt.Errorf("tree %s: %w", root, err)
+		}
+	}
+	return nil
+}
+
+// markKept marks all that the roots between snapshots name. They are no promise: one that can't be read is forgotten. It comes before the
+// snapshots, since what is about to become one is among them (snapshots.go).
+func (p *Pod) markKept(ctx context.Context, m *marker) error {
+	for _, root := range p.kept.roots() {
+		err := m.tree(ctx, root, 0)
+		switch {
+		case err == nil:
+		case errors.Is(err, block.ErrNotFound), errors.Is(err, block.ErrCorrupt), errors.Is(err, block.ErrUnavailable):
+			p.log.WarnContext(ctx, "a tree root that was kept between snapshots can't be read and is forgotten", "root", root, "err", err)
+			p.kept.forget(root)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// tree marks a folder of a tree and all below it, but what was marked before. It reads each folder's nodes once, however many roots have them, and
+// the bodies that no row names.
+func (m *marker) tree(ctx context.Context, id block.ID, depth int) error {
+	w := walkedID(id)
+	if m.walked[w] {
+		return nil
+	}
+	if depth > folderDepthMax {
+		return fmt.Errorf("folders %d deep: %w", depth, block.ErrCorrupt)
+	}
+	m.add(id)
+	if err := dag.FolderNodes(ctx, m.get, id, func(node block.ID) error { m.add(node); return ctx.Err() }); err != nil {
+		return err
+	}
+	err := dag.WalkFolder(ctx, m.get, id, "", func(d dag.Dirent) error {
+		switch {
+		case d.Child.IsZero():
+			return nil
+		case vfs.Kind(d.Kind) == vfs.KindFolder:
+			return m.tree(ctx, d.Child, depth+1)
+		}
+		return m.treeBody(ctx, d.Child)
+	})
+	if err == nil {
+		m.walked[w] = true
+	}
+	return err
+}
+
+// treeBody marks a body that is a block, and all below it.
+func (m *marker) treeBody(ctx context.Context, id block.ID) error {
+	if m.walked[walkedID(id)] {
+		return nil
+	}
+	m.add(id)
+	data, err := m.get.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	body, err := dag.DecodeBody(data)
+	if err != nil {
+		return err
+	}
+	return m.body(ctx, body)
+}
