@@ -11,7 +11,7 @@ VULNDB ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash gc-race storm powerloss mutants lint fmt vuln cross fuzz clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash gc-race storm powerloss mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,13 @@ storm: ## eight pods write at once to the same folders for STORM (60s): one root
 
 powerloss: ## cut the power, fill the disk, flip bits at every place that a pod's disk has, for many minutes
 	$(GO) test ./pkg/pod -run 'TestPowerLoss|TestEditorsSaves|TestNoSpace|TestStateBitFlips' -full -v -timeout 4h
+
+sim: build ## simulate SEEDS (10000) seeds of the state, or of KIND=stack; goes on where the last run ended, see PROGRESS
+	$(BIN)/wh-sim -kind $${KIND:-state} -seeds $${FIRST:-0}:$$(($${FIRST:-0} + $${SEEDS:-10000})) -progress "$${PROGRESS:-$(BIN)/sim-$${KIND:-state}.progress}" -keep testdata/seeds
+
+sim-time: build ## simulate new seeds of the state and of the whole stack for SIMTIME (30s)
+	$(BIN)/wh-sim -kind state -time $${SIMTIME:-30s}
+	$(BIN)/wh-sim -kind stack -time $${SIMTIME:-30s}
 
 mutants: ## plant known bugs, one after the other, and demand that tests fail
 	$(GO) run ./.ci/mutants

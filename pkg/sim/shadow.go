@@ -16,8 +16,10 @@ type shadow struct {
 // written is a text that a user gave to a file or symlink; no two are equal.
 type written struct {
 	pod     int
-	durable bool // its write was acknowledged as durable
-	dropped bool // somebody who saw it replaced or removed it
+	number  int       // counts texts
+	durable bool      // its write was acknowledged as durable
+	by      state.Dot // the commit with which it was; zero: a sync
+	dropped bool      // somebody who saw it replaced or removed it
 }
 
 // removal is the removal of a file's last name, or of a folder.
@@ -26,7 +28,9 @@ type removal struct {
 	ino     state.Ino
 	folder  bool
 	saw     state.VV // the changes that its user had seen
+	number  int      // as of texts
 	durable bool
+	by      state.Dot
 }
 
 func newShadow() *shadow { return &shadow{texts: map[string]*written{}} }
@@ -43,7 +47,7 @@ func (p *statePod) wrote(text string) {
 	if text == sameText {
 		return
 	}
-	t := &written{pod: p.n}
+	t := &written{pod: p.n, number: p.w.count}
 	p.w.shadow.texts[text] = t
 	p.fresh = append(p.fresh, t)
 }
@@ -74,7 +78,7 @@ func (p *statePod) removed(n state.Node, folder bool) error {
 		return nil
 	}
 	delete(p.logged, n.Ino)
-	r := &removal{pod: p.n, ino: n.Ino, folder: folder, saw: p.db.VV()}
+	r := &removal{pod: p.n, ino: n.Ino, folder: folder, saw: p.db.VV(), number: p.w.count}
 	p.w.shadow.removed = append(p.w.shadow.removed, r)
 	p.gone = append(p.gone, r)
 	return nil

@@ -191,6 +191,9 @@ func (p *statePod) opCreate(context.Context) error {
 }
 
 func (p *statePod) opImport(ctx context.Context) error {
+	if p.committing {
+		return nil // it waits for the commit
+	}
 	parent, err := p.folder()
 	if err != nil {
 		return err
@@ -203,6 +206,7 @@ func (p *statePod) opImport(ctx context.Context) error {
 			CreateOptions: state.CreateOptions{Content: &c, Xattrs: map[string][]byte{"user.import": []byte("x")}},
 		})
 	}
+	p.imported = true
 	out, err := p.db.Import(ctx, files)
 	if err != nil {
 		return err

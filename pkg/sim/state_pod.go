@@ -26,13 +26,28 @@ type statePod struct {
 	db     *state.DB
 	rng    *rand.Rand
 
-	busy    int                  // operations to run while the next commit is under way
-	open    []openFile           // what programs have open
-	fresh   []*written           // what is not known to be durable
-	gone    []*removal           // the same
-	noted   uint64               // own commits that the world knows
-	logged  map[state.Ino]uint64 // journal records to be folded: the newest of each file
-	crashes int
+	committing bool                   // a commit is under way
+	busy       int                    // operations to run while the next commit is under way
+	open       []openFile             // what programs have open
+	fresh      []*written             // what is not known to be durable
+	gone       []*removal             // the same
+	noted      map[ident.Actor]uint64 // own commits that the world knows
+	logged     map[state.Ino]uint64   // journal records to be folded: the newest of each file
+	crashes    int
+
+	random   *rand.ChaCha8 // what its state draws numbers from
+	life     int           // counts its starts
+	met      map[int]int   // with which life of which pods it has compared numbers since its own last start
+	imported bool          // there are imports that no commit has made durable
+	backup   *backup
+	copyID   []byte
+}
+
+// backup is a copy of a pod's disk as it was.
+type backup struct {
+	disk   *Disk
+	blocks *blocks
+	count  int // texts that were written before it
 }
 
 // openFile is a file as a program saw it when it opened it.
@@ -90,7 +105,7 @@ func (p *statePod) options() state.Options {
 		Sign:   func(msg []byte) []byte { return ed25519.Sign(key, msg) },
 		Author: p.w.keys.author, PodName: podName,
 		BeforeCommit: p.beforeCommit,
-		Blocks:       p.blocks, Clock: p.clock, Quiet: true,
+		Blocks:       p.blocks, Clock: p.clock, Quiet: true, Rand: p.random, Copy: p.copyID,
 	}
 }
 
@@ -101,13 +116,16 @@ func (p *statePod) start(ctx context.Context) error {
 		return fmt.Errorf("pod %d: open: %w", p.n, err)
 	}
 	p.db = db
+	p.life++
+	p.met, p.imported = map[int]int{}, false
 	return nil
 }
 
 // beforeCommit makes blocks durable, and lets users do things meanwhile.
 func (p *statePod) beforeCommit(ctx context.Context) error {
-	n := p.busy
-	p.busy = 0
+	n, was := p.busy, p.committing
+	p.busy, p.committing = 0, true
+	defer func() { p.committing = was }()
 	for range n {
 		if err := p.step(ctx); err != nil {
 			return err
@@ -134,7 +152,8 @@ func (p *statePod) commit(ctx context.Context, busy int) error {
 	if err != nil || p.disk.Failed() {
 		return p.failed(err)
 	}
-	p.acknowledged(texts, removals)
+	p.imported = false
+	p.acknowledged(texts, removals, p.last())
 	p.w.trace.say("%d: commit of %d rows", p.n, n)
 	return p.publish(ctx)
 }
@@ -145,18 +164,24 @@ func (p *statePod) sync(ctx context.Context) error {
 	if err := p.db.Sync(ctx); err != nil || p.disk.Failed() {
 		return p.failed(err)
 	}
-	p.acknowledged(texts, removals)
+	p.acknowledged(texts, removals, state.Dot{})
 	p.w.trace.say("%d: sync", p.n)
 	return nil
 }
 
-// acknowledged notes that these operations were.
-func (p *statePod) acknowledged(texts []*written, removals []*removal) {
+// last is its newest commit.
+func (p *statePod) last() state.Dot {
+	self := p.db.Actor()
+	return state.Dot{Actor: self, Seq: p.db.VV()[self]}
+}
+
+// acknowledged notes that these operations were; those who have seen the commit by have seen them, if it is one.
+func (p *statePod) acknowledged(texts []*written, removals []*removal, by state.Dot) {
 	for _, t := range texts {
-		t.durable = true
+		t.durable, t.by = true, by
 	}
 	for _, r := range removals {
-		r.durable = true
+		r.durable, r.by = true, by
 	}
 	p.fresh = slices.DeleteFunc(p.fresh, func(t *written) bool { return t.durable })
 	p.gone = slices.DeleteFunc(p.gone, func(r *removal) bool { return r.durable })
@@ -173,55 +198,65 @@ func (p *statePod) checkpoint(ctx context.Context) (state.CheckpointInfo, error)
 	if err != nil || p.disk.Failed() {
 		return cp, p.failed(err)
 	}
-	p.acknowledged(texts, removals)
+	p.imported = false
+	p.acknowledged(texts, removals, p.last())
 	p.w.trace.say("%d: checkpoint %s", p.n, cp.Tree)
 	return cp, p.publish(ctx)
 }
 
 // publish tells the world of own commits that are new, and others of them.
 func (p *statePod) publish(ctx context.Context) error {
-	own := p.db.VV()[p.actor]
-	if own < p.noted {
-		return fmt.Errorf("pod %d: its last commit is %d, it had %d before (I2)", p.n, own, p.noted)
+	last, have := p.last(), p.db.VV()
+	self, own := last.Actor, last.Seq
+	if own < p.noted[self] && !p.w.forked {
+		return fmt.Errorf("pod %d: its last commit is %d, it had %d before (I2)", p.n, own, p.noted[self])
 	}
-	if own == p.noted {
+	if own <= p.noted[self] {
+		p.noted[self] = own
 		return nil
 	}
-	have := p.db.VV()
-	have[p.actor] = p.noted
+	have[self] = p.noted[self]
 	commits, err := p.db.Log(ctx, have, 1<<30)
 	if err != nil {
 		return p.failed(err)
 	}
-	if err := p.w.history.add(commits); err != nil {
+	if err := p.w.history.add(commits); err != nil && !p.w.forked {
 		return fmt.Errorf("pod %d: %w", p.n, err)
 	}
-	p.noted = own
+	p.noted[self] = own
 	for _, q := range p.w.pods {
 		if q != p && p.rng.IntN(2) == 0 {
-			p.w.net.Send(p.n, q.n, func() error { return q.receive(ctx, p.n, commits) })
+			p.w.net.Send(p.n, q.n, func() error { return q.receive(ctx, p, commits) })
 		}
 	}
 	return nil
 }
 
 // receive applies commits that arrive. What they rest on may be missing.
-func (p *statePod) receive(ctx context.Context, from int, commits [][]byte) error {
+func (p *statePod) receive(ctx context.Context, from *statePod, commits [][]byte) error {
 	p.arm()
-	own, dirty := p.db.VV()[p.actor], p.db.Dirty()
+	if p.met[from.n] != from.life {
+		if err := p.reconcile(ctx, from); err != nil {
+			return err
+		}
+	}
+	last, dirty := p.last(), p.db.Dirty()
 	n, err := p.db.Apply(ctx, commits)
 	switch {
 	case p.disk.Failed():
 		return p.w.crash(ctx, p)
+	case errors.Is(err, state.ErrFork) && p.w.forked:
+		p.w.trace.say("%d: %d of %d commits of %d: %v", p.n, n, len(commits), from.n, err)
+		return p.reconcile(ctx, from)
 	case errors.Is(err, state.ErrGap), errors.Is(err, state.ErrFuture):
-		p.w.trace.say("%d: %d of %d commits of %d: %v", p.n, n, len(commits), from, err)
+		p.w.trace.say("%d: %d of %d commits of %d: %v", p.n, n, len(commits), from.n, err)
 	case err != nil:
-		return fmt.Errorf("pod %d: commits of %d: %w", p.n, from, err)
+		return fmt.Errorf("pod %d: commits of %d: %w", p.n, from.n, err)
 	default:
-		p.w.trace.say("%d: %d of %d commits of %d", p.n, n, len(commits), from)
+		p.w.trace.say("%d: %d of %d commits of %d", p.n, n, len(commits), from.n)
 	}
-	if p.db.VV()[p.actor] != own && own >= p.noted || p.db.Dirty() != dirty {
-		return fmt.Errorf("pod %d: commits of %d made changes of its own (I6)", p.n, from)
+	if (p.last() != last || p.db.Dirty() != dirty) && !p.imported && !p.w.forked {
+		return fmt.Errorf("pod %d: commits of %d made changes of its own (I6)", p.n, from.n)
 	}
 	return nil
 }
@@ -234,7 +269,7 @@ func (p *statePod) ask(ctx context.Context, q *statePod, maxBytes int) {
 		if err != nil {
 			return q.failed(err)
 		}
-		p.w.net.Send(q.n, p.n, func() error { return p.receive(ctx, q.n, commits) })
+		p.w.net.Send(q.n, p.n, func() error { return p.receive(ctx, q, commits) })
 		return nil
 	})
 }

@@ -35,7 +35,10 @@ type stateWorld struct {
 	shadow  *shadow
 	count   int  // of texts and values, so that no two are equal
 	calm    bool // nothing fails any more
+	copying bool // there are clones and backups
+	forked  bool // there was a clone, or a pod was brought back from a backup
 	done    int  // operations
+	made    int  // pods that are no clones
 }
 
 // begin is when all simulations begin.
@@ -76,6 +79,7 @@ func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 	for i := range n {
 		w.add(i)
 	}
+	w.made, w.copying = n, rng.IntN(2) == 0
 	return w
 }
 
@@ -83,7 +87,7 @@ func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 func (w *stateWorld) add(n int) *statePod {
 	p := &statePod{
 		w: w, n: n, actor: ident.Actor{Member: uint32(n + 1)}, clock: NewClock(w.time), disk: NewDisk(), blocks: newBlocks(),
-		rng: w.rng, logged: map[state.Ino]uint64{},
+		rng: w.rng, logged: map[state.Ino]uint64{}, noted: map[ident.Actor]uint64{}, random: w.source(),
 	}
 	w.pods = append(w.pods, p)
 	return p
@@ -124,7 +128,7 @@ func (w *stateWorld) furnish(ctx context.Context) error {
 	}
 	for _, q := range w.pods {
 		if q != p {
-			if err := q.receive(ctx, p.n, commits); err != nil {
+			if err := q.receive(ctx, p, commits); err != nil {
 				return err
 			}
 		}
@@ -161,6 +165,9 @@ func (w *stateWorld) round(ctx context.Context) error {
 
 func (w *stateWorld) act(ctx context.Context, p *statePod) error {
 	p.arm()
+	if w.copying && w.rng.IntN(12) == 0 {
+		return w.copies(ctx, p)
+	}
 	switch k := w.rng.IntN(100); {
 	case k < 45:
 		return w.batch(ctx, p)
@@ -245,23 +252,12 @@ func (w *stateWorld) crash(ctx context.Context, p *statePod) error {
 	p.db = nil
 	p.disk = after
 	p.blocks.fail(w.rng.IntN(8) == 0)
-	p.open, p.fresh, p.gone, p.busy = nil, nil, nil, 0
 	p.crashes++
-	if err := p.start(ctx); err != nil {
+	noted := p.noted
+	if err := w.again(ctx, p); err != nil {
 		return err
 	}
-	w.trace.say("%d: starts again, at commit %d", p.n, p.db.VV()[p.actor])
-	clear(p.logged)
-	err := p.db.Journaled(func(ino state.Ino, gen uint64, _ *state.JournalRecord, err error) error {
-		p.logged[ino] = gen
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("pod %d: %w", p.n, err)
-	}
-	if err := p.check(ctx); err != nil {
-		return err
-	}
+	p.noted = noted
 	return p.publish(ctx)
 }
 
@@ -287,12 +283,18 @@ func (w *stateWorld) settle(ctx context.Context) error {
 			return fmt.Errorf("pod %d: a commit leaves changes", p.n)
 		}
 	}
-	for range settleRounds {
-		if w.even() {
-			return nil
+	for i := range settleRounds {
+		even, err := w.even()
+		if even && (i > 1 || !w.forked) || err != nil {
+			return err
 		}
 		for _, p := range w.pods {
 			for _, q := range w.pods {
+				if p != q && w.forked {
+					if err := p.reconcile(ctx, q); err != nil {
+						return err
+					}
+				}
 				if p != q && !q.db.VV().LessEqual(p.db.VV()) {
 					p.ask(ctx, q, 1<<20)
 				}
@@ -305,14 +307,18 @@ func (w *stateWorld) settle(ctx context.Context) error {
 	return errors.New("pods that reach each other do not hear of all changes")
 }
 
-// even says whether all pods have the same changes.
-func (w *stateWorld) even() bool {
-	first := w.pods[0].db.VV()
+// even says whether all pods have the same changes, and know the same forks.
+func (w *stateWorld) even() (bool, error) {
+	first := w.pods[0]
+	forks, err := first.db.Forks()
+	if err != nil {
+		return false, err
+	}
 	for _, p := range w.pods[1:] {
-		vv := p.db.VV()
-		if !vv.LessEqual(first) || !first.LessEqual(vv) {
-			return false
+		others, err := p.db.Forks()
+		if err != nil || len(others) != len(forks) || !sameVV(p.db.VV(), first.db.VV()) {
+			return false, err
 		}
 	}
-	return true
+	return true, nil
 }

@@ -111,12 +111,14 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 	return held, more, d.install(c, b, rows)
 }
 
-// publishOwn makes this pod's commits up to head durable, and tells so. held: rows that are in no commit are to be durable too. commitMu must be held.
+// publishOwn makes this pod's commits up to head durable, and tells so. held: rows that are in no commit are to be durable too. So is the removal of those
+// that were dirty and are gone without a trace: a crash must not bring them back. commitMu must be held.
 func (d *DB) publishOwn(head Dot, held bool) error {
-	if d.installed == 0 && !held {
+	if forgot := d.forgot.Swap(false); d.installed == 0 && !held && !forgot {
 		return nil
 	}
 	if err := d.sync(); err != nil {
+		d.forgot.Store(true)
 		return err
 	}
 	if d.installed > 0 {

@@ -70,6 +70,7 @@ type DB struct {
 	watchers   []func(changes []vfs.Change, local bool)
 
 	isDirty  atomic.Bool
+	forgot   atomic.Bool   // dirty rows were removed without a trace since the last sync of a commit
 	version  atomic.Uint64 // odd while a change becomes visible
 	recent   recent
 	promoted promoted

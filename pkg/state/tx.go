@@ -112,6 +112,9 @@ func (t *tx) remember() {
 		w.joinGroup(first)
 	}
 	for _, row := range t.cleaned {
+		if d.dirty[row] != nil {
+			d.forgot.Store(true)
+		}
 		delete(d.dirty, row)
 	}
 	d.isDirty.Store(len(d.dirty) > 0)

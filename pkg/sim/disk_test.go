@@ -1,0 +1,62 @@
+package sim_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/sim"
+)
+
+// TestDiskFails: what was synced survives a loss of power, of the rest the share that was named, the same each time, and what was done after it
+// never happened.
+func TestDiskFails(t *testing.T) {
+	left := func(keep int) string {
+		d := sim.NewDisk()
+		f, err := d.FS().Create("f", pebblevfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := d.FS().OpenDir("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func(s string) {
+			if _, err := f.Write([]byte(s)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("synced")
+		if err := errors.Join(f.Sync(), dir.Sync()); err != nil {
+			t.Fatal(err)
+		}
+		write(" not synced")
+		d.FailAt(2, keep, 1)
+		if err := dir.Sync(); err != nil || d.Failed() {
+			t.Fatalf("it fails too early: %v", err)
+		}
+		if err := f.Sync(); err != nil || !d.Failed() {
+			t.Fatalf("it does not fail: %v", err)
+		}
+		write(" never")
+		after, err := d.After().FS().Open("f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(after)
+		if err := errors.Join(err, after.Close(), f.Close(), dir.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for keep, want := range map[int]string{0: "synced", 100: "synced not synced"} {
+		if got := left(keep); got != want {
+			t.Errorf("%d%% kept: %q is left, want %q", keep, got, want)
+		}
+	}
+	if a, b := left(50), left(50); a != b {
+		t.Errorf("%q is left, and then %q", a, b)
+	}
+}
