@@ -11,7 +11,7 @@ VULNDB ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-profile crash gc-race storm powerloss mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash gc-race storm powerloss mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench-data: build ## add and get beside cp, Kubo, restic and desync, as far as t
 
 bench-tree: build ## a tree of a million files: memory, start, listing, changes; root and /dev/fuse; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) tree
+
+bench-catchup: build ## how a new or returning pod catches up; BENCH: flags, as -tree 1000000
+	$(BIN)/wh-bench $(BENCH) catchup
 
 bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) profile

@@ -60,6 +60,7 @@ const (
 	KindHas                        // which blocks are held
 	KindPeers                      // pods and their addresses
 	KindUsage                      // bytes held and free
+	KindOffer                      // what proves a state, so that it can be joined
 
 	KindTips Kind = 16 // the newest commits of all authors that a pod has
 )

@@ -3,9 +3,10 @@
 //	wh-bench visible   how soon a file written through one mount is read through another, and how soon three pods agree
 //	wh-bench data      add and get of four data sets, beside cp, Kubo, restic and desync, as far as they are on PATH, in turn
 //	wh-bench tree      a tree of a million files: memory, start, listing, single changes, the rename of a large folder
+//	wh-bench catchup   how soon a pod that is new, or was away, has the others' tree, and with how many bytes
 //	wh-bench profile   where the daemon's CPU time goes in add and get
 //
-// It drives the wh binary beside it.
+// It drives the wh binary beside it; catchup has its pods in its own process.
 package main
 
 import (
@@ -34,12 +35,14 @@ func main() {
 	flag.StringVar(&b.wh, "wh", "", "the wh binary; default: beside this one")
 	flag.StringVar(&b.dir, "dir", "", "folder on the disk to measure; default: the temporary one")
 	flag.StringVar(&to, "o", "", "file to write to, when all is measured; default: stdout")
-	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data 3")
+	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data 3, catchup 1")
 	flag.IntVar(&b.files, "files", 200, "visible: files written")
 	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
 	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, profile: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
 	flag.IntVar(&b.many, "many", 1_000_000, "tree: files")
+	flag.IntVar(&b.tree, "tree", 100_000, "catchup: files in the tree")
+	flag.IntVar(&b.changes, "changes", 1000, "catchup: changes that a pod misses")
 	flag.StringVar(&b.peers, "peers", "", "data: programs to compare with, of cp, ipfs, restic, desync; cp is always; default: all on PATH")
 	flag.BoolVar(&b.encrypt, "encrypt", false, "data, profile: of an encrypted network")
 	flag.Parse()
@@ -70,6 +73,8 @@ type bench struct {
 	bigBytes int64
 	tiny     int
 	many     int
+	tree     int
+	changes  int
 	peers    string
 	encrypt  bool
 	machines []*fleet.Machine // of visible
@@ -95,11 +100,13 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 	case "data":
 		return b.data(ctx)
 	case "tree":
-		return b.tree(ctx)
+		return b.bigTree(ctx)
+	case "catchup":
+		return b.catchup(ctx)
 	case "profile":
 		return b.profile(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|profile, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|catchup|profile, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.

@@ -19,8 +19,8 @@ const (
 	treeSettle = 1500 * time.Millisecond
 )
 
-// tree measures a tree of many files: memory, start, listing, single changes, the rename of a large folder.
-func (b *bench) tree(ctx context.Context) error {
+// bigTree measures a tree of many files: memory, start, listing, single changes, the rename of a large folder.
+func (b *bench) bigTree(ctx context.Context) error {
 	if !fleet.CanMount() {
 		return errors.New("tree needs root and /dev/fuse")
 	}

@@ -45,6 +45,11 @@ func (m *machine) stop() error {
 	return err
 }
 
+// restart stops the pod, and starts it with other options.
+func (m *machine) restart(ctx context.Context, o pod.Options) error {
+	return errors.Join(m.stop(), m.start(ctx, o)) //nolint:contextcheck // an end is not cut short
+}
+
 // change is something that a user does to a tree.
 type change func(ctx context.Context, fs vfs.FS) error
 

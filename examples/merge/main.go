@@ -36,7 +36,7 @@ func run(ctx context.Context, folder string, out io.Writer) (err error) {
 		return err
 	}
 	desk, laptop := &machine{dir: filepath.Join(folder, "desk")}, &machine{dir: filepath.Join(folder, "laptop")}
-	defer func() { err = errors.Join(err, desk.stop(), laptop.stop()) }()
+	defer func() { err = errors.Join(err, desk.stop(), laptop.stop()) }() //nolint:contextcheck // an end is not cut short
 	if err := together(ctx, desk, laptop); err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func run(ctx context.Context, folder string, out io.Writer) (err error) {
 
 	// The laptop leaves: from now on neither reaches the other.
 	for _, m := range []*machine{desk, laptop} {
-		if err := errors.Join(m.stop(), m.start(ctx, pod.Options{Offline: true})); err != nil {
+		if err := m.restart(ctx, pod.Options{Offline: true}); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func run(ctx context.Context, folder string, out io.Writer) (err error) {
 
 	// It comes back. Nobody has to do anything.
 	for _, m := range []*machine{desk, laptop} {
-		if err := errors.Join(m.stop(), m.start(ctx, online())); err != nil {
+		if err := m.restart(ctx, online()); err != nil {
 			return err
 		}
 	}

@@ -93,7 +93,7 @@ func (p *Pod) conflict(c state.Conflict) (Conflict, error) {
 		}
 		one := ConflictVersion{ID: v.ID, Path: path.Join(in, v.Name), Gone: v.Gone, Kind: v.Node.Kind, Size: v.Node.Size, NodeID: v.Node.ID}
 		if v.HLC != 0 {
-			one.By, one.At, one.Ours = p.reg.actorName(v.Author), v.HLC.Time(), v.Author == p.actor
+			one.By, one.At, one.Ours = p.reg.actorName(v.Author), v.HLC.Time(), v.Author == p.db.Actor()
 		}
 		out.Versions = append(out.Versions, one)
 	}

@@ -145,3 +145,62 @@ func TestOpenConflictCopy(t *testing.T) {
 	}
 	p.want(with(map[string]string{"/f.txt": "B", "/e/kept": "F"}))
 }
+
+// TestSyncedConflictCopy breaks if what is synced into an open conflict copy, which became a file of its own by a chmod, is
+// not found after a loss of power.
+func TestSyncedConflictCopy(t *testing.T) {
+	two := newTheseTwo(t)
+	p := two.open(t)
+	p.pods[0].write("/f.txt", "A")
+	p.pods[1].write("/f.txt", "B")
+	p.meet()
+	s, ctx := p.pods[0], quickly(t)
+	name := "/" + s.copies("/")[0]
+	f, err := s.fs.Open(ctx, s.at(name).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.chmod(name, 0o600)
+	p.part()
+	if _, err := f.WriteAt(ctx, []byte("synced"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	o := s.o
+	o.FS = s.disk()
+	if err := f.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	s.stop()
+	s.start(o)
+	s.reads(name, "synced"+bytesOf("A")[len("synced"):])
+	if got := s.copies("/"); len(got) != 1 {
+		t.Errorf("copies %q", got)
+	}
+	s.hasMode(name, 0o600)
+	s.clean()
+}
+
+// TestCopyComesBack breaks if the number of a conflict copy names the file that the copy became although the copy is shown
+// again: its inode was removed here, with the copy as a file of its own, and edited elsewhere.
+func TestCopyComesBack(t *testing.T) {
+	two := newTheseTwo(t)
+	p := two.open(t)
+	first, second := p.pods[0], p.pods[1]
+	first.write("/f.txt", "A")
+	second.write("/f.txt", "B")
+	p.meet()
+	name := "/" + first.copies("/")[0]
+	known := first.at(name).ID
+	p.part()
+	first.rm("/f.txt")
+	first.mv(name, "/e/own")
+	first.stillKnown(known, "/e/own")
+	second.chmod("/f.txt", 0o600)
+	p.want(with(map[string]string{"/f.txt": "B", "/f!1.txt": "A", "/e/own": "A"}))
+	first.rm("/e/own")
+	first.stillKnown(known, "/"+first.copies("/")[0])
+	p.want(with(map[string]string{"/f.txt": "B", "/f!1.txt": "A"}))
+}

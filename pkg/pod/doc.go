@@ -26,7 +26,8 @@
 // # How a change of another pod arrives
 //
 // Its head comes with its newest commits (pull.go); what is missing is asked for. The state applies commits in their
-// causal order, and surfaces are told what changed (view.go).
+// causal order, and surfaces are told what changed (view.go). Where the log of the other pod does not reach back (truncate.go), or
+// is the longer way, the nodes of its tree that are not here are fetched, level by level, and joined (catchup.go).
 //
 // # Concurrency
 //

@@ -75,7 +75,9 @@ func (h handler) Told(ctx context.Context, from ident.Pod, kind p2p.Kind, body [
 func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body []byte) ([]byte, error) {
 	switch kind {
 	case p2p.KindLog:
-		return h.p.answerLog(ctx, body)
+		return h.p.answerLog(ctx, from, body)
+	case p2p.KindOffer:
+		return h.p.answerOffer(ctx, from, body)
 	case p2p.KindStatements:
 		if err := h.p.learnAll(ctx, body, from); err != nil {
 			h.p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", h.p.reg.name(from), "err", err)

@@ -33,7 +33,7 @@ type node struct {
 	id    vfs.NodeID
 	refs  int        // opens and other uses; guarded by nodes.mu
 	opens int        // of them, files that are open; guarded by nodes.mu
-	key   vfs.NodeID // in nodes.byID; guarded by nodes.mu
+	key   vfs.NodeID // where it is in nodes.byID, beside id; guarded by nodes.mu
 
 	mu     sync.RWMutex // guards the fields below
 	loaded bool
@@ -79,13 +79,42 @@ func (s *nodes) find(db *state.DB, id vfs.NodeID) *node {
 	}
 	for n := range s.copies {
 		if db.Number(n.id) == id {
-			delete(s.byID, n.key)
-			n.key = id
-			s.byID[id] = n
+			s.rekey(n, id)
 			return n
 		}
 	}
 	return nil
+}
+
+// rekey has a node found by the number that its file has now, too; mu is held. That of a conflict copy may come to be another node's.
+func (s *nodes) rekey(n *node, id vfs.NodeID) {
+	if state.IsDerived(n.key) {
+		s.drop(n, n.key)
+	}
+	if s.byID[id] == nil {
+		s.byID[id] = n
+	}
+	if n.key = id; !state.IsDerived(id) {
+		delete(s.copies, n)
+	}
+}
+
+// drop forgets that a node has a number; mu is held.
+func (s *nodes) drop(n *node, id vfs.NodeID) {
+	if s.byID[id] == n {
+		delete(s.byID, id)
+	}
+}
+
+// nowLocked notes the number that a node's file has in the state: another, if it was a conflict copy or was made again.
+func (p *Pod) nowLocked(n *node, id vfs.NodeID) {
+	if n.row == id {
+		return
+	}
+	n.row = id
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	p.nodes.rekey(n, id)
 }
 
 // use returns the node of an id, loaded from the state, and counts a use; release ends it.
@@ -125,6 +154,7 @@ func (p *Pod) loadLocked(n *node) error {
 	if err != nil {
 		return fmt.Errorf("pod: file %d: %w", n.id, err)
 	}
+	p.nowLocked(n, row.ID)
 	n.attr, n.body, n.base, n.copy, n.loaded = row.Attr, body, row.Content, row.Copy, true
 	n.fresh = unlogged{keep: row.Size}
 	return nil
@@ -142,7 +172,8 @@ func (p *Pod) release(n *node) {
 	p.nodes.mu.Lock()
 	defer p.nodes.mu.Unlock()
 	if n.refs--; n.refs == 0 {
-		delete(p.nodes.byID, n.key)
+		p.nodes.drop(n, n.id)
+		p.nodes.drop(n, n.key)
 		delete(p.nodes.copies, n)
 		p.dirtyBytes.Add(-n.ext.bytes) // bytes are left only of an orphan, or after a failure that was told
 	}
@@ -417,7 +448,7 @@ func (p *Pod) name(n *node, c *content) error {
 	if err != nil {
 		return fmt.Errorf("pod: file %d: name its contents: %w", n.id, err)
 	}
-	n.row = row.ID // another, if it was a conflict copy: it is a file of its own now
+	p.nowLocked(n, row.ID)
 	n.base, n.copy = state.ContentName{}, false
 	if !n.dirty {
 		n.attr = row.Attr

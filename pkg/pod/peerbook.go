@@ -11,6 +11,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // How long a pod may be silent (DESIGN section 6).
@@ -32,6 +33,8 @@ type peerFacts struct {
 	root       block.ID // its tree root
 	met        bool     // it has told its head since it connected
 	compared   bool     // numbers were compared with it since it connected
+	vv         state.VV // what it has applied, as it last said; not to be changed. nil: it never did
+	diverged   bool     // it has another state of the same history
 
 	heard, passed time.Time // see passage
 }

@@ -55,6 +55,8 @@ type Options struct {
 	Log           *slog.Logger   // nil: nothing is logged
 	FS            pebblevfs.FS   // nil: the operating system's
 	Connect       Connect        // nil: over the machine's network
+	LogKeep       int64          // bytes of commits that are kept although all members have them; 0: DefaultLogKeep
+	LogMax        int64          // bytes of commits that are kept at most, if others can have them by the tree; 0: DefaultLogMax
 
 	copyName []byte // what tells this copy of the directory from others; nil: the machine and the disk say it
 }
@@ -274,6 +276,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DormantAfter == 0 {
 		o.DormantAfter = DefaultDormant
+	}
+	if o.LogKeep == 0 {
+		o.LogKeep = DefaultLogKeep
+	}
+	if o.LogMax == 0 {
+		o.LogMax = DefaultLogMax
 	}
 	switch {
 	case o.Portal:

@@ -88,6 +88,7 @@ func (p *Pod) runCheckpoints(ctx context.Context) error {
 		}
 		took = clock.Since(p.clock, begin)
 		p.saveHistory(ctx)
+		p.truncateLog(ctx)
 	}
 }
 

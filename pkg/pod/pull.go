@@ -33,10 +33,14 @@ type puller struct {
 	busy  bool                   // a round is under way
 	fresh map[ident.Pod]bool     // connected since the last round: statements and peers are to be exchanged
 	heads map[ident.Pod]state.VV // what a pod has, as its newest head says, where that is more than is here
+	roots map[ident.Pod]block.ID // state roots that are to be compared with the one here
+	known map[ident.Pod]block.ID // the last ones that were
+	done  CatchUps
 }
 
 func newPuller(p *Pod) *puller {
-	return &puller{p: p, kick: make(chan struct{}, 1), fresh: make(map[ident.Pod]bool), heads: make(map[ident.Pod]state.VV)}
+	return &puller{p: p, kick: make(chan struct{}, 1), fresh: make(map[ident.Pod]bool), heads: make(map[ident.Pod]state.VV),
+		roots: make(map[ident.Pod]block.ID), known: make(map[ident.Pod]block.ID)}
 }
 
 func (u *puller) wake() {
@@ -106,6 +110,7 @@ func (u *puller) run(ctx context.Context) error {
 				u.keep(pod, vv)
 			}
 		}
+		u.compareRoots(ctx)
 		u.rest()
 		if failed {
 			// Not at once, since what failed is no reason to hurry; what is told meanwhile is taken in as it comes.
@@ -174,32 +179,50 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	return nil
 }
 
-// pull asks a pod for commits until this pod has what the other's head shows.
+// pull asks a pod for commits until this pod has what the other's head shows, or for its tree, where the log does not reach back or is
+// the longer way.
 func (u *puller) pull(ctx context.Context, pod ident.Pod, vv state.VV) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*pullTimeout)
-	defer cancel()
 	p := u.p
+	tree := true // worth a question
 	for !vv.LessEqual(p.db.VV()) {
-		answer, err := p.net.Ask(ctx, pod, p2p.KindLog, p.db.VV().Append(nil))
-		if err != nil {
-			return err
-		}
-		commits, err := decodeCommits(answer)
-		if err != nil {
-			return err
-		}
-		if len(commits) == 0 {
-			return fmt.Errorf("pod: %s has changes that it doesn't send: %w", p.reg.name(pod), block.ErrUnavailable)
-		}
-		n, err := p.apply(ctx, commits)
-		if n == 0 && err == nil {
-			return fmt.Errorf("pod: %s sends changes that were not asked for: %w", p.reg.name(pod), block.ErrCorrupt)
+		size, err := u.pullLog(ctx, pod)
+		switch {
+		case errors.Is(err, block.ErrNotFound): // the log doesn't reach back
+			err = p.catchUp(ctx, pod)
+		case err == nil && tree && size >= logBytes/2 && !vv.LessEqual(p.db.VV()):
+			err = p.catchUp(ctx, pod)
+			if tree = err == nil; errors.Is(err, errLogIsShorter) || errors.Is(err, block.ErrNotFound) {
+				err = nil
+			}
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pullLog asks a pod for some of the commits that are lacking here; size is how many bytes came.
+func (u *puller) pullLog(ctx context.Context, pod ident.Pod) (size int, err error) {
+	p := u.p
+	before := p.db.VV()
+	answer, err := p.ask(ctx, pod, p2p.KindLog, before.Append(nil))
+	if err != nil {
+		return 0, err
+	}
+	commits, err := decodeCommits(answer)
+	if err != nil {
+		return 0, err
+	}
+	if len(commits) == 0 {
+		return 0, fmt.Errorf("pod: %s has changes that it doesn't send: %w", p.reg.name(pod), block.ErrUnavailable)
+	}
+	u.count(func(c *CatchUps) { c.LogBytes += int64(len(answer)) })
+	n, err := p.apply(ctx, commits)
+	if n == 0 && err == nil && p.db.VV().LessEqual(before) { // else they came by another way
+		err = fmt.Errorf("pod: %s sends changes that were not asked for: %w", p.reg.name(pod), block.ErrCorrupt)
+	}
+	return len(answer), err
 }
 
 // apply takes over commits of others, and tells what is new of them.
@@ -224,7 +247,8 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 		return
 	}
 	// The pod counts as met once what its head shows is here, or is being asked for.
-	defer p.peers.update(from, func(f *peerFacts) { f.root, f.met = head.TreeRoot, true })
+	defer p.peers.update(from, func(f *peerFacts) { f.root, f.met, f.vv = head.TreeRoot, true, head.VV })
+	p.pulls.compare(from, head)
 	if head.VV.LessEqual(p.db.VV()) {
 		return
 	}
@@ -315,12 +339,16 @@ func decodeCommits(b []byte) ([][]byte, error) {
 }
 
 // answerLog is the commits that a pod with this version vector lacks.
-func (p *Pod) answerLog(ctx context.Context, body []byte) ([]byte, error) {
+func (p *Pod) answerLog(ctx context.Context, from ident.Pod, body []byte) ([]byte, error) {
 	have, err := state.DecodeVV(body)
 	if err != nil {
 		return nil, err
 	}
+	p.peers.update(from, func(f *peerFacts) { f.vv = have })
 	commits, err := p.db.Log(ctx, have, logBytes)
+	if errors.Is(err, state.ErrTruncated) {
+		return nil, fmt.Errorf("%w: %w", block.ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, err
 	}

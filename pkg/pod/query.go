@@ -113,6 +113,9 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 		if pod.Weight > 0 {
 			active++
 		}
+		if p.peers.of(pod.Pod).diverged {
+			out.Reasons = append(out.Reasons, fmt.Sprintf("pod %s shows another state of the same history: one of the two is faulty", pod.Name))
+		}
 		switch {
 		case pod.Weight == 0 && !pod.Self:
 		case pod.State == "down" || pod.State == "out":

@@ -26,6 +26,7 @@ func (p *Pod) rootSources() []rootSource {
 	return []rootSource{
 		{"rows", p.markRows},
 		{"checkpoint", p.markCheckpoint},
+		{"join", p.markJoining},
 		{"open files", p.markOpen},
 		{"journal", p.markJournal},
 		{"kept tree roots", p.markKept},

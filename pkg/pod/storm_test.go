@@ -231,6 +231,7 @@ func wantSameTree(t *testing.T, pods []*testPod) (entries int) {
 	t.Helper()
 	var first map[string]dumped
 	for i, p := range pods {
+		p.clean()
 		found, err := dump(quickly(t), p.fs, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", p.Info().Name, err)
@@ -241,7 +242,6 @@ func wantSameTree(t *testing.T, pods []*testPod) (entries int) {
 		if diff := cmp.Diff(found, first, cmp.AllowUnexported(dumped{})); diff != "" {
 			t.Errorf("%s: got - first +\n%s", p.Info().Name, diff)
 		}
-		p.clean()
 	}
 	return len(first)
 }

@@ -103,6 +103,11 @@ func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 			a := n.attr
 			a.NLink = 0
 			return a, nil
+		case n.row != id: // another pod removed it, and it was made again
+			row, err := p.db.Get(n.row)
+			n.show(&row.Attr)
+			row.ID = id
+			return row.Attr, err
 		case n.loaded: // another pod removed it
 			return n.attr, nil
 		}

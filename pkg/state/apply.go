@@ -31,7 +31,7 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if err := d.publishInstalled(); err != nil {
+	if err := d.finishJoin(ctx); err != nil {
 		return 0, err
 	}
 	news := VV{}
@@ -48,6 +48,9 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 			if c, err = d.open(next); err == nil {
 				batch, encoded = append(batch, c), append(encoded, next)
 				rows += 1 + len(c.Rows)
+				if c.Actor == d.self { // which this pod ceases to be then
+					err = d.publishInstalled()
+				}
 			}
 		}
 		n, applyErr := d.applyForked(batch, encoded, news)
@@ -102,6 +105,9 @@ func (d *DB) proveFork(e *forkedError) error {
 	}
 	f, err := NewFork(h, e.h)
 	if err != nil {
+		return err
+	}
+	if err := d.publishInstalled(); err != nil {
 		return err
 	}
 	_, err = d.learn(f)

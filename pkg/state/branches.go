@@ -213,3 +213,6 @@ func mapVersions[T any](m mapped, s VerSet[T], value func(T) T) VerSet[T] {
 	slices.SortFunc(out, byVersion[T])
 	return out
 }
+
+// none says whether no copies of a pod are known to have parted.
+func (t *branches) none() bool { return len(t.points) == 0 && len(t.byName) == 0 }

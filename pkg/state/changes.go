@@ -94,15 +94,22 @@ func (l *logReader) run(ctx context.Context, upTo VV, f func(Logged) error) (who
 			return false, err
 		}
 		var newest *Header
-		for _, h := range next {
-			if newest == nil || h.HLC > newest.HLC || h.HLC == newest.HLC && h.Actor.Compare(newest.Actor) > 0 {
-				newest = h
+		var label ident.Actor
+		for a, h := range next {
+			if newest == nil || h.HLC > newest.HLC || h.HLC == newest.HLC && a.Compare(label) > 0 {
+				newest, label = h, a
 			}
 		}
-		if err := l.tell(newest.Dot(), f); err != nil {
+		err := l.tell(Dot{Actor: label, Seq: newest.Seq}, f)
+		if errors.Is(err, block.ErrNotFound) { // the log dropped it, and all before it
+			whole = false
+			delete(next, label)
+			continue
+		}
+		if err != nil {
 			return false, err
 		}
-		if err := step(newest.Actor, newest.Seq-1); err != nil {
+		if err := step(label, newest.Seq-1); err != nil {
 			return false, err
 		}
 	}
@@ -114,11 +121,14 @@ func (l *logReader) commit(dot Dot) (*Commit, error) {
 	if c := l.commits[dot]; c != nil {
 		return c, nil
 	}
-	_, encoded, err := l.commitAt(dot.Actor, dot.Seq)
+	e, found, err := l.entryAt(dot.Actor, dot.Seq)
+	if err == nil && !(found && e.whole()) {
+		err = fmt.Errorf("state: commit %d of actor %s: %w", dot.Seq, dot.Actor, block.ErrNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}
-	c, err := DecodeCommit(encoded)
+	c, err := DecodeCommit(e.encoded)
 	if err != nil {
 		return nil, err
 	}

@@ -42,21 +42,25 @@ func (s *checkpointState) encode() []byte {
 	return cbor.AppendUint(s.VV.Append(b), s.Seq)
 }
 
-func (d *DB) loadCheckpoint() error {
-	b, err := get(d.db, textKey(keyOwn, ownCheckpoint))
+func (d *DB) loadCheckpoint() (err error) {
+	d.checkpoint, err = view{d: d, r: d.db}.lastCheckpoint()
+	return err
+}
+
+// lastCheckpoint is the newest checkpoint as it is stored, zero if there is none.
+func (v view) lastCheckpoint() (s checkpointState, err error) {
+	b, err := get(v.r, textKey(keyOwn, ownCheckpoint))
 	if err != nil || b == nil {
-		return err
+		return s, err
 	}
 	r := cbor.NewReader(b)
 	r.Tuple(5)
-	s := checkpointState{}
 	s.State, s.Tree, s.rows = readLink(r), readLink(r), readLink(r)
 	s.VV, s.Seq = readVV(r), r.Uint()
 	if err := r.Done(); err != nil {
-		return corrupt("own checkpoint", err)
+		return s, corrupt("own checkpoint", err)
 	}
-	d.checkpoint = s
-	return nil
+	return s, nil
 }
 
 // LastCheckpoint is the newest checkpoint; zero if there is none. Its VV must not be changed.
@@ -74,23 +78,11 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 	d.mu.Lock()
 	vv, cp, self := d.published.Clone(), d.checkpoint, d.self
 	d.mu.Unlock()
-	if !cp.VV.LessEqual(vv) {
-		cp = checkpointState{} // it was made before a fork was known: its numbers are read otherwise now
-	}
-	h := Head{
-		Network: d.o.Network, Actor: self, Seq: vv[self], VV: vv,
-		Checkpoint: cp.State, TreeRoot: cp.Tree, HLC: HLCOf(d.o.Clock.Now()),
-	}
-	err := d.read(func(v view) (err error) {
-		if h.Seq > 0 {
-			h.CommitDigest, _, err = v.commitAt(h.Actor, h.Seq)
-		}
-		return err
-	})
+	b, err := readAs(d, func(v view) ([]byte, error) { return v.head(self, vv, cp) })
 	if err != nil {
 		return nil, err
 	}
-	return h.Encode(d.o.Sign), ctx.Err()
+	return b, ctx.Err()
 }
 
 // Checkpoint commits what is dirty and writes the state and the view as Merkle trees through Options.Blocks: of what changed since the
@@ -106,6 +98,16 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	}
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
+	for {
+		made, err := d.makeCheckpoint(ctx)
+		if !errors.Is(err, errOvertaken) {
+			return made, err
+		}
+	}
+}
+
+// makeCheckpoint is Checkpoint while checkpointMu is held. Error: errOvertaken.
+func (d *DB) makeCheckpoint(ctx context.Context) (CheckpointInfo, error) {
 	c, err := d.freeze(ctx)
 	if err != nil {
 		return CheckpointInfo{}, err
@@ -125,10 +127,27 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	if err != nil {
 		return CheckpointInfo{}, fmt.Errorf("state: checkpoint: %w", err)
 	}
-	d.mu.Lock()
-	d.checkpoint = next
-	d.mu.Unlock()
 	return next.CheckpointInfo, nil
+}
+
+// errOvertaken says that a join took another pod's tree as the base of the next checkpoint while one was written.
+var errOvertaken = errors.New("a tree was joined meanwhile")
+
+// keep remembers a checkpoint whose blocks are durable. Error: errOvertaken.
+func (c *checkpointer) keep(next checkpointState) error {
+	d := c.d
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.checkpoint.rows != c.base {
+		return errOvertaken
+	}
+	if err := c.out.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	d.checkpoint = next
+	return nil
 }
 
 // checkpointer writes one checkpoint. It reads a moment at which nothing was dirty.
@@ -140,6 +159,7 @@ type checkpointer struct {
 	heads map[ident.Actor]actorState
 	self  ident.Actor
 	last  checkpointState
+	base  block.ID // the tree of rows that this one is made from
 	out   *pebble.Batch
 	full  bool // nothing of the last checkpoint is used
 }
@@ -148,8 +168,14 @@ type checkpointer struct {
 func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if d.o.Sign != nil {
-		if _, err := d.commit(ctx); err != nil {
+	if err := d.finishJoin(ctx); err != nil {
+		return nil, err
+	}
+	if d.o.Sign != nil { // most of it while operations go on
+		if _, err := d.installDirty(ctx); err != nil {
+			return nil, err
+		}
+		if err := d.publishInstalled(); err != nil {
 			return nil, err
 		}
 	}
@@ -161,7 +187,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	d.mu.Lock()
 	last := d.checkpoint
 	d.mu.Unlock()
-	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, self: d.self, last: last, out: d.db.NewBatch()}
+	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, self: d.self, last: last, base: last.rows, out: d.db.NewBatch()}
 	c.view = view{d: d, r: c.snap, clean: true}
 	maps.Copy(c.heads, d.heads)
 	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
@@ -196,8 +222,7 @@ func (d *DB) commitAll(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := d.publishOwn(d.ownHead(), false)
-	return err
+	return d.publishOwn(d.ownHead(), false)
 }
 
 func (c *checkpointer) close() {
@@ -279,7 +304,7 @@ func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
 			return next, err
 		}
 	}
-	return next, c.out.Commit(pebble.NoSync)
+	return next, c.keep(next)
 }
 
 // writeRows edits the tree of rows where they changed.
@@ -343,7 +368,7 @@ func (c *checkpointer) treeValue(ctx context.Context, value []byte) ([]byte, err
 	if err := c.d.o.Blocks.Put(ctx, id, value); err != nil {
 		return nil, err
 	}
-	return cbor.AppendLink(nil, id.Bytes()), nil
+	return longRowLink(id), nil
 }
 
 // NodeCID is the CID of a node as of now, if it is a file's or link's body (zero: no bytes), or as of the newest checkpoint, if it is a folder's.

@@ -38,6 +38,9 @@ func (d *DB) Commit(ctx context.Context) (n int, err error) {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if err := d.finishJoin(ctx); err != nil {
+		return 0, err
+	}
 	return d.commit(ctx)
 }
 
@@ -47,8 +50,9 @@ func (d *DB) commit(ctx context.Context) (n int, err error) {
 	d.opMu.Lock()
 	head := d.ownHead()
 	d.opMu.Unlock()
-	n, syncErr := d.publishOwn(head, held)
-	return n, errors.Join(err, syncErr)
+	err = errors.Join(err, d.publishOwn(head, held))
+	n, d.untold = d.untold, 0
+	return n, err
 }
 
 // ownHead is this pod's newest commit, published or not. opMu must be held.
@@ -59,8 +63,16 @@ func (d *DB) publishInstalled() error {
 	d.opMu.Lock()
 	head := d.ownHead()
 	d.opMu.Unlock()
-	_, err := d.publishOwn(head, false)
-	return err
+	return d.publishOwn(head, false)
+}
+
+// settled ends what was begun, before the pod takes in something of others, or becomes another actor: its commits are published, and no join is under
+// way. commitMu must be held.
+func (d *DB) settled(ctx context.Context) error {
+	if err := d.publishInstalled(); err != nil {
+		return err
+	}
+	return d.finishJoin(ctx)
 }
 
 // installDirty puts the rows that are dirty when it begins into commits, which publishOwn makes durable; held: some wait for their files' journals.
@@ -99,21 +111,22 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 	return held, more, d.install(c, b, rows)
 }
 
-// publishOwn makes this pod's commits up to head durable, and tells so; n is how many rows they have that were not before. held: rows that are in no commit
-// are to be durable too. So is the removal of those that were dirty and are gone without a trace: a crash must not bring them back. commitMu must be held.
-func (d *DB) publishOwn(head Dot, held bool) (n int, err error) {
+// publishOwn makes this pod's commits up to head durable, and tells so. held: rows that are in no commit are to be durable too. So is the removal of those
+// that were dirty and are gone without a trace: a crash must not bring them back. commitMu must be held.
+func (d *DB) publishOwn(head Dot, held bool) error {
 	if forgot := d.forgot.Swap(false); d.installed == 0 && !held && !forgot {
-		return 0, nil
+		return nil
 	}
 	if err := d.sync(); err != nil {
 		d.forgot.Store(true)
-		return 0, err
+		return err
 	}
-	if n = d.installed; n > 0 {
+	if d.installed > 0 {
 		d.publish(VV{head.Actor: head.Seq})
+		d.untold += d.installed
 		d.installed = 0
 	}
-	return n, nil
+	return nil
 }
 
 // publish tells that what was applied is durable.

@@ -139,8 +139,12 @@ func (v view) pastOf(d Dot) (VV, error) {
 	return h.Past(), nil
 }
 
+// headerAt is the header of a commit of the log. Error: block.ErrNotFound, also where the log dropped it.
 func (v view) headerAt(d Dot) (*Header, error) {
 	_, encoded, err := v.commitAt(d.Actor, d.Seq)
+	if err == nil && len(encoded) == 0 {
+		err = fmt.Errorf("state: header of commit %d of actor %s: %w", d.Seq, d.Actor, block.ErrNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -116,7 +116,7 @@ func (d *DB) LearnFork(ctx context.Context, statement []byte) (fresh bool, err e
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if err := d.publishInstalled(); err != nil {
+	if err := d.settled(ctx); err != nil {
 		return false, err
 	}
 	return d.learn(f)

@@ -28,7 +28,7 @@ func (d *DB) Renew(ctx context.Context) error {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if err := d.publishInstalled(); err != nil {
+	if err := d.settled(ctx); err != nil {
 		return err
 	}
 	return d.renew()

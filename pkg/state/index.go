@@ -99,6 +99,7 @@ func (t *tx) reindexCopies(ino Ino, before, after *Folded) error {
 			if err := t.set(inoKey(keyCopy, CopyIno(ino, c)), inoKey(0, ino)[1:]); err != nil {
 				return err
 			}
+			t.renumber(CopyIno(ino, c), 0)
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ const (
 	keyDirty     = 'w'
 	keyJournal   = 'j'
 	keyLog       = 'c'
+	keyFloor     = 'e'
 	keyActor     = 'v'
 	keyStatement = 's'
 	keyLocal     = 'l'
@@ -62,6 +63,10 @@ func markKey(prefix byte, epoch uint64, rest []byte) []byte {
 
 func actorKey(a ident.Actor) []byte {
 	return seqKey(keyActor, a.Uint())
+}
+
+func floorKey(a ident.Actor) []byte {
+	return seqKey(keyFloor, a.Uint())
 }
 
 func logKey(a ident.Actor, seq uint64) []byte {

@@ -2,8 +2,11 @@ package state
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
@@ -13,14 +16,38 @@ import (
 // digestLen is the length of the digest that stands before a commit in the log.
 const digestLen = 32
 
+// ErrTruncated says that the log does not reach back as far as is asked: the rest is to be had by joining a tree (Offer, Join).
+var ErrTruncated = errors.New("the log was cut off there")
+
+// logEntry is a commit of the log: digest (32 bytes), total (u64), and the encoded commit; of one whose rows were
+// dropped its signed header alone, or nothing more.
+type logEntry struct {
+	digest  [digestLen]byte
+	total   uint64 // bytes of this and all earlier commits of the actor that ever were in the log here
+	encoded []byte
+}
+
+func (e *logEntry) encode() []byte {
+	b := append(make([]byte, 0, digestLen+8+len(e.encoded)), e.digest[:]...)
+	return append(binary.BigEndian.AppendUint64(b, e.total), e.encoded...)
+}
+
+// whole says whether the rows are there.
+func (e *logEntry) whole() bool {
+	return len(e.encoded) > 0 && e.encoded[0] == cbor.AppendArray(nil, 3)[0]
+}
+
 // log adds a commit to the log, under its label.
 func (t *tx) log(c *Commit, label ident.Actor, encoded []byte) error {
-	digest := c.Digest()
-	value := append(append(make([]byte, 0, digestLen+len(encoded)), digest[:]...), encoded...)
-	if err := t.set(logKey(label, c.Seq), value); err != nil {
+	before, err := t.totalAt(label, c.Seq-1)
+	if err != nil {
 		return err
 	}
-	s := actorState{seq: c.Seq, digest: digest, hlc: c.HLC}
+	e := logEntry{digest: c.Digest(), total: before + uint64(len(encoded)), encoded: encoded}
+	if err := t.set(logKey(label, c.Seq), e.encode()); err != nil {
+		return err
+	}
+	s := actorState{seq: c.Seq, digest: e.digest, hlc: c.HLC}
 	return t.set(actorKey(label), s.encode())
 }
 
@@ -31,19 +58,43 @@ func (t *tx) logged(c *Commit, label ident.Actor) {
 	d.hlc = max(d.hlc, c.HLC)
 }
 
-// commitAt is a commit of the log and its digest. Error: block.ErrNotFound.
-func (v view) commitAt(a ident.Actor, seq uint64) (digest [32]byte, encoded []byte, err error) {
+// entryAt is an entry of the log; false: there is none.
+func (v view) entryAt(a ident.Actor, seq uint64) (e logEntry, ok bool, err error) {
 	b, err := get(v.r, logKey(a, seq))
 	switch {
-	case err != nil:
-		return digest, nil, err
-	case b == nil:
-		return digest, nil, fmt.Errorf("state: commit %d of actor %s: %w", seq, a, block.ErrNotFound)
-	case len(b) < digestLen:
-		return digest, nil, fmt.Errorf("state: commit %d of actor %s: %d bytes: %w", seq, a, len(b), block.ErrCorrupt)
+	case err != nil || b == nil:
+		return e, false, err
+	case len(b) < digestLen+8:
+		return e, false, fmt.Errorf("state: commit %d of actor %s: %d bytes: %w", seq, a, len(b), block.ErrCorrupt)
 	}
-	copy(digest[:], b)
-	return digest, b[digestLen:], nil
+	copy(e.digest[:], b)
+	e.total, e.encoded = binary.BigEndian.Uint64(b[digestLen:]), b[digestLen+8:]
+	return e, true, nil
+}
+
+// commitAt is a commit of the log, or its header, and its digest. Error: block.ErrNotFound.
+func (v view) commitAt(a ident.Actor, seq uint64) (digest [32]byte, encoded []byte, err error) {
+	e, ok, err := v.entryAt(a, seq)
+	if err == nil && !ok {
+		err = fmt.Errorf("state: commit %d of actor %s: %w", seq, a, block.ErrNotFound)
+	}
+	return e.digest, e.encoded, err
+}
+
+// totalAt is the total of an entry; 0 where there is none.
+func (v view) totalAt(a ident.Actor, seq uint64) (uint64, error) {
+	b, closer, err := v.r.Get(logKey(a, seq))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("state: commit %d of actor %s: %w", seq, a, damaged(err))
+	}
+	total := uint64(0)
+	if len(b) >= digestLen+8 {
+		total = binary.BigEndian.Uint64(b[digestLen:])
+	}
+	return total, closer.Close()
 }
 
 // skipDigest is the digest that a commit with this seq has to name as its Skip.
@@ -55,15 +106,12 @@ func (d *DB) skipDigest(a ident.Actor, seq uint64) (digest [32]byte, err error) 
 	return digest, err
 }
 
-// headerOf is the header of an encoded commit that was verified when it was stored.
+// headerOf is the header of an entry of the log, which was verified when it was stored.
 func headerOf(encoded []byte) (*Header, error) {
-	r := cbor.NewReader(encoded)
-	r.Tuple(3)
-	h := readHeader(r)
-	if err := r.Err(); err != nil {
-		return nil, corrupt("commit", err)
+	if e := (logEntry{encoded: encoded}); !e.whole() {
+		return DecodeHeader(encoded)
 	}
-	return h, nil
+	return HeaderOf(encoded)
 }
 
 // VV is what has been applied and is durable here, own commits included. The caller owns it.
@@ -75,11 +123,15 @@ func (d *DB) VV() VV {
 
 // Log is commits that somebody who has seen have lacks, in an order in which they can be applied: about maxBytes of them, one at least;
 // none if nothing is lacking. Only durable commits are among them (I2). To who doesn't know a fork yet it gives what comes behind the fork point.
+// Error: ErrTruncated.
 func (d *DB) Log(ctx context.Context, have VV, maxBytes int) ([][]byte, error) {
 	upTo := d.VV()
 	return readAs(d, func(v view) ([][]byte, error) {
 		p, err := v.logPage(have, upTo, maxBytes)
 		if err != nil {
+			return nil, err
+		}
+		if err := v.reaches(p.at, upTo); err != nil {
 			return nil, err
 		}
 		for progress := true; progress && !p.full(); {

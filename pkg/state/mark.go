@@ -140,8 +140,12 @@ const logSpan = 48 << 20
 // files for a torn end, too, and goes on without a table that holds what came before the write-ahead log. Error: block.ErrCorrupt.
 func (d *DB) checkLog() error {
 	own := d.heads[d.self]
+	floor, err := view{d: d, r: d.db}.floor(d.self)
+	if err != nil {
+		return err
+	}
 	span := 0
-	for seq := own.seq; seq > 0 && span < logSpan; seq-- {
+	for seq := own.seq; seq > floor && span < logSpan; seq-- {
 		b, err := get(d.db, logKey(d.self, seq))
 		if err != nil {
 			return err

@@ -37,6 +37,9 @@ func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if err := d.finishJoin(ctx); err != nil {
+		return nil, err
+	}
 	if _, err := d.installDirty(ctx); err != nil {
 		return nil, err
 	}

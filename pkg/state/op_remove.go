@@ -77,13 +77,6 @@ func (t *tx) unlink(s shown) (Node, error) {
 // removeFolder marks an empty folder dead; its row stays. One that nobody heard of leaves nothing behind if nothing was ever in it: else there
 // may be rows that name it, dead ones or such as a loop takes back to it, and what they show would be nowhere.
 func (t *tx) removeFolder(parent Ino, s shown) error {
-	rec, err := t.folder(s.ino)
-	if err != nil {
-		return err
-	}
-	if rec.entries > 0 {
-		return fmt.Errorf("folder %d: %w", s.ino, vfs.ErrNotEmpty)
-	}
 	if err := t.clear(parent, s, false); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ const (
 	ownEpoch      = "epoch"      // u64: marks of older epochs are in a checkpoint, or were meant for one
 	ownCheckpoint = "checkpoint" // the newest checkpoint
 	ownSyncs      = "syncs"      // u64: the number of the newest sync; see syncMark
+	ownJoining    = "joining"    // a join that is under way; see joinRecord
 )
 
 const pebbleCacheBytes = 64 << 20
@@ -38,13 +39,18 @@ type DB struct {
 	db   *pebble.DB
 	slog *slog.Logger
 
+	joinRows int // rows in one batch of a join
+
 	life   sync.RWMutex // held exclusively by Close alone
 	closed bool         // guarded by life
 
 	checkpointMu sync.Mutex // held by Checkpoint
 
+	joining *joinRecord // guarded by commitMu: a join that was begun, and has to be ended before anything else; nil: none
+
 	commitMu  sync.Mutex // held by Commit, Import and Apply, over their syncs, and at the beginning of a checkpoint
 	installed int        // rows of own commits that are not published yet; guarded by commitMu
+	untold    int        // rows that were published since the last Commit told how many it was; guarded by commitMu
 
 	opMu       sync.Mutex  // the one writer. It guards the fields below, and every write of rows and index
 	hlc        HLC         // highest value given out or met
@@ -119,7 +125,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{},
+		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
@@ -144,7 +150,7 @@ func (d *DB) load() error {
 	if d.epoch, err = d.ownUint(ownEpoch); err != nil {
 		return err
 	}
-	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint()); err != nil {
+	if err := errors.Join(d.loadHeads(), d.loadDirty(), d.loadJournal(), d.loadContentSeq(), d.loadCheckpoint(), d.loadJoining()); err != nil {
 		return err
 	}
 	if d.forks, err = (view{d: d, r: d.db}).branches(); err != nil {

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"maps"
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -18,7 +17,8 @@ type promoted struct {
 	newer, old map[Ino]Ino
 }
 
-// renumber notes that a conflict copy has another number once the change is there.
+// renumber notes that a conflict copy has another number once the change is there; now 0: that a copy is shown under this number, whatever it was before.
+// An inode that was removed here, with its copies as files of their own, comes back with all its copies if it was edited elsewhere.
 func (t *tx) renumber(id, now Ino) {
 	if t.promoted == nil {
 		t.promoted = map[Ino]Ino{}
@@ -36,7 +36,14 @@ func (p *promoted) add(news map[Ino]Ino) {
 	if p.newer == nil || len(p.newer) >= promotedMax {
 		p.newer, p.old = map[Ino]Ino{}, p.newer
 	}
-	maps.Copy(p.newer, news)
+	for id, now := range news {
+		if now != 0 {
+			p.newer[id] = now
+			continue
+		}
+		delete(p.newer, id)
+		delete(p.old, id)
+	}
 }
 
 // of is the number that a copy got.

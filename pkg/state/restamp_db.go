@@ -25,7 +25,7 @@ func (d *DB) Restamp(ctx context.Context, accepted VV) (n int, err error) {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if err := d.publishInstalled(); err != nil {
+	if err := d.settled(ctx); err != nil {
 		return 0, err
 	}
 	d.opMu.Lock()

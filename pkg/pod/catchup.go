@@ -1,0 +1,98 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// walkLeast is how many bytes of commits are taken without a look at the tree.
+const walkLeast = 16 << 20
+
+// errLogIsShorter says that the commits that are lacking are fewer bytes than the nodes that are.
+var errLogIsShorter = errors.New("the log is shorter than the difference of the trees")
+
+// CatchUps is how this pod has caught up with others since it was opened.
+type CatchUps struct {
+	LogBytes  int64 // of commits that were asked for
+	Trees     int64 // trees that were joined
+	TreeNodes int64 // nodes that came for them
+	TreeBytes int64 // bytes of these
+	Rounds    int64 // requests one after the other for them
+}
+
+// CatchUps tells how this pod has caught up with others.
+func (p *Pod) CatchUps() CatchUps {
+	p.pulls.mu.Lock()
+	defer p.pulls.mu.Unlock()
+	return p.pulls.done
+}
+
+func (u *puller) count(f func(c *CatchUps)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f(&u.done)
+}
+
+// catchUp joins the newest checkpoint of a pod: it fetches the nodes of the tree of rows that are not here, level by level, from this pod and whoever else is
+// connected, many in a request, so that there are about as many rounds as the tree has levels, and about as many bytes as changed. Errors: errLogIsShorter,
+// block.ErrNotFound (the pod has no checkpoint with something new).
+func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
+	answer, err := p.ask(ctx, pod, p2p.KindOffer, p.db.VV().Append(nil))
+	if err != nil {
+		return err
+	}
+	offer, err := decodeOffer(answer)
+	if err != nil {
+		return err
+	}
+	if offer.LogBytes >= 0 && offer.LogBytes < walkLeast {
+		return errLogIsShorter
+	}
+	head, err := state.DecodeHead(offer.Head)
+	if err != nil {
+		return err
+	}
+	defer p.leases.release(p.leases.hold()) // until what came is the newest checkpoint's
+	begin, before := p.clock.Now(), p.db.VV()
+	w := &treeWalk{p: p, from: pod}
+	err = w.walk(ctx, head.Checkpoint, offer.LogBytes)
+	p.pulls.count(func(c *CatchUps) {
+		c.TreeNodes, c.TreeBytes, c.Rounds = c.TreeNodes+w.fetched, c.TreeBytes+w.bytes, c.Rounds+w.rounds
+	})
+	if err != nil {
+		return err
+	}
+	walked := p.clock.Now()
+	joined, err := p.db.Join(ctx, offer.Head, offer.Headers)
+	if errors.Is(err, state.ErrDiverged) {
+		p.diverged(ctx, pod)
+	}
+	if err != nil {
+		return err
+	}
+	if !joined && p.db.VV().LessEqual(before) {
+		return fmt.Errorf("pod: %s offers a tree with nothing new: %w", p.reg.name(pod), block.ErrCorrupt)
+	}
+	p.log.InfoContext(ctx, "caught up by a tree", "pod", p.reg.name(pod), "nodes", w.fetched, "bytes", w.bytes, "rounds", w.rounds,
+		"walk", walked.Sub(begin), "join", p.clock.Now().Sub(walked))
+	p.pulls.count(func(c *CatchUps) { c.Trees++ })
+	if joined {
+		p.spread.poke()
+		p.touched()
+	}
+	return nil
+}
+
+// markJoining marks the blocks of a join that was begun and has not ended.
+func (p *Pod) markJoining(ctx context.Context, m *marker) error {
+	return p.db.JoiningBlocks(ctx, func(id block.ID) error {
+		m.add(id)
+		return nil
+	})
+}

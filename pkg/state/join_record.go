@@ -1,0 +1,89 @@
+package state
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+)
+
+// Joining is the root of a join that was begun and not ended; zero: none. Its blocks are still needed.
+func (d *DB) Joining() (block.ID, error) {
+	d.commitMu.Lock()
+	defer d.commitMu.Unlock()
+	if d.joining == nil {
+		return block.ID{}, nil
+	}
+	h, err := DecodeHead(d.joining.head)
+	if err != nil {
+		return block.ID{}, err
+	}
+	return h.Checkpoint, nil
+}
+
+// JoiningBlocks calls f for the blocks that a join still needs which was begun and has not ended: the state root and the nodes below it. The first
+// error of reading the tree is returned, or that of f, which ends it.
+func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error {
+	id, err := d.Joining()
+	if err != nil || id.IsZero() {
+		return err
+	}
+	if err := f(id); err != nil {
+		return err
+	}
+	b, err := d.o.Blocks.Get(ctx, id)
+	if err != nil {
+		return fmt.Errorf("state: get state root %s: %w", id, err)
+	}
+	root, err := DecodeRoot(b)
+	if err != nil {
+		return err
+	}
+	return dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f)
+}
+
+// joinRecord is a join that was begun: [head, [header…], up to].
+type joinRecord struct {
+	head    []byte
+	headers [][]byte
+	upTo    []byte // keys up to this one are joined
+}
+
+func (r *joinRecord) encode() []byte {
+	b := cbor.AppendBytes(cbor.AppendArray(nil, 3), r.head)
+	b = cbor.AppendArray(b, len(r.headers))
+	for _, h := range r.headers {
+		b = cbor.AppendBytes(b, h)
+	}
+	return cbor.AppendBytes(b, r.upTo)
+}
+
+func decodeJoinRecord(b []byte) (*joinRecord, error) {
+	r := cbor.NewReader(b)
+	r.Tuple(3)
+	j := &joinRecord{head: r.Bytes(2 * HeaderMax)}
+	for range r.Array(headersMax) {
+		j.headers = append(j.headers, r.Bytes(2*HeaderMax))
+	}
+	j.upTo = r.Bytes(dag.KeyMax)
+	if err := r.Done(); err != nil {
+		return nil, corrupt("join that was begun", err)
+	}
+	return j, nil
+}
+
+func (d *DB) loadJoining() (err error) {
+	d.joining, err = view{d: d, r: d.db}.joinRecord()
+	return err
+}
+
+// joinRecord is the join that is under way, nil if there is none.
+func (v view) joinRecord() (*joinRecord, error) {
+	b, err := get(v.r, textKey(keyOwn, ownJoining))
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return decodeJoinRecord(b)
+}
