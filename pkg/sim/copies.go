@@ -60,7 +60,7 @@ func (w *stateWorld) copies(ctx context.Context, p *statePod) error {
 	clones := len(w.pods) - w.made
 	switch k := w.rng.IntN(3); {
 	case k == 0 || p.backup == nil:
-		p.backup = &backup{disk: p.disk.After(), blocks: p.blocks.copy(), count: w.count}
+		p.backup = w.backup(p)
 		w.trace.say("%d: a backup is made", p.n)
 	case k == 1:
 		return w.restore(ctx, p)
@@ -68,6 +68,18 @@ func (w *stateWorld) copies(ctx context.Context, p *statePod) error {
 		return w.clone(ctx, p)
 	}
 	return nil
+}
+
+// backup copies what is durable of a pod.
+func (w *stateWorld) backup(p *statePod) *backup {
+	b := &backup{disk: p.disk.After(), blocks: p.blocks.copy(), texts: map[*written]bool{}, removed: map[*removal]bool{}}
+	for _, t := range w.shadow.texts {
+		b.texts[t] = t.durable
+	}
+	for _, r := range w.shadow.removed {
+		b.removed[r] = r.durable
+	}
+	return b
 }
 
 // restore brings a pod back from its backup. What it did since then, and nobody heard of, is gone.
@@ -79,16 +91,14 @@ func (w *stateWorld) restore(ctx context.Context, p *statePod) error {
 			reached.Merge(q.db.VV())
 		}
 	}
-	lost := func(pod, number int, by state.Dot) bool {
-		return pod == p.n && number > p.backup.count && (by.Seq == 0 || !reached.Covers(by))
-	}
+	lost := func(pod int, by state.Dot) bool { return pod == p.n && (by.Seq == 0 || !reached.Covers(by)) }
 	for _, t := range w.shadow.texts {
-		if lost(t.pod, t.number, t.by) {
+		if !p.backup.texts[t] && lost(t.pod, t.by) {
 			t.durable = false
 		}
 	}
 	for _, r := range w.shadow.removed {
-		if lost(r.pod, r.number, r.by) {
+		if !p.backup.removed[r] && lost(r.pod, r.by) {
 			r.durable = false
 		}
 	}

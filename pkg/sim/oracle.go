@@ -160,12 +160,12 @@ func (w *stateWorld) judgeView(ctx context.Context, cp state.CheckpointInfo) err
 	return errors.Join(w.shadow.judgeRemovals(got, rows, histories), judgeRegisters(rows, histories))
 }
 
-// plain says whether all commits count under the names that their authors gave them: there are no forks, and nobody began a new
+// plain says whether all commits count under the names that their authors gave them: nobody was set back, there are no forks, and nobody began a new
 // incarnation. Else what the rows must be follows from the commits by rules that only the state knows; it is what a newcomer makes of them.
 func (w *stateWorld) plain() (bool, error) {
 	for _, p := range w.pods {
 		forks, err := p.db.Forks()
-		if err != nil || len(forks) > 0 || p.db.Actor().Incarnation != 0 {
+		if err != nil || w.forked || len(forks) > 0 || p.db.Actor().Incarnation != 0 {
 			return false, err
 		}
 	}

@@ -28,7 +28,6 @@ type removal struct {
 	ino     state.Ino
 	folder  bool
 	saw     state.VV // the changes that its user had seen
-	number  int      // as of texts
 	durable bool
 	by      state.Dot
 }
@@ -47,7 +46,7 @@ func (p *statePod) wrote(text string) {
 	if text == sameText {
 		return
 	}
-	t := &written{pod: p.n, number: p.w.count}
+	t := &written{pod: p.n}
 	p.w.shadow.texts[text] = t
 	p.fresh = append(p.fresh, t)
 }
@@ -78,7 +77,7 @@ func (p *statePod) removed(n state.Node, folder bool) error {
 		return nil
 	}
 	delete(p.logged, n.Ino)
-	r := &removal{pod: p.n, ino: n.Ino, folder: folder, saw: p.db.VV(), number: p.w.count}
+	r := &removal{pod: p.n, ino: n.Ino, folder: folder, saw: p.db.VV()}
 	p.w.shadow.removed = append(p.w.shadow.removed, r)
 	p.gone = append(p.gone, r)
 	return nil

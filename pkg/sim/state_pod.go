@@ -45,9 +45,10 @@ type statePod struct {
 
 // backup is a copy of a pod's disk as it was.
 type backup struct {
-	disk   *Disk
-	blocks *blocks
-	count  int // texts that were written before it
+	disk    *Disk
+	blocks  *blocks
+	texts   map[*written]bool // that it has for sure
+	removed map[*removal]bool
 }
 
 // openFile is a file as a program saw it when it opened it.
