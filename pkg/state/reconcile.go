@@ -108,26 +108,39 @@ func (d *DB) suspects(tips []Tip) ([]Dot, error) {
 func (d *DB) findFork(ctx context.Context, p Peer, tips []Tip, at Dot) error {
 	for back := uint64(0); ; back = max(1, 2*back) {
 		floor := d.floorOf(at.Actor)
-		have := tipVV(tips)
-		have[at.Actor] = max(floor, at.Seq-min(back, at.Seq))
-		commits, err := p.Log(ctx, have)
-		if err != nil {
-			return err
-		}
-		before := d.forkCount()
-		_, err = d.Apply(ctx, commits)
-		parted := errors.Is(err, ErrFork)
+		from := max(floor, at.Seq-min(back, at.Seq))
+		given, err := d.tryFrom(ctx, p, tips, at, from)
+		var parted *partedError
+		other := errors.As(err, &parted) && parted.incarnation != d.incarnationOf(at.Actor)
 		switch {
-		case d.forkCount() > before:
-			return nil
-		case err == nil && len(commits) > 0, errors.Is(err, ErrGap) && !parted:
-			return nil // they follow on what is here; what others they rest on comes later
-		case err != nil && !parted:
+		case err == nil && given, other, errors.Is(err, ErrGap) && parted == nil:
+			return nil // found, or they follow on what is here; what they rest on of others comes in its turn
+		case err != nil && !errors.Is(err, ErrFork):
 			return err
-		}
-		if have[at.Actor] == floor {
+		case from == floor:
 			return errors.Join(ErrFork, err)
 		}
+	}
+}
+
+// tryFrom applies the other pod's commits of an actor after a seq, page by page, until a fork is found, they go beyond the ones here, or one does not fit, which
+// is the error. given: there were some.
+func (d *DB) tryFrom(ctx context.Context, p Peer, tips []Tip, at Dot, seq uint64) (given bool, err error) {
+	have := tipVV(tips) // of no other actor anything is wanted
+	for before := d.forkCount(); ; given = true {
+		have[at.Actor] = seq
+		commits, err := p.Log(ctx, have)
+		if err != nil || len(commits) == 0 {
+			return given, err
+		}
+		if _, err := d.Apply(ctx, commits); err != nil || d.forkCount() > before {
+			return true, err
+		}
+		h, err := HeaderOf(commits[len(commits)-1])
+		if err != nil || h.Seq <= seq || h.Seq >= at.Seq {
+			return true, err
+		}
+		seq = h.Seq
 	}
 }
 
@@ -135,6 +148,12 @@ func (d *DB) floorOf(a ident.Actor) uint64 {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	return d.forks.floor(a)
+}
+
+func (d *DB) incarnationOf(a ident.Actor) ident.Actor {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	return d.forks.incarnation(a)
 }
 
 func (d *DB) forkCount() int {
