@@ -335,7 +335,7 @@ func TestCollectJoining(t *testing.T) {
 	if id, err := b.db.Joining(); err != nil || id.IsZero() {
 		t.Fatalf("no join is under way: %v", err)
 	}
-	if _, err := b.Collect(ctx, CollectOptions{Now: true, atOnce: true}); err != nil {
+	if _, err := b.Collect(ctx, CollectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := b.checkpoint(ctx); err != nil || got.Tree != want {
