@@ -126,7 +126,10 @@ func fullView(rows map[string][]byte) (map[string]shownAs, error) {
 		v.add(state.Ino(binary.BigEndian.Uint64([]byte(key[1:]))), &f)
 	}
 	v.attach()
-	return v.out, v.folder(state.RootIno, "", 0)
+	if err := v.folder(state.RootIno, "", 0); err != nil {
+		return nil, err
+	}
+	return v.out, v.unreached()
 }
 
 // shownPodName is what the state makes of podName: an actor without a name is shown as its number.

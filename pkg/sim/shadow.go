@@ -16,7 +16,6 @@ type shadow struct {
 // written is a text that a user gave to a file or symlink; no two are equal.
 type written struct {
 	pod     int
-	number  int       // counts texts
 	durable bool      // its write was acknowledged as durable
 	by      state.Dot // the commit with which it was; zero: a sync
 	dropped bool      // somebody who saw it replaced or removed it

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -22,7 +23,7 @@ type Imported struct {
 }
 
 // Import makes files with their contents, as Create does for each, but in one change, which is a commit at once: what was dirty is committed before it, so that
-// nobody hears of a file before its folder. They are there when Import returns; the next Commit makes them durable and publishes them. What
+// nobody hears of a file before its folder; a file whose folder waits for a journal waits with it. They are there when Import returns; the next Commit makes them durable and publishes them. What
 // their contents name must be durable before the call.
 //
 // A file that can't be made does not hinder the others. An error says that none was made. Errors: vfs.ErrReadOnly, vfs.ErrClosed, those of BeforeCommit.
@@ -44,15 +45,53 @@ func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
 		return nil, err
 	}
 	out := make([]Imported, len(files))
-	if faulty, err := d.importAll(files, out); err != nil || !faulty {
-		return out, err
+	faulty, err := d.importAll(files, out)
+	for i := 0; i < len(files) && faulty && err == nil; i++ { // what a faulty one left in the change was dropped with it, and with all the others
+		_, err = d.importAll(files[i:i+1], out[i:i+1])
 	}
-	for i := range files { // what a faulty one left in the change was dropped with it, and with all the others
-		if _, err := d.importAll(files[i:i+1], out[i:i+1]); err != nil {
-			return out, err
+	for i := range files {
+		if err == nil && errors.Is(out[i].Err, errUnheard) {
+			out[i].Node, out[i].Err = d.importDirty(&files[i])
 		}
 	}
-	return out, nil
+	return out, err
+}
+
+// errUnheard says that nobody has heard of a folder yet, since its row waits for the journal of a file: nobody may hear of what is in it before.
+var errUnheard = errors.New("the folder is in no commit yet")
+
+// heard says whether a folder is in a commit. Error: errUnheard.
+func (t *tx) heard(folder Ino) error {
+	if folder == RootIno {
+		return nil
+	}
+	row, err := get(t.r, InodeKey(folder))
+	if err == nil && row == nil {
+		err = errUnheard
+	}
+	return err
+}
+
+// importDirty makes a file as Create does, in no commit yet. commitMu must be held.
+func (d *DB) importDirty(f *NewFile) (out Node, err error) {
+	first, err := d.runOp(func(t *tx) error {
+		err := t.free(f.Parent, f.Name)
+		if err == nil {
+			err = t.enter(f.Parent)
+		}
+		if err != nil {
+			return err
+		}
+		s, err := t.mknod(f.Parent, f.Name, f.Node, f.CreateOptions)
+		if err == nil {
+			out, err = t.node(s)
+		}
+		return err
+	})
+	if first != nil {
+		first()
+	}
+	return out, err
 }
 
 // importAll makes files and their commit. faulty: something is wrong with one of them, which out tells, and none was made.
@@ -69,6 +108,9 @@ func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error)
 		f, o := &files[i], &out[i]
 		if o.Err = t.free(f.Parent, f.Name); o.Err != nil {
 			continue // nothing was written
+		}
+		if o.Err = t.heard(f.Parent); o.Err != nil {
+			continue
 		}
 		var row Row
 		if row, o.Node, o.Err = t.importFile(f, dot); o.Err != nil {

@@ -47,6 +47,10 @@ func TestHeldFolderHoldsEntries(t *testing.T) {
 	must[Node](t)(a.Rename(RootIno, "new", RootIno, "f", vfs.RenameExchange)) // one change of both rows
 	inner := mkdir(t, a, fresh.ID, "inner")
 	mkfile(t, a, inner.ID, "g", "deep")
+	imported := NewFile{Parent: fresh.ID, Name: "h", Node: vfs.NewNode{Kind: vfs.KindFile}}
+	if out := must[[]Imported](t)(a.Import(t.Context(), []NewFile{imported})); out[0].Err != nil {
+		t.Fatal(out[0].Err)
+	}
 	mkfile(t, a, RootIno, "other", "not held")
 	exchange(t, a, b)
 	wantTree(t, b, map[string]string{"/f": "text", "/other": "not held"})
@@ -55,5 +59,5 @@ func TestHeldFolderHoldsEntries(t *testing.T) {
 	c.Folded = JournalMark{Ino: f.ID, Gen: gen}
 	must[Node](t)(a.SetContent(f.ID, c))
 	exchange(t, a, b)
-	wantTree(t, b, map[string]string{"/new": "x", "/f": "folder", "/f/inner": "folder", "/f/inner/g": "deep", "/other": "not held"})
+	wantTree(t, b, map[string]string{"/new": "x", "/f": "folder", "/f/inner": "folder", "/f/inner/g": "deep", "/f/h": "", "/other": "not held"})
 }
