@@ -22,7 +22,7 @@ func (b *bench) catchup(ctx context.Context) (err error) {
 		return err
 	}
 	var a, c, d *benchPod
-	defer func() {
+	defer func() { //nolint:contextcheck // closing takes no context
 		for _, p := range []*benchPod{a, c, d} {
 			err = errors.Join(err, p.stop())
 		}
@@ -67,9 +67,9 @@ func (b *bench) catchup(ctx context.Context) (err error) {
 
 // away measures a pod that missed changes: by the log, if the third pod is away too, so that the writer keeps the commits, or by the tree.
 func (b *bench) away(ctx context.Context, a, c, d *benchPod, mark string, tree bool) error {
-	err := d.stop()
+	err := d.stop() //nolint:contextcheck // closing takes no context
 	if !tree {
-		err = errors.Join(err, c.stop())
+		err = errors.Join(err, c.stop()) //nolint:contextcheck // closing takes no context
 	}
 	if err := errors.Join(err, a.change(ctx, b.tree, b.changes, mark)); err != nil {
 		return err

@@ -136,7 +136,7 @@ func (p *Pod) Resolve(ctx context.Context, at, keep string) error {
 			}
 		}
 	}
-	if err := p.resolve(found.at, keep); err != nil { //nolint:contextcheck // operations of the state take no context
+	if err := p.resolve(found.at, keep); err != nil {
 		return fmt.Errorf("pod: resolve %s: %w", found.Path, err)
 	}
 	for _, v := range found.Versions {

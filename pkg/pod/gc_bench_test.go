@@ -37,7 +37,7 @@ var pauseWriters = []struct {
 }
 
 // writeOnce makes a file of 4 KiB.
-func writeOnce(ctx context.Context, fs vfs.FS, folder vfs.NodeID, n int, sync bool) error {
+func writeOnce(ctx context.Context, fs vfs.FS, folder vfs.NodeID, n int, synced bool) error {
 	a, err := fs.Create(ctx, folder, fmt.Sprint(n), vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func writeOnce(ctx context.Context, fs vfs.FS, folder vfs.NodeID, n int, sync bo
 	data := make([]byte, 4096)
 	binary.BigEndian.PutUint64(data, uint64(n))
 	_, err = f.WriteAt(ctx, data, 0)
-	if err == nil && sync {
+	if err == nil && synced {
 		err = f.Sync(ctx)
 	}
 	return errors.Join(err, f.Close(ctx))

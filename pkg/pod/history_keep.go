@@ -98,7 +98,7 @@ func (k *keptRoots) thinLocked(now time.Time) {
 	i := 0
 	k.old = slices.DeleteFunc(k.old, func(r rootAt) bool {
 		i++
-		return !keep[i] && !(r.hold && now.Sub(r.at) < heldFor)
+		return !keep[i] && (!r.hold || now.Sub(r.at) >= heldFor)
 	})
 	k.old = k.old[:min(len(k.old), keptMax)]
 }

@@ -37,7 +37,7 @@ func (p *Pod) Log(ctx context.Context, at string, limit int, f func(Logged) erro
 	}
 	var ino state.Ino
 	if n, err := vfs.Resolve(ctx, p.self, at); err == nil && n.ID != vfs.RootID {
-		if row, err := p.db.Get(n.ID); err == nil { //nolint:contextcheck // reads of the state take no context
+		if row, err := p.db.Get(n.ID); err == nil {
 			ino = row.Ino
 		}
 	}

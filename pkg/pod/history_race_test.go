@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -103,9 +104,7 @@ func (w *historyWriter) step(ctx context.Context) error {
 			return err
 		}
 		w.snaps[snap] = map[string]string{}
-		for k, v := range w.files {
-			w.snaps[snap][k] = v
-		}
+		maps.Copy(w.snaps[snap], w.files)
 	case n < 9 && len(w.snaps) > 3:
 		for snap := range w.snaps {
 			delete(w.snaps, snap)

@@ -28,7 +28,7 @@ func (p *Pod) CopyFromTree(ctx context.Context, from vfs.FS, src, parent vfs.Nod
 	if n.attr.Kind != vfs.KindFile {
 		return vfs.Attr{}, fmt.Errorf("pod: restore node %d of a tree, which is no file: %w", src, vfs.ErrInvalid)
 	}
-	if a, same, err := p.sameFile(n, parent, name, m); same || err != nil { //nolint:contextcheck // reads of the state take no context
+	if a, same, err := p.sameFile(n, parent, name, m); same || err != nil {
 		return a, err
 	}
 	body, err := t.bodyOf(ctx, n)

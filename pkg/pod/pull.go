@@ -39,8 +39,10 @@ type puller struct {
 }
 
 func newPuller(p *Pod) *puller {
-	return &puller{p: p, kick: make(chan struct{}, 1), fresh: make(map[ident.Pod]bool), heads: make(map[ident.Pod]state.VV),
-		roots: make(map[ident.Pod]block.ID), known: make(map[ident.Pod]block.ID)}
+	return &puller{
+		p: p, kick: make(chan struct{}, 1), fresh: make(map[ident.Pod]bool), heads: make(map[ident.Pod]state.VV),
+		roots: make(map[ident.Pod]block.ID), known: make(map[ident.Pod]block.ID),
+	}
 }
 
 func (u *puller) wake() {

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/dag"
@@ -31,8 +32,8 @@ func (p *Pod) placeSnapshots(ctx context.Context) error {
 		errs, batch = append(errs, err), batch[:0]
 		return ctx.Err()
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		root, older := all[i].Root, block.ID{}
+	for i, a := range slices.Backward(all) {
+		root, older := a.Root, block.ID{}
 		if i > 0 {
 			older = all[i-1].Root
 		}

@@ -90,7 +90,7 @@ func (p *Pod) makeSnapshot(ctx context.Context, name string) (Snapshot, error) {
 	if err := p.spreadTree(ctx, holders, base, root); err != nil {
 		return Snapshot{}, err
 	}
-	if err := p.db.SetSnapshot(name, root); err != nil { //nolint:contextcheck // operations of the state take no context
+	if err := p.db.SetSnapshot(name, root); err != nil {
 		return Snapshot{}, err
 	}
 	if err := p.barrier.wait(ctx); err != nil {
@@ -129,7 +129,7 @@ func (p *Pod) RemoveSnapshot(ctx context.Context, name string) error {
 	}
 	for _, s := range all {
 		if s.Name == name {
-			if err := p.db.SetSnapshot(name, block.ID{}); err != nil { //nolint:contextcheck // operations of the state take no context
+			if err := p.db.SetSnapshot(name, block.ID{}); err != nil {
 				return err
 			}
 			return p.barrier.wait(ctx)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -53,9 +54,7 @@ func (s *blocks) Put(_ context.Context, id block.ID, plain []byte) error {
 func (s *blocks) sync() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, b := range s.fresh {
-		s.synced[id] = b
-	}
+	maps.Copy(s.synced, s.fresh)
 	clear(s.fresh)
 }
 
@@ -74,8 +73,6 @@ func (s *blocks) copy() *blocks {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := newBlocks()
-	for id, b := range s.synced {
-		out.synced[id] = b
-	}
+	maps.Copy(out.synced, s.synced)
 	return out
 }

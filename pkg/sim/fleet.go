@@ -52,7 +52,7 @@ func NewFleet(ctx context.Context, dir string, n int) (*Fleet, error) {
 	go func() { ended <- admin.Run(work) }()
 	err = f.join(ctx, admin, n)
 	stop()
-	return f, errors.Join(err, <-ended, admin.Close())
+	return f, errors.Join(err, <-ended, admin.Close()) //nolint:contextcheck // closing takes no context
 }
 
 // join has the other pods join.

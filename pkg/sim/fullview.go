@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/wormhole-fs/wormhole/dag"
@@ -169,9 +170,7 @@ func (v *viewer) attach() {
 		p, ok := v.places[ino]
 		return p, ok
 	}
-	for ino, p := range state.EffectiveParents(get, sortedKeys(v.places)) {
-		v.places[ino] = p
-	}
+	maps.Copy(v.places, state.EffectiveParents(get, sortedKeys(v.places)))
 	for again := true; again; {
 		again = false
 		for _, ino := range sortedKeys(v.places) {

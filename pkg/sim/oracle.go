@@ -276,8 +276,8 @@ func (s *shadow) judgeRemovals(view map[string]shownAs, rows map[string][]byte, 
 		}
 	}
 	for _, r := range s.removed {
-		key := string(state.InodeKey(r.ino))
-		h := histories[key]
+		key := state.InodeKey(r.ino)
+		h := histories[string(key)]
 		if !r.durable || h == nil {
 			continue
 		}
@@ -288,7 +288,7 @@ func (s *shadow) judgeRemovals(view map[string]shownAs, rows map[string][]byte, 
 		if late {
 			continue
 		}
-		b, there := rows[key]
+		b, there := rows[string(key)]
 		if !there {
 			continue
 		}

@@ -33,7 +33,7 @@ func RunRange(ctx context.Context, s Simulation, first, end uint64, jobs int, do
 			for {
 				seed, ok := r.take()
 				if !ok || work.Err() != nil {
-					return nil
+					return nil //nolint:nilerr // who ended it knows
 				}
 				if err := s.run(work, seed); ctx.Err() == nil {
 					r.ended(seed, err)

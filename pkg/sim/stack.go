@@ -45,7 +45,7 @@ func RunStack(ctx context.Context, fleet *Fleet, seed uint64, trace *Trace) (err
 		fleet: fleet, rng: rng, trace: trace, texts: map[string]*stackText{},
 		wires: NewWires(clock.Real{}, NetOptions{DelayMax: time.Duration(1+rng.IntN(300)) * time.Millisecond, Lost: rng.IntN(10)}, seed),
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // closing takes no context
 		for _, p := range w.pods {
 			err = errors.Join(err, p.end())
 		}

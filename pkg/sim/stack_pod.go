@@ -63,7 +63,7 @@ func (p *stackPod) crash(ctx context.Context) error {
 	p.dead()
 	after := p.disk.After()
 	p.disk.FailAt(0, 0, 0)
-	if err := p.end(); err != nil {
+	if err := p.end(); err != nil { //nolint:contextcheck // closing takes no context
 		return err
 	}
 	p.disk, p.fresh = after, nil
@@ -77,7 +77,7 @@ func (p *stackPod) crash(ctx context.Context) error {
 
 // restart ends the pod as a user does, and starts it again.
 func (p *stackPod) restart(ctx context.Context) error {
-	err := p.end()
+	err := p.end() //nolint:contextcheck // closing takes no context
 	if p.disk.Failed() {
 		return p.crash(ctx)
 	}

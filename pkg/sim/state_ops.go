@@ -181,7 +181,7 @@ func (p *statePod) opCreate(context.Context) error {
 	}
 	name, text := p.name(), p.text()
 	c := content(text)
-	n, err := p.db.Create(parent, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c})
+	n, err := p.db.Create(parent, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c}) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (p *statePod) opMkdir(context.Context) error {
 		return err
 	}
 	name := p.name()
-	n, err := p.db.Create(parent, name, vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}, state.CreateOptions{})
+	n, err := p.db.Create(parent, name, vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}, state.CreateOptions{}) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (p *statePod) opSymlink(context.Context) error {
 		return err
 	}
 	name, text := p.name(), p.text()
-	n, err := p.db.Create(parent, name, vfs.NewNode{Kind: vfs.KindSymlink, Mode: 0o777, Target: text}, state.CreateOptions{})
+	n, err := p.db.Create(parent, name, vfs.NewNode{Kind: vfs.KindSymlink, Mode: 0o777, Target: text}, state.CreateOptions{}) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return err
 	}
@@ -342,7 +342,7 @@ func (p *statePod) opJournal(ctx context.Context) error {
 // opFold folds what is journaled of one file.
 func (p *statePod) opFold(context.Context) error {
 	for _, ino := range sortedKeys(p.logged) {
-		return p.fold(ino)
+		return p.fold(ino) //nolint:contextcheck // operations of the state take no context
 	}
 	return nil
 }
@@ -427,7 +427,7 @@ func (p *statePod) opSave(context.Context) error {
 	text := p.text()
 	c := content(text)
 	tmp := fmt.Sprintf(".tmp%d", p.w.count)
-	n, err := p.db.Create(at.parent, tmp, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c})
+	n, err := p.db.Create(at.parent, tmp, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c}) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return err
 	}

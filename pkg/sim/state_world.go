@@ -272,7 +272,7 @@ func (w *stateWorld) settle(ctx context.Context) error {
 		p.disk.FailAt(0, 0, 0)
 		p.clock.Set(0)
 		for _, ino := range sortedKeys(p.logged) {
-			if err := p.fold(ino); err != nil {
+			if err := p.fold(ino); err != nil { //nolint:contextcheck // operations of the state take no context
 				return fmt.Errorf("pod %d: fold: %w", p.n, err)
 			}
 		}

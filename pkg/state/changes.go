@@ -122,7 +122,7 @@ func (l *logReader) commit(dot Dot) (*Commit, error) {
 		return c, nil
 	}
 	e, found, err := l.entryAt(dot.Actor, dot.Seq)
-	if err == nil && !(found && e.whole()) {
+	if err == nil && (!found || !e.whole()) {
 		err = fmt.Errorf("state: commit %d of actor %s: %w", dot.Seq, dot.Actor, block.ErrNotFound)
 	}
 	if err != nil {
@@ -319,7 +319,7 @@ func (l *logReader) pathOf(ino Ino) (string, error) {
 		way, names = append(way, ino), append(names, name)
 		ino = parent
 	}
-	for i := len(way) - 1; i >= 0; i-- {
+	for i, w := range slices.Backward(way) {
 		switch base {
 		case "":
 		case "/":
@@ -327,7 +327,7 @@ func (l *logReader) pathOf(ino Ino) (string, error) {
 		default:
 			base += "/" + names[i]
 		}
-		l.paths[way[i]] = base
+		l.paths[w] = base
 	}
 	return base, nil
 }

@@ -134,7 +134,8 @@ func TestConflicts(t *testing.T) {
 			do:   func(p *apart) { p.rename(p.a, "d", "d1"); p.rename(p.b, "d", "d2") },
 			list: "3 /d2: 2=folder@/d2 1=folder@/d1",
 			keep: []map[string]string{
-				{"/f.txt": "old", "/d2": "folder", "/d2/x": "x", "/e": "folder"}, {"/f.txt": "old", "/d1": "folder", "/d1/x": "x", "/e": "folder"},
+				{"/f.txt": "old", "/d2": "folder", "/d2/x": "x", "/e": "folder"},
+				{"/f.txt": "old", "/d1": "folder", "/d1/x": "x", "/e": "folder"},
 				{"/f.txt": "old", "/d2": "folder", "/d2/x": "x", "/e": "folder"},
 			},
 		},

@@ -23,12 +23,11 @@ var (
 type forkPod struct {
 	*modelPod
 
-	t       *branches
-	chain   map[Dot]*Commit // by label and seq
-	order   []Dot           // of chain, as applied
-	proofs  map[forkPoint]*Fork
-	id      int
-	renewed int
+	t      *branches
+	chain  map[Dot]*Commit // by label and seq
+	order  []Dot           // of chain, as applied
+	proofs map[forkPoint]*Fork
+	id     int
 }
 
 // forkWorld is pods, copies of them, and backups.
@@ -135,8 +134,7 @@ func (p *forkPod) commit(w *forkWorld) {
 // take applies a commit as the fork points that are known say.
 func (p *forkPod) take(w *forkWorld, c *Commit) error {
 	r, err := p.t.read(&c.Header, p)
-	var forked *forkedError
-	if errors.As(err, &forked) {
+	if forked, ok := errors.AsType[*forkedError](err); ok {
 		f, err := NewFork(&p.chain[forked.held].Header, &c.Header)
 		if err != nil {
 			w.t.Fatal(err)

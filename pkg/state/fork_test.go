@@ -320,7 +320,7 @@ func forksConverge(t *testing.T, seed uint64) {
 	meetAll(t, dbs...)
 	fresh := n.open(t, 9)
 	catchUp(t, fresh, dbs[rng.IntN(len(dbs))], 1<<20)
-	wantSame(t, append(dbs, fresh))
+	wantSame(t, append(slices.Clone(dbs), fresh))
 }
 
 // TestLearnForkRefuses: what proves no fork is not believed.

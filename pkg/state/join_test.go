@@ -379,7 +379,8 @@ func TestJoinRefused(t *testing.T) {
 		"a root of another network":             {signed(1, encodeState(ident.Network{9}, block.ID{}, vv), vv), good.Headers, ErrForeign},
 		"no root":                               {signed(1, []byte{0x80}, vv), good.Headers, block.ErrCorrupt},
 		"a root that has less than its headers rest on": {
-			signed(1, encodeState(n.id, block.ID{}, VV{a.o.Actor: vv[a.o.Actor]}), vv), good.Headers, block.ErrCorrupt},
+			signed(1, encodeState(n.id, block.ID{}, VV{a.o.Actor: vv[a.o.Actor]}), vv), good.Headers, block.ErrCorrupt,
+		},
 	} {
 		joined, err := b.Join(t.Context(), c.head, c.headers)
 		if joined || err == nil || (c.want != nil && !errors.Is(err, c.want)) {

@@ -77,12 +77,11 @@ func (t *tx) unused(l lot) (bool, error) {
 	for _, prefix := range [][]byte{{KeyInode}, {keyDirty, KeyInode}} {
 		lower := binary.BigEndian.AppendUint64(prefix, l.first)
 		upper := binary.BigEndian.AppendUint64(append([]byte(nil), prefix...), l.first+1<<lotNumberBits)
-		found := false
 		it, err := t.r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 		if err != nil {
 			return false, fmt.Errorf("state: numbers: %w", damaged(err))
 		}
-		found = it.First()
+		found := it.First()
 		if err := it.Close(); err != nil {
 			return false, fmt.Errorf("state: numbers: %w", damaged(err))
 		}

@@ -45,13 +45,13 @@ func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
 		return nil, err
 	}
 	out := make([]Imported, len(files))
-	faulty, err := d.importAll(files, out)
+	faulty, err := d.importAll(files, out)                    //nolint:contextcheck // operations of the state take no context
 	for i := 0; i < len(files) && faulty && err == nil; i++ { // what a faulty one left in the change was dropped with it, and with all the others
-		_, err = d.importAll(files[i:i+1], out[i:i+1])
+		_, err = d.importAll(files[i:i+1], out[i:i+1]) //nolint:contextcheck // operations of the state take no context
 	}
 	for i := range files {
 		if err == nil && errors.Is(out[i].Err, errUnheard) {
-			out[i].Node, out[i].Err = d.importDirty(&files[i])
+			out[i].Node, out[i].Err = d.importDirty(&files[i]) //nolint:contextcheck // operations of the state take no context
 		}
 	}
 	return out, err

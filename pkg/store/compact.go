@@ -33,7 +33,7 @@ func (s *Store) mostlyDead() []*segment {
 	defer s.mu.RUnlock()
 	var segs []*segment
 	for _, g := range s.sortedSegments() {
-		if g != s.active && g.end > 0 && g.reclaimable() > g.live && !(g.hides && g.live > 0) {
+		if g != s.active && g.end > 0 && g.reclaimable() > g.live && (!g.hides || g.live <= 0) {
 			segs = append(segs, g)
 		}
 	}

@@ -56,7 +56,7 @@ func setAttrs(f *os.File, it api.Item) error {
 	if err := writeXattrs(fd, it.Xattrs); err != nil {
 		return &os.PathError{Op: "set attributes of", Path: f.Name(), Err: err}
 	}
-	if changed || uint32(st.Mode)&0o7777 != mode {
+	if changed || uint32(st.Mode)&0o7777 != mode { //nolint:unconvert // 16 bits on macOS
 		if err := unix.Fchmod(fd, mode); err != nil {
 			return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
 		}

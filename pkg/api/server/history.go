@@ -20,7 +20,7 @@ type History interface {
 	Moments() ([]pod.Moment, error)
 	OpenMoment(ctx context.Context, m pod.Moment) (vfs.FS, error)
 	// LastWith is the newest kept tree that has a path.
-	LastWith(ctx context.Context, path string) (pod.Moment, error)
+	LastWith(ctx context.Context, file string) (pod.Moment, error)
 	// KeepNow keeps the tree as it is for a while.
 	KeepNow(ctx context.Context) error
 	// CopyFromTree is CopyFile from what OpenMoment or OpenTree opened. A file that is the same already is left alone.
