@@ -628,7 +628,7 @@ func TestTruncate(t *testing.T) {
 func TestRowNodes(t *testing.T) {
 	n := newJoinPods()
 	a := n.open(t, 1)
-	for i := range 300 {
+	for i := range 1000 {
 		mkfile(t, a, RootIno, fmt.Sprint(i), "x")
 	}
 	big := mkfile(t, a, RootIno, "big", "x")
