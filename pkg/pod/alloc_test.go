@@ -19,7 +19,7 @@ const (
 	// meanChunk is the mean size of chunks of random bytes.
 	meanChunk = 1157 << 10
 	// allocSlack is for what is allocated now and then: a node of the body that left the memory, a map that grows.
-	allocSlack = 0.05
+	allocSlack = 0.15
 )
 
 // allocBytes is the size of the files here: some 40 chunks, whose body is a tree.
