@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/wormhole-fs/wormhole/dag"
-	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
@@ -428,88 +427,4 @@ func (p *Pod) ownBlock(ctx context.Context, id block.ID) error {
 	}
 	_, err := p.fetchBlock(ctx, id, true)
 	return err
-}
-
-// What a pod answers for each block that it is asked about.
-const (
-	hasNot    = 0
-	hasOwned  = 1
-	hasCached = 2
-)
-
-// hasMax is how many blocks are asked about at once.
-const hasMax = 8192
-
-// lacking returns the blocks that a pod does not own.
-func (p *Pod) lacking(ctx context.Context, pod ident.Pod, list []wanted) ([]wanted, error) {
-	ids := make([]block.ID, len(list))
-	for i, w := range list {
-		ids[i] = w.id
-	}
-	has, err := p.askHas(ctx, pod, ids)
-	if err != nil {
-		return list, err
-	}
-	var lacks []wanted
-	for i, w := range list {
-		if has[i] != hasOwned {
-			lacks = append(lacks, w)
-		}
-	}
-	return lacks, nil
-}
-
-// askHas asks a pod how it holds blocks.
-func (p *Pod) askHas(ctx context.Context, pod ident.Pod, ids []block.ID) ([]byte, error) {
-	var out []byte
-	for len(ids) > 0 {
-		part := ids[:min(hasMax, len(ids))]
-		ids = ids[len(part):]
-		body := make([]byte, 0, len(part)*block.IDLen)
-		for _, id := range part {
-			body = id.Append(body)
-		}
-		answer, err := p.ask(ctx, pod, p2p.KindHas, body)
-		if err != nil {
-			return nil, err
-		}
-		if len(answer) != len(part) {
-			return nil, fmt.Errorf("pod: %s answers for %d blocks of %d: %w", p.reg.name(pod), len(answer), len(part), block.ErrCorrupt)
-		}
-		out = append(out, answer...)
-	}
-	return out, nil
-}
-
-// ask is a question with a limit of time.
-func (p *Pod) ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
-	defer cancel()
-	answer, err := p.net.Ask(ctx, pod, kind, body)
-	if err != nil {
-		return nil, fmt.Errorf("pod: ask %s: %w", p.reg.name(pod), err)
-	}
-	return answer, nil
-}
-
-func (p *Pod) answerHas(body []byte) ([]byte, error) {
-	if len(body)%block.IDLen != 0 || len(body) > hasMax*block.IDLen {
-		return nil, fmt.Errorf("pod: question about blocks has %d bytes: %w", len(body), block.ErrBadID)
-	}
-	out := make([]byte, 0, len(body)/block.IDLen)
-	for ; len(body) > 0; body = body[block.IDLen:] {
-		id, err := block.FromBytes(body[:block.IDLen])
-		if err != nil {
-			return nil, err
-		}
-		switch owned, isCached := p.store.Has(id); {
-		case owned:
-			out = append(out, hasOwned)
-		case isCached:
-			out = append(out, hasCached)
-		default:
-			out = append(out, hasNot)
-		}
-	}
-	return out, nil
 }

@@ -121,36 +121,47 @@ func (u *user) try(i int) (err error) {
 // TestPodsConverge: pods that do random things apart, and hear of each other now and then, have in the end the same rows, the same
 // view and the same roots, and an index that fits; so has one that hears of all at once. If it fails, pods show different trees for good.
 func TestPodsConverge(t *testing.T) {
-	seed, rounds := *seedFlag, *roundsFlag
+	eachSeed(t, 60, 15, converge)
+}
+
+// eachSeed runs a test of random doings for some seeds, fewer in short runs, or for those that -seed and -rounds ask for, until one fails.
+func eachSeed(t *testing.T, rounds, short int, run func(t *testing.T, seed uint64)) {
+	t.Helper()
+	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1e9
 	}
-	if rounds == 0 {
-		rounds = 60
-		if testing.Short() {
-			rounds = 15
-		}
+	if testing.Short() {
+		rounds = short
+	}
+	if *roundsFlag != 0 {
+		rounds = *roundsFlag
 	}
 	for r := range rounds {
 		seed := seed + uint64(r)
-		if ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { converge(t, seed) }); !ok {
+		if ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { run(t, seed) }); !ok {
 			return
 		}
 	}
 }
 
+// threeUsers are users of three pods, which have nothing yet.
+func threeUsers(t *testing.T, rng *rand.Rand, options func(member uint32, fs pebblevfs.FS) Options) (users []*user, dbs []*DB) {
+	t.Helper()
+	for i := range 3 {
+		u := &user{t: t, rng: rng}
+		o := options(uint32(i+1), pebblevfs.NewMem())
+		o.BeforeCommit = u.beforeCommit
+		u.d = openWith(t, o)
+		users, dbs = append(users, u), append(dbs, u.d)
+	}
+	return users, dbs
+}
+
 func converge(t *testing.T, seed uint64) {
 	n := newPods()
 	rng := rand.New(rand.NewPCG(seed, 1))
-	users := make([]*user, 3)
-	dbs := make([]*DB, len(users))
-	for i := range users {
-		u := &user{t: t, rng: rng}
-		o := n.options(uint32(i+1), pebblevfs.NewMem())
-		o.BeforeCommit = u.beforeCommit
-		u.d = openWith(t, o)
-		users[i], dbs[i] = u, u.d
-	}
+	users, dbs := threeUsers(t, rng, n.options)
 	for i := range 20 + rng.IntN(150) {
 		u := users[rng.IntN(len(users))]
 		u.step(i)

@@ -236,22 +236,7 @@ func TestOtherCopy(t *testing.T) {
 // TestForksConverge: pods that do random things are copied, set back and cut off, and meet each other now and then. In the end all have the same rows, view and
 // roots, and an index and a log that fit; so has one that hears of all at once.
 func TestForksConverge(t *testing.T) {
-	seed, rounds := *seedFlag, *roundsFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) % 1e9
-	}
-	if rounds == 0 {
-		rounds = 8
-		if testing.Short() {
-			rounds = 3
-		}
-	}
-	for r := range rounds {
-		seed := seed + uint64(r)
-		if ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { forksConverge(t, seed) }); !ok {
-			return
-		}
-	}
+	eachSeed(t, 8, 3, forksConverge)
 }
 
 func forksConverge(t *testing.T, seed uint64) {

@@ -93,36 +93,15 @@ func stateRoot(t testing.TB, d *DB) block.ID {
 // TestJoinConverges is TestPodsConverge with joins beside deltas, logs that are cut off, and small batches: what comes out is what those have that apply
 // every commit. If it fails, a pod that catches up by a tree shows another tree than the others.
 func TestJoinConverges(t *testing.T) {
-	seed, rounds := *seedFlag, *roundsFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) % 1e9
-	}
-	if rounds == 0 {
-		rounds = 40
-		if testing.Short() {
-			rounds = 10
-		}
-	}
-	for r := range rounds {
-		seed := seed + uint64(r)
-		if ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { joinConverge(t, seed) }); !ok {
-			return
-		}
-	}
+	eachSeed(t, 40, 10, joinConverge)
 }
 
 func joinConverge(t *testing.T, seed uint64) {
 	n := newJoinPods()
 	rng := rand.New(rand.NewPCG(seed, 3))
-	users := make([]*user, 3)
-	dbs := make([]*DB, len(users))
-	for i := range users {
-		u := &user{t: t, rng: rng}
-		o := n.options(uint32(i+1), pebblevfs.NewMem())
-		o.BeforeCommit = u.beforeCommit
-		u.d = openWith(t, o)
-		u.d.joinRows = 1 + rng.IntN(8)
-		users[i], dbs[i] = u, u.d
+	users, dbs := threeUsers(t, rng, n.options)
+	for _, d := range dbs {
+		d.joinRows = 1 + rng.IntN(8)
 	}
 	witness := n.open(t, 40) // applies every commit
 	for i := range 20 + rng.IntN(150) {
@@ -436,6 +415,40 @@ func TestJoinFaultyRows(t *testing.T) {
 	must[int](t)(b.Commit(t.Context()))
 	joinAll(t, b, a)
 	pull(t, a, b)
+	wantSame(t, []*DB{a, b})
+}
+
+// TestCheckpointOvertaken breaks if a checkpoint forgets the tree that a join took as its base while the checkpoint was written: the next ones would lack what came by it.
+func TestCheckpointOvertaken(t *testing.T) {
+	n := newJoinPods()
+	a := n.open(t, 1)
+	o := n.options(2, pebblevfs.NewMem())
+	var during func()
+	o.BeforeCommit = func(context.Context) error { // a checkpoint calls it when its trees are written
+		if f := during; f != nil {
+			during = nil
+			f()
+		}
+		return nil
+	}
+	b := openWith(t, o)
+	mkfile(t, b, RootIno, "b", "x")
+	must[int](t)(b.Commit(t.Context()))
+	pull(t, a, b)
+	for i := range 30 {
+		mkfile(t, a, RootIno, fmt.Sprint(i), "x")
+	}
+	during = func() { joinAll(t, b, a) }
+	made := must[CheckpointInfo](t)(b.Checkpoint(t.Context()))
+	if during != nil {
+		t.Fatal("nothing was joined meanwhile")
+	}
+	if want := stateRoot(t, a); made.State != want {
+		t.Errorf("state root %s, want %s", made.State, want)
+	}
+	check(t, b)
+	mkfile(t, b, RootIno, "c", "x")
+	exchange(t, a, b)
 	wantSame(t, []*DB{a, b})
 }
 
