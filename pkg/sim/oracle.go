@@ -157,7 +157,7 @@ func (w *stateWorld) judgeView(ctx context.Context, cp state.CheckpointInfo) err
 	if err := sameRows(rows, histories); err != nil {
 		return err
 	}
-	return errors.Join(w.shadow.judgeRemovals(got, rows, histories), judgeRegisters(rows, histories))
+	return errors.Join(w.shadow.judgeRemovals(got, rows, histories), w.shadow.judgeRegisters(rows, histories))
 }
 
 // plain says whether all commits count under the names that their authors gave them: nobody was set back, there are no forks, and nobody began a new
@@ -319,13 +319,21 @@ func (r *removal) unseen(h *rowHistory) (bool, error) {
 	return false, nil
 }
 
-// judgeRegisters: where nobody removed a row, each field is the latest that anybody set, and each content is there that
-// nobody who had seen it left out.
-func judgeRegisters(rows map[string][]byte, histories map[string]*rowHistory) error {
+// judgeRegisters: where nobody removed a file or folder, each field is the latest that anybody set, and each content is there that
+// nobody who had seen it left out. A removal that never became a commit counts: what came back from others, before there was one, is what goes on.
+func (s *shadow) judgeRegisters(rows map[string][]byte, histories map[string]*rowHistory) error {
+	removed := map[state.Ino]bool{}
+	for _, r := range s.removed {
+		removed[r.ino] = true
+	}
 	var found problems
 	for _, key := range sortedKeys(histories) {
 		h := histories[key]
 		if key[0] != state.KeyInode || h.removed {
+			continue
+		}
+		ino := state.Ino(binary.BigEndian.Uint64([]byte(key[1:])))
+		if removed[ino] {
 			continue
 		}
 		set, err := state.DecodeInodeSet(rows[key])
@@ -337,7 +345,6 @@ func judgeRegisters(rows map[string][]byte, histories map[string]*rowHistory) er
 			return err
 		}
 		f := state.Fold(set)
-		ino := binary.BigEndian.Uint64([]byte(key[1:]))
 		if problem := latest(f.Inode, versions); problem != "" {
 			found.add("inode %d: %s", ino, problem)
 		}
