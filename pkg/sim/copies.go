@@ -85,13 +85,11 @@ func (w *stateWorld) backup(p *statePod) *backup {
 // restore brings a pod back from its backup. What it did since then, and nobody heard of, is gone.
 func (w *stateWorld) restore(ctx context.Context, p *statePod) error {
 	w.forked = true
-	reached := state.VV{}
-	for _, q := range w.pods {
-		if q != p {
-			reached.Merge(q.db.VV())
-		}
+	heard, err := w.heard(ctx, p)
+	if err != nil {
+		return err
 	}
-	lost := func(pod int, by state.Dot) bool { return pod == p.n && (by.Seq == 0 || !reached.Covers(by)) }
+	lost := func(pod int, by [32]byte) bool { return pod == p.n && !heard[by] }
 	for _, t := range w.shadow.texts {
 		if !p.backup.texts[t] && lost(t.pod, t.by) {
 			t.durable = false
@@ -111,6 +109,34 @@ func (w *stateWorld) restore(ctx context.Context, p *statePod) error {
 	}
 	w.trace.say("%d: is brought back from its backup, as disk %q", p.n, p.copyID)
 	return w.again(ctx, p)
+}
+
+// heard is the digests of a member's commits that pods other than p have. Numbers don't tell: a clone has others under the same.
+func (w *stateWorld) heard(ctx context.Context, p *statePod) (map[[32]byte]bool, error) {
+	out := map[[32]byte]bool{}
+	for _, q := range w.pods {
+		if q == p {
+			continue
+		}
+		have := q.db.VV()
+		for a := range have {
+			if a.Member == p.actor.Member {
+				delete(have, a)
+			}
+		}
+		commits, err := q.db.Log(ctx, have, 1<<30)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range commits {
+			c, err := state.DecodeCommit(b)
+			if err != nil {
+				return nil, err
+			}
+			out[c.Digest()] = true
+		}
+	}
+	return out, nil
 }
 
 // clone copies a pod's disk; both go on.

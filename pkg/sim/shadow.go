@@ -16,9 +16,9 @@ type shadow struct {
 // written is a text that a user gave to a file or symlink; no two are equal.
 type written struct {
 	pod     int
-	durable bool      // its write was acknowledged as durable
-	by      state.Dot // the commit with which it was; zero: a sync
-	dropped bool      // somebody who saw it replaced or removed it
+	durable bool     // its write was acknowledged as durable
+	by      [32]byte // the digest of the commit with which it was; zero: a sync
+	dropped bool     // somebody who saw it replaced or removed it
 }
 
 // removal is the removal of a file's last name, or of a folder.
@@ -28,7 +28,7 @@ type removal struct {
 	folder  bool
 	saw     state.VV // the changes that its user had seen
 	durable bool
-	by      state.Dot
+	by      [32]byte
 }
 
 func newShadow() *shadow { return &shadow{texts: map[string]*written{}} }

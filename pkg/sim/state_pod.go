@@ -154,9 +154,8 @@ func (p *statePod) commit(ctx context.Context, busy int) error {
 		return p.failed(err)
 	}
 	p.imported = false
-	p.acknowledged(texts, removals, p.last())
 	p.w.trace.say("%d: commit of %d rows", p.n, n)
-	return p.publish(ctx)
+	return p.committed(ctx, texts, removals)
 }
 
 // sync makes durable what was done, without a commit.
@@ -165,8 +164,8 @@ func (p *statePod) sync(ctx context.Context) error {
 	if err := p.db.Sync(ctx); err != nil || p.disk.Failed() {
 		return p.failed(err)
 	}
-	p.acknowledged(texts, removals, state.Dot{})
 	p.w.trace.say("%d: sync", p.n)
+	p.acknowledged(texts, removals, [32]byte{})
 	return nil
 }
 
@@ -176,8 +175,23 @@ func (p *statePod) last() state.Dot {
 	return state.Dot{Actor: self, Seq: p.db.VV()[self]}
 }
 
-// acknowledged notes that these operations were; those who have seen the commit by have seen them, if it is one.
-func (p *statePod) acknowledged(texts []*written, removals []*removal, by state.Dot) {
+// committed notes that these operations were acknowledged with the newest commit, and publishes it.
+func (p *statePod) committed(ctx context.Context, texts []*written, removals []*removal) error {
+	tips, err := p.db.Tips()
+	if err != nil {
+		return p.failed(err)
+	}
+	self := p.db.Actor()
+	var by [32]byte
+	if i := slices.IndexFunc(tips, func(t state.Tip) bool { return t.Actor == self }); i >= 0 {
+		by = tips[i].Digest
+	}
+	p.acknowledged(texts, removals, by)
+	return p.publish(ctx)
+}
+
+// acknowledged notes that these operations were; those who have seen the commit of this digest have seen them, if it is one.
+func (p *statePod) acknowledged(texts []*written, removals []*removal, by [32]byte) {
 	for _, t := range texts {
 		t.durable, t.by = true, by
 	}
@@ -200,9 +214,8 @@ func (p *statePod) checkpoint(ctx context.Context) (state.CheckpointInfo, error)
 		return cp, p.failed(err)
 	}
 	p.imported = false
-	p.acknowledged(texts, removals, p.last())
 	p.w.trace.say("%d: checkpoint %s", p.n, cp.Tree)
-	return cp, p.publish(ctx)
+	return cp, p.committed(ctx, texts, removals)
 }
 
 // publish tells the world of own commits that are new, and others of them.
