@@ -85,6 +85,8 @@ func TestJSON(t *testing.T) {
 		{"policy-set", "", 0, []string{"policy", "set", "/d", "replica:3"}},
 		{"add", "again", 0, []string{"add", "-", "--name", "g"}},
 		{"ls", "", 0, []string{"ls", "-R"}},
+		{"tree", "", 0, []string{"tree"}},
+		{"du", "", 0, []string{"du"}},
 		{"stat", "", 0, []string{"stat", "/f"}},
 		{"invite", "", 0, []string{"invite"}},
 		{"mounts", "", 0, []string{"mount"}},

@@ -240,6 +240,7 @@ type Entry struct {
 	GID       uint32    `json:"gid"`
 	NLink     uint32    `json:"nlink"`
 	SizeBytes uint64    `json:"size_bytes"`
+	DiskBytes uint64    `json:"disk_bytes"` // what is not holes
 	Mtime     time.Time `json:"mtime"`
 	ID        uint64    `json:"id"` // inode number
 	Target    Text      `json:"target"`
@@ -248,11 +249,10 @@ type Entry struct {
 // Stat is an Entry with all that is known of it.
 type Stat struct {
 	Entry
-	CID       *block.ID `json:"cid"` // null: not known yet, or of a kind that has none
-	RDev      uint64    `json:"rdev"`
-	DiskBytes uint64    `json:"disk_bytes"` // what is not holes
-	Ctime     time.Time `json:"ctime"`
-	Btime     time.Time `json:"btime"`
+	CID   *block.ID `json:"cid"` // null: not known yet, or of a kind that has none
+	RDev  uint64    `json:"rdev"`
+	Ctime time.Time `json:"ctime"`
+	Btime time.Time `json:"btime"`
 }
 
 // SyncRequest waits until a path, or all with "/", is safe.

@@ -29,7 +29,7 @@ func utc(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 func entry(ctx context.Context, fs vfs.FS, p, name string, a vfs.Attr) (api.Entry, error) {
 	e := api.Entry{
 		Path: api.Text(p), Name: api.Text(name), Kind: kindNames[a.Kind], Mode: fmt.Sprintf("%04o", a.Mode), UID: a.UID,
-		GID: a.GID, NLink: a.NLink, SizeBytes: a.Size, Mtime: utc(a.Mtime), ID: uint64(a.ID),
+		GID: a.GID, NLink: a.NLink, SizeBytes: a.Size, DiskBytes: a.Blocks * 512, Mtime: utc(a.Mtime), ID: uint64(a.ID),
 	}
 	if a.Kind != vfs.KindSymlink {
 		return e, nil
@@ -52,8 +52,7 @@ func stat(ctx context.Context, p Pod, q api.PathRequest) (api.Stat, error) {
 		return api.Stat{}, err
 	}
 	return api.Stat{
-		Entry: e, CID: cidOf(ctx, p, n.attr.ID), RDev: n.attr.RDev, DiskBytes: n.attr.Blocks * 512,
-		Ctime: utc(n.attr.Ctime), Btime: utc(n.attr.Btime),
+		Entry: e, CID: cidOf(ctx, p, n.attr.ID), RDev: n.attr.RDev, Ctime: utc(n.attr.Ctime), Btime: utc(n.attr.Btime),
 	}, nil
 }
 
