@@ -27,22 +27,6 @@ const sizeMax = 1 << 20
 // ErrBad says that a file isn't what it should be; the text names file and line.
 var ErrBad = errors.New("bad configuration")
 
-// load reads a file into v. A file that isn't there is an error of os.ErrNotExist.
-func load(path, kind string, v any) error {
-	st, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	if st.Size() > sizeMax {
-		return fmt.Errorf("config: %s: %w: %d bytes, more than %d", path, ErrBad, st.Size(), sizeMax)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	return decode(path, b, kind, v)
-}
-
 // decode reads the text b of the file path into v.
 func decode(path string, b []byte, kind string, v any) error {
 	var head struct {
@@ -63,9 +47,19 @@ func decode(path string, b []byte, kind string, v any) error {
 		return located(path, b, "", err)
 	}
 	if extra := md.Undecoded(); len(extra) > 0 {
-		return located(path, b, extra[0][len(extra[0])-1], fmt.Errorf("unknown key %q", extra[0].String()))
+		return located(path, b, extra[0][len(extra[0])-1], unknown(kind, extra[0]))
 	}
 	return nil
+}
+
+// unknown says that a file has a key that nobody knows, and which was probably meant.
+func unknown(kind string, key toml.Key) error {
+	for _, k := range []Keys{MachineKeys(), PodKeys()} {
+		if near := k.near(key.String()); k.Kind == kind && near != "" {
+			return fmt.Errorf("unknown key %q; do you mean %q?", key.String(), near)
+		}
+	}
+	return fmt.Errorf("unknown key %q", key.String())
 }
 
 // located is an error about a key of a file, with the line where it stands, if one is found.

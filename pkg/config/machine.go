@@ -10,6 +10,19 @@ import (
 // MachineFile is the name of the machine's file in WH_HOME.
 const MachineFile = "machine.toml"
 
+// MachineKeys are the keys of machine.toml.
+func MachineKeys() Keys {
+	return Keys{Kind: "machine", All: []Key{{
+		Name: "log_level", Default: "info", Check: checkLevel,
+		Doc: "How much the daemon logs: debug, info, warn or error.",
+	}}}
+}
+
+func checkLevel(s string) error {
+	_, err := Machine{LogLevel: s}.Level()
+	return err
+}
+
 // Machine is machine.toml: what holds for all pods of this machine.
 type Machine struct {
 	Kind     string `toml:"kind"` // "machine"
@@ -25,25 +38,41 @@ func NewMachine() Machine {
 // LoadMachine reads and checks a machine.toml; the defaults, where there is none. The error is ErrBad, or the file
 // system's.
 func LoadMachine(path string) (Machine, error) {
-	m := NewMachine()
-	err := load(path, "machine", &m)
+	b, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return NewMachine(), nil
 	}
 	if err != nil {
 		return Machine{}, err
 	}
+	return parseMachine(path, b)
+}
+
+func parseMachine(path string, b []byte) (Machine, error) {
+	m := NewMachine()
+	if err := decode(path, b, "machine", &m); err != nil {
+		return Machine{}, err
+	}
 	if _, err := m.Level(); err != nil {
-		return Machine{}, fmt.Errorf("config: %s: %w: log_level: %w", path, ErrBad, err)
+		return Machine{}, located(path, b, "log_level", err)
 	}
 	return m, nil
+}
+
+// SetMachine sets a key of a machine.toml by a value of a command line. The other lines stay. The error is ErrBad or ErrNoKey, or the file system's.
+func SetMachine(path, key, value string) (m Machine, err error) {
+	err = setIn(path, MachineKeys(), key, value, func(path string, b []byte) (err error) {
+		m, err = parseMachine(path, b)
+		return err
+	})
+	return m, err
 }
 
 // Level is LogLevel as slog has it.
 func (m Machine) Level() (slog.Level, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(m.LogLevel)); err != nil {
-		return 0, fmt.Errorf("%q: %w", m.LogLevel, err)
+		return 0, fmt.Errorf("log_level is %q; there are debug, info, warn and error: %w", m.LogLevel, err)
 	}
 	return l, nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -12,6 +13,43 @@ import (
 
 // PodFile is the name of a pod's file in its folder.
 const PodFile = "pod.toml"
+
+// PodKeys are the keys of pod.toml beside its mounts.
+func PodKeys() Keys {
+	return Keys{Kind: "pod", All: []Key{
+		{Name: "network", Fixed: true, Doc: "The id of the network that the pod is of."},
+		{Name: "network_name", Fixed: true, Doc: "What the network was called when the pod was made."},
+		{Name: "name", Fixed: true, Doc: "The pod's name, as its certificate has it."},
+		{
+			Name: "listen", Type: List, Restart: true, Check: checkListens,
+			Doc: "Where the pod listens for others, each as HOST:PORT. No HOST: on all addresses.",
+		},
+		{
+			Name: "discover", Type: Bool, Default: "true", Restart: true,
+			Doc: "Find other pods on the LAN, and be found (mDNS).",
+		},
+		{
+			Name: "cache_bytes", Type: Bytes, Default: "0",
+			Doc: "Most bytes of copies that are kept for quick reading, and may go at any time. 0: 10 GiB.",
+		},
+		{
+			Name: "capacity_bytes", Type: Bytes, Default: "0", Restart: true,
+			Doc: "Most bytes that the pod stores in all. 0: what the disk has.",
+		},
+	}}
+}
+
+func checkListens(value string) error {
+	for l := range strings.SplitSeq(value, ",") {
+		if l = strings.TrimSpace(l); l == "" {
+			continue
+		}
+		if err := CheckListen(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Pod is pod.toml: what one pod of this machine is told to do.
 type Pod struct {
@@ -47,14 +85,31 @@ func NewPod() Pod {
 
 // LoadPod reads and checks a pod.toml. The error is ErrBad, or the file system's.
 func LoadPod(path string) (Pod, error) {
-	p := NewPod()
-	if err := load(path, "pod", &p); err != nil {
+	b, err := read(path)
+	if err != nil {
 		return Pod{}, err
 	}
-	if err := p.Check(); err != nil {
-		return Pod{}, fmt.Errorf("config: %s: %w", path, err)
+	return parsePod(path, b)
+}
+
+func parsePod(path string, b []byte) (Pod, error) {
+	p := NewPod()
+	if err := decode(path, b, "pod", &p); err != nil {
+		return Pod{}, err
+	}
+	if key, err := p.check(); err != nil {
+		return Pod{}, located(path, b, key, err)
 	}
 	return p, nil
+}
+
+// SetPod sets a key of a pod.toml by a value of a command line. The other lines stay. The error is ErrBad or ErrNoKey, or the file system's.
+func SetPod(path, key, value string) (p Pod, err error) {
+	err = setIn(path, PodKeys(), key, value, func(path string, b []byte) (err error) {
+		p, err = parsePod(path, b)
+		return err
+	})
+	return p, err
 }
 
 // Save checks and writes it; durable when it returns nil.
@@ -67,29 +122,40 @@ func (p Pod) Save(path string) error {
 
 // Check says what is wrong with the values: ErrBad.
 func (p Pod) Check() error {
+	if _, err := p.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBad, err)
+	}
+	return nil
+}
+
+// check says what is wrong with the values, and at which key.
+func (p Pod) check() (key string, err error) {
 	if _, err := ident.ParseNetwork(p.Network); err != nil {
-		return fmt.Errorf("%w: network: %w", ErrBad, err)
+		return "network", fmt.Errorf("network: %w", err)
 	}
 	if err := CheckName(p.Name); err != nil {
-		return fmt.Errorf("%w: name: %w", ErrBad, err)
+		return "name", fmt.Errorf("name: %w", err)
 	}
 	for _, l := range p.Listen {
 		if err := CheckListen(l); err != nil {
-			return fmt.Errorf("%w: listen: %w", ErrBad, err)
+			return "listen", fmt.Errorf("listen: %w", err)
 		}
 	}
-	if p.CacheBytes < 0 || p.CapacityBytes < 0 {
-		return fmt.Errorf("%w: cache_bytes and capacity_bytes can't be negative", ErrBad)
+	if p.CacheBytes < 0 {
+		return "cache_bytes", errors.New("cache_bytes can't be negative")
+	}
+	if p.CapacityBytes < 0 {
+		return "capacity_bytes", errors.New("capacity_bytes can't be negative")
 	}
 	for _, m := range p.Mounts {
 		if !filepath.IsAbs(m.Dir) {
-			return fmt.Errorf("%w: mount: dir %q is not an absolute path", ErrBad, m.Dir)
+			return "dir", fmt.Errorf("mount: dir %q is not an absolute path", m.Dir)
 		}
 		if err := CheckMountOptions(m.Options); err != nil {
-			return fmt.Errorf("%w: mount: %w", ErrBad, err)
+			return "options", fmt.Errorf("mount: %w", err)
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // CheckMountOptions says whether all words are mount options that are known here.
