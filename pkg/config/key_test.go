@@ -161,7 +161,7 @@ func TestCheckFile(t *testing.T) {
 		head + "all = [1]\n":                       "a list of int64",
 		head + "on = \"true\"\n":                   "true or false",
 		"kind = \"pod\"\nversion = 1\n":            "not \"network\"",
-		head + "[trash]\nx = 1\n":                  ":3:",
+		head + "[trash]\nx = 1\n":                  ":4:",
 		"kind = \"network\"\nversion = 1\nx = [\n": ":",
 	} {
 		path := filepath.Join(t.TempDir(), "network.toml")

@@ -244,7 +244,7 @@ func (c *collection) waited(since time.Time) bool {
 		return true
 	}
 	end := since.Add(time.Second) // since has whole seconds
-	return (c.o.Now || c.start.Sub(since) >= c.p.o.TrashAfter) && !c.passed.at.Before(end) && !c.safe.Before(end)
+	return (c.o.Now || c.start.Sub(since) >= c.p.trashAfter()) && !c.passed.at.Before(end) && !c.safe.Before(end)
 }
 
 // trash looks at all that is in the trash: brings back what is named again, and deletes what nobody can need.

@@ -362,7 +362,7 @@ func TestWaited(t *testing.T) {
 		{"within the second", ago(2 * time.Hour), ago(2 * time.Hour).Add(time.Second / 2), ago(time.Minute), true, false},
 	} {
 		col := &collection{
-			p: &Pod{o: Options{TrashAfter: time.Hour}}, o: CollectOptions{Now: c.now}, start: now,
+			p: &Pod{reg: newRegistry([32]byte{}), o: Options{TrashAfter: time.Hour}}, o: CollectOptions{Now: c.now}, start: now,
 			passed: passed{at: c.passed}, safe: c.safe,
 		}
 		if got := col.waited(c.since); got != c.want {

@@ -92,6 +92,9 @@ type authority struct {
 	chain member.Chain
 }
 
+// sign makes the admin's signatures.
+func (a authority) sign(msg []byte) []byte { return ed25519.Sign(a.key, msg) }
+
 // readAuthority finds the key by which this pod admits others: an admin's that lies here, or its own if its role
 // is admin. member.ErrDenied: it has none.
 func readAuthority(dir string, own authority) (authority, error) {

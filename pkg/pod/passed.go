@@ -171,7 +171,7 @@ func (p *Pod) membersPassed(now time.Time) passed {
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
 		facts := p.peers.of(pod)
-		if pod == p.id || (!facts.heard.IsZero() && now.Sub(facts.heard) > p.o.DormantAfter) {
+		if pod == p.id || (!facts.heard.IsZero() && now.Sub(facts.heard) > p.dormantAfter()) {
 			continue
 		}
 		if facts.passed.Before(w.at) {

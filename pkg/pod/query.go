@@ -7,7 +7,6 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
-	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -276,27 +275,21 @@ func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability s
 	case "unset":
 		edit.Policy = new(string)
 	default:
-		parsed, err := placement.ParsePolicy(policy)
+		text, err := p.policyText(policy)
 		if err != nil {
 			return err
 		}
-		parsed = parsed.Resolve(p.reg.layout().Len())
-		if parsed.Kind == placement.PolicyRS {
-			return fmt.Errorf("pod: %s needs erasure coding; use none, raid0, raid1 or replica:N: %w", policy, ErrPolicy)
-		}
-		text := parsed.String()
 		edit.Policy = &text
 	}
 	switch durability {
 	case "":
 	case "unset":
 		edit.Durability = new(string)
-	case "local":
-		edit.Durability = &durability
-	case "quorum", "full":
-		return fmt.Errorf("pod: durability %s: only local is kept: %w", durability, ErrPolicy)
 	default:
-		return fmt.Errorf("pod: durability %q is not local, quorum or full: %w", durability, placement.ErrBadPolicy)
+		if err := keepsDurability(durability); err != nil {
+			return err
+		}
+		edit.Durability = &durability
 	}
 	if err := p.db.SetWish(id, edit); err != nil {
 		return err

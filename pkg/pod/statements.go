@@ -43,7 +43,7 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 	if changed.members {
 		p.pulls.retry() // commits of an author that was not known may be applied now
 	}
-	if changed.layout || changed.members {
+	if changed.layout || changed.members || changed.settings {
 		p.spread.poke()
 	}
 	return nil

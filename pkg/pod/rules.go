@@ -1,0 +1,184 @@
+package pod
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// Extension fields of the network's settings (docs/format/member.md). Each is a duration: 8 bytes, big-endian, milliseconds. One that
+// can't be read counts as not set.
+const (
+	fieldTrash   = 1
+	fieldDormant = 2
+)
+
+// ruleMax is the longest duration of a rule.
+const ruleMax = 100 * 365 * 24 * time.Hour
+
+// RuleKeys are the keys of the network's configuration: what an admin sets for all pods, which each keeps from the moment that it hears of it.
+func RuleKeys() config.Keys {
+	return config.Keys{Kind: "network", All: []config.Key{
+		{
+			Name: "policy", Default: defaultPolicy, Check: func(s string) error { _, err := placement.ParsePolicy(s); return err },
+			Doc: "How files are kept where neither they nor a folder above says: none, raid0, raid1, raid5, raid6,\nreplica:N or rs:K+M. See wh policy.",
+		},
+		{
+			Name: "durability", Default: defaultDurable, Check: checkDurability,
+			Doc: "When an fsync and wh add return, where neither a file nor a folder above says: local, quorum or full.",
+		},
+		{
+			Name: "trash", Type: config.Duration, Default: DefaultTrash.String(), Check: checkRule,
+			Doc: "How long the bytes of what was deleted stay on the disks at least.",
+		},
+		{
+			Name: "dormant", Type: config.Duration, Default: DefaultDormant.String(), Check: checkRule,
+			Doc: "A pod that was silent for longer holds up neither the emptying of the trash nor the cutting of the log.",
+		},
+	}}
+}
+
+func checkRule(s string) error {
+	d, err := time.ParseDuration(s)
+	if err == nil && (d < time.Millisecond || d > ruleMax) {
+		err = fmt.Errorf("%s is not between 1ms and %s", s, ruleMax)
+	}
+	return err
+}
+
+// Rule is the value of a key of RuleKeys.
+type Rule struct {
+	Value string // as on a command line
+	Set   bool   // by an admin; else it is the default
+}
+
+// Rules are the network's rules, by key.
+func (p *Pod) Rules() map[string]Rule {
+	s := p.reg.defaults()
+	out := map[string]Rule{
+		"policy":     {s.Policy, s.Policy != defaultPolicy},
+		"durability": {s.Durability, s.Durability != defaultDurable},
+	}
+	for key, field := range ruleFields {
+		d, set := duration(s, field)
+		if !set {
+			d = map[string]time.Duration{"trash": p.o.TrashAfter, "dormant": p.o.DormantAfter}[key]
+		}
+		out[key] = Rule{d.String(), set}
+	}
+	return out
+}
+
+// ruleFields are the keys that are durations.
+var ruleFields = map[string]uint32{"trash": fieldTrash, "dormant": fieldDormant}
+
+// SetRule sets one of the network's rules, for all pods. It is durable here, and sent to all that are connected, when it returns nil. Errors:
+// config.ErrNoKey and ErrBad; ErrPolicy; member.ErrDenied if this pod is no admin's.
+func (p *Pod) SetRule(ctx context.Context, key, value string) error {
+	k, err := RuleKeys().Find(key)
+	if err != nil {
+		return err
+	}
+	if _, err := k.Literal(value); err != nil {
+		return err
+	}
+	by, err := readAuthority(p.dir, p.own)
+	if err != nil {
+		return err
+	}
+	s := p.reg.defaults()
+	switch key {
+	case "policy":
+		if s.Policy, err = p.policyText(value); err != nil {
+			return err
+		}
+	case "durability":
+		if err := keepsDurability(value); err != nil {
+			return err
+		}
+		s.Durability = value
+	default:
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			return err
+		}
+		s.Ext = withField(s.Ext, ruleFields[key], binary.BigEndian.AppendUint64(nil, uint64(d.Milliseconds())))
+	}
+	s.Version = uint64(state.NextHLC(state.HLC(s.Version), p.clock.Now()))
+	if s, err = s.Sign(by.chain, by.sign); err != nil {
+		return err
+	}
+	return p.learn(ctx, member.EncodeStatement(member.KindNetwork, s.Encode()), p.id)
+}
+
+// withField is a list of fields in which one has a new value.
+func withField(fields []member.Field, id uint32, value []byte) []member.Field {
+	i, found := slices.BinarySearchFunc(fields, id, func(f member.Field, id uint32) int { return int(int64(f.ID) - int64(id)) })
+	fields = slices.Clone(fields)
+	if found {
+		fields[i].Value = value
+		return fields
+	}
+	return slices.Insert(fields, i, member.Field{ID: id, Value: value})
+}
+
+// duration is a field of the settings.
+func duration(s member.Settings, id uint32) (d time.Duration, set bool) {
+	for _, f := range s.Ext {
+		if f.ID == id && len(f.Value) == 8 {
+			ms := binary.BigEndian.Uint64(f.Value)
+			return time.Duration(ms) * time.Millisecond, 0 < ms && ms <= uint64(ruleMax/time.Millisecond)
+		}
+	}
+	return 0, false
+}
+
+// trashAfter is how long deleted bytes stay in the trash at least.
+func (p *Pod) trashAfter() time.Duration { return p.ruled(fieldTrash, p.o.TrashAfter) }
+
+// dormantAfter is how long a pod may be silent before it holds up no deletion.
+func (p *Pod) dormantAfter() time.Duration { return p.ruled(fieldDormant, p.o.DormantAfter) }
+
+func (p *Pod) ruled(field uint32, otherwise time.Duration) time.Duration {
+	if d, set := duration(p.reg.defaults(), field); set {
+		return d
+	}
+	return otherwise
+}
+
+// policyText is a policy as rows and settings hold it: RAID words are resolved once, when they are set. Errors: placement.ErrBadPolicy, ErrPolicy.
+func (p *Pod) policyText(policy string) (string, error) {
+	parsed, err := placement.ParsePolicy(policy)
+	if err != nil {
+		return "", err
+	}
+	parsed = parsed.Resolve(p.reg.layout().Len())
+	if parsed.Kind == placement.PolicyRS {
+		return "", fmt.Errorf("pod: %s needs erasure coding; use none, raid0, raid1 or replica:N: %w", policy, ErrPolicy)
+	}
+	return parsed.String(), nil
+}
+
+// checkDurability says whether a text is a durability.
+func checkDurability(s string) error {
+	switch s {
+	case "local", "quorum", "full":
+		return nil
+	}
+	return fmt.Errorf("durability %q is not local, quorum or full: %w", s, placement.ErrBadPolicy)
+}
+
+// keepsDurability says whether this version keeps a durability. Errors: placement.ErrBadPolicy, ErrPolicy.
+func keepsDurability(s string) error {
+	if err := checkDurability(s); err != nil || s == "local" {
+		return err
+	}
+	return fmt.Errorf("pod: durability %s: only local is kept: %w", s, ErrPolicy)
+}

@@ -1,0 +1,73 @@
+package pod
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+)
+
+// A rule that an admin sets on one pod is in force on all, and after a restart.
+func TestRules(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "b")
+	for key, want := range map[string]string{"policy": "replica:2", "durability": "local", "trash": "48h0m0s", "dormant": "720h0m0s"} {
+		if got := b.Rules()[key]; got.Value != want || got.Set {
+			t.Errorf("%s is %+v, not the default %s", key, got, want)
+		}
+	}
+	for key, value := range map[string]string{"trash": "90m", "policy": "raid0", "dormant": "1h"} {
+		if err := a.SetRule(t.Context(), key, value); err != nil {
+			t.Fatalf("%s = %s: %v", key, value, err)
+		}
+	}
+	eventually(t, "rules of another pod", func() error {
+		if b.trashAfter() != 90*time.Minute || b.dormantAfter() != time.Hour || b.reg.defaults().Policy != "raid0" {
+			return fmt.Errorf("%+v", b.Rules())
+		}
+		return nil
+	})
+	if got := b.Rules()["trash"]; got != (Rule{"1h30m0s", true}) {
+		t.Errorf("trash is %+v", got)
+	}
+	b.stop()
+	b = openPod(t, b.dir)
+	if got := b.trashAfter(); got != 90*time.Minute {
+		t.Errorf("trash after a restart: %s", got)
+	}
+
+	for _, c := range []struct {
+		key, value string
+		want       error
+	}{
+		{"trahs", "1h", config.ErrNoKey}, {"trash", "soon", config.ErrBad}, {"trash", "-1h", config.ErrBad}, {"trash", "2000000h", config.ErrBad},
+		{"policy", "raid9", placement.ErrBadPolicy}, {"durability", "what", placement.ErrBadPolicy},
+	} {
+		if err := a.SetRule(t.Context(), c.key, c.value); !errors.Is(err, c.want) {
+			t.Errorf("%s = %s: %v", c.key, c.value, err)
+		}
+	}
+	if err := b.SetRule(t.Context(), "trash", "1h"); !errors.Is(err, member.ErrDenied) {
+		t.Errorf("a writer's pod sets a rule: %v", err)
+	}
+}
+
+// Fields that can't be read, and those of later versions, change nothing and stay.
+func TestRuleFields(t *testing.T) {
+	long := []byte{0xff, 0, 0, 0, 0, 0, 0, 0}
+	s := member.Settings{Ext: []member.Field{{ID: fieldTrash, Value: []byte("x")}, {ID: fieldDormant, Value: long}, {ID: 77, Value: []byte("later")}}}
+	for _, f := range []uint32{fieldTrash, fieldDormant, 3} {
+		if d, set := duration(s, f); set {
+			t.Errorf("field %d is %s", f, d)
+		}
+	}
+	ext := withField(s.Ext, fieldTrash, []byte("new"))
+	ext = withField(ext, 5, []byte("five"))
+	if len(ext) != 4 || string(ext[0].Value) != "new" || ext[2].ID != 5 || string(ext[3].Value) != "later" || string(s.Ext[0].Value) != "x" {
+		t.Errorf("%+v, of %+v", ext, s.Ext)
+	}
+}
