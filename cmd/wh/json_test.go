@@ -100,6 +100,9 @@ func TestJSON(t *testing.T) {
 		{"snapshot", "", 0, []string{"snapshot", "create", "mine"}},
 		{"restore", "", 0, []string{"restore", "/f", "--at", "snap", "-o", "/restored"}},
 		{"conflicts", "", 0, []string{"conflicts"}},
+		{"config", "", 0, []string{"config", "show"}},
+		{"config-get", "", 0, []string{"config", "get", "trash"}},
+		{"config-set", "", 0, []string{"config", "set", "listen", ":4001"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, stderr, code := s.wh(c.stdin, append(c.args, "--json")...)

@@ -49,13 +49,15 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	level, err := m.Level()
+	at, err := m.Level()
 	if err != nil {
 		return err
 	}
+	level := new(slog.LevelVar)
+	level.Set(at)
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
 	do := daemon.Options{
-		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log,
+		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log, Level: level,
 		Ready: func(line string) { _ = e.out("ready %s", line) }, // Nobody may be listening.
 		Say:   func(text string) { e.say("wh: %s", text) },
 	}

@@ -60,6 +60,7 @@ var codes = []struct {
 	{"protocol", ErrProtocol},
 	{"stopping", ErrStopping},
 	{"bad_config", config.ErrBad},
+	{"no_config_key", config.ErrNoKey},
 
 	{"block_not_found", block.ErrNotFound},
 	{"corrupt", block.ErrCorrupt},

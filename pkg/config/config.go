@@ -73,6 +73,16 @@ func located(path string, b []byte, key string, err error) error {
 	return fmt.Errorf("config: %s: %w: %w", path, ErrBad, err)
 }
 
+// LineOf is the line of a file that sets a key outside of tables; 0 if none does, or the file can't be read.
+func LineOf(path, key string) int {
+	b, err := read(path)
+	if err != nil {
+		return 0
+	}
+	keys, _, _ := strings.Cut("\n"+string(b), "\n[")
+	return lineOf([]byte(keys), key) - min(1, lineOf([]byte(keys), key))
+}
+
 // lineOf is the number of the first line that sets a key or opens a table of this name; 0 if there is none.
 func lineOf(b []byte, key string) int {
 	if key == "" {

@@ -68,6 +68,14 @@ func SetMachine(path, key, value string) (m Machine, err error) {
 	return m, err
 }
 
+// Get is the value of a key, as on a command line.
+func (m Machine) Get(key string) string {
+	if key == "log_level" {
+		return m.LogLevel
+	}
+	return ""
+}
+
 // Level is LogLevel as slog has it.
 func (m Machine) Level() (slog.Level, error) {
 	var l slog.Level

@@ -112,6 +112,27 @@ func SetPod(path, key, value string) (p Pod, err error) {
 	return p, err
 }
 
+// Get is the value of a key, as on a command line.
+func (p Pod) Get(key string) string {
+	switch key {
+	case "network":
+		return p.Network
+	case "network_name":
+		return p.NetworkName
+	case "name":
+		return p.Name
+	case "listen":
+		return strings.Join(p.Listen, ",")
+	case "discover":
+		return strconv.FormatBool(p.Discover)
+	case "cache_bytes":
+		return strconv.FormatInt(p.CacheBytes, 10)
+	case "capacity_bytes":
+		return strconv.FormatInt(p.CapacityBytes, 10)
+	}
+	return ""
+}
+
 // Save checks and writes it; durable when it returns nil.
 func (p Pod) Save(path string) error {
 	if err := p.Check(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/api/server"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/config"
 )
 
 // Options are for Run.
@@ -25,6 +26,7 @@ type Options struct {
 	Mount    *api.Mount // one more mount, for this run; of the pod that Mount.Pod names
 	Clock    clock.Clock
 	Log      *slog.Logger
+	Level    *slog.LevelVar // of Log, where the machine's file decides it; may be nil
 
 	// Ready is called once, with one line that says what runs, when every pod accepts calls and every mount answers.
 	Ready func(line string)
@@ -53,6 +55,7 @@ type running struct {
 	done   chan struct{} // closed when Run has ended
 
 	mu     sync.Mutex // guards the fields below, pod.toml and mount.json; taken after machine.mu
+	now    config.Pod // what the file said when it was last read
 	mounts map[string]*mounted
 }
 
@@ -172,7 +175,7 @@ func (m *machine) open(ctx context.Context, l local) (*running, error) {
 		return nil, fmt.Errorf("pod %s: %w", l.name, err)
 	}
 	life, cancel := context.WithCancel(life)
-	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), mounts: map[string]*mounted{}}
+	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), now: l.cfg, mounts: map[string]*mounted{}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {

@@ -29,6 +29,8 @@ type Pod interface {
 	Run(ctx context.Context) error
 	// Close ends the use of the pod, after Run has ended.
 	Close() error
+	// SetCacheLimit limits the bytes of cached copies from here on; 0: the pod's own default.
+	SetCacheLimit(ctx context.Context, bytes int64)
 	// ListenPort is the TCP port that it listens on; 0 if on none.
 	ListenPort() int
 }

@@ -197,7 +197,7 @@ func (r *running) saveMounts(f func([]config.Mount) []config.Mount) error {
 	if err := cfg.Save(r.file()); err != nil {
 		return err
 	}
-	r.cfg = cfg
+	r.now.Mounts = cfg.Mounts
 	return nil
 }
 
@@ -291,7 +291,7 @@ func (m *machine) Mounts() []api.Mount {
 	for _, r := range m.all() {
 		r.mu.Lock()
 		for _, x := range r.mounts {
-			saved := slices.ContainsFunc(r.cfg.Mounts, func(c config.Mount) bool { return c.Dir == x.asked })
+			saved := slices.ContainsFunc(r.now.Mounts, func(c config.Mount) bool { return c.Dir == x.asked })
 			out = append(out, api.Mount{Dir: api.Text(x.m.Dir()), Options: append([]string{}, x.options...), Pod: r.name, Save: saved})
 		}
 		r.mu.Unlock()

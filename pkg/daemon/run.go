@@ -65,12 +65,16 @@ func (m *machine) serve(ctx context.Context) (err error) {
 	go func() {
 		served <- server.New(m, m.o.Version, m.o.Clock, m.o.Log).Serve(apiCtx, l)
 	}()
+	var watch sync.WaitGroup
+	seen := m.stamps()
+	watch.Go(func() { m.watchConfig(apiCtx, seen) })
 	defer func() {
 		m.mu.Lock()
 		m.down = true
 		m.mu.Unlock()
 		endAPI()
 		serr := <-served
+		watch.Wait()
 		remove()
 		err = errors.Join(err, serr)
 	}()

@@ -406,6 +406,17 @@ func (p *Pod) Info() Info {
 	return info
 }
 
+// SetCacheLimit limits the bytes of cached copies from here on, and drops what is too much; 0: DefaultCacheBytes.
+func (p *Pod) SetCacheLimit(ctx context.Context, bytes int64) {
+	if bytes <= 0 {
+		bytes = DefaultCacheBytes
+	}
+	p.store.SetCacheLimit(bytes)
+	if _, err := p.store.EvictTo(ctx, bytes); err != nil {
+		p.log.WarnContext(ctx, "cached copies could not be dropped", "err", err)
+	}
+}
+
 // ListenPort is the TCP port on which the pod listens; 0: none.
 func (p *Pod) ListenPort() int { return p.net.ListenPort() }
 

@@ -60,6 +60,20 @@ func (m Machine) Unmount(context.Context, string, api.Unmount) error { return ap
 // Mounts are none.
 func (m Machine) Mounts() []api.Mount { return []api.Mount{} }
 
+// Config is made up.
+func (m Machine) Config(context.Context, string) ([]api.ConfigKey, error) {
+	return []api.ConfigKey{
+		{Scope: api.ScopeMachine, Key: "log_level", Value: "info", Origin: "default"},
+		{Scope: api.ScopePod, Key: "cache_bytes", Value: "5", Origin: "/home/pods/box/pod.toml:7"},
+		{Scope: api.ScopeNetwork, Key: "trash", Value: "48h0m0s", Origin: "network"},
+	}, nil
+}
+
+// SetConfig says that it has done so.
+func (m Machine) SetConfig(_ context.Context, _ string, q api.ConfigSet) (api.ConfigDone, error) {
+	return api.ConfigDone{ConfigKey: api.ConfigKey{Scope: q.Scope, Key: q.Key, Value: q.Value, Origin: "default"}, Restart: true}, nil
+}
+
 // Stop does nothing.
 func (m Machine) Stop() {}
 

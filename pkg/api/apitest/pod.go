@@ -56,6 +56,12 @@ type fixed struct{ clock.Real }
 // Now is in November 2023.
 func (fixed) Now() time.Time { return time.Unix(1700000000, 0) }
 
+// Rules are none.
+func (p *Pod) Rules() map[string]pod.Rule { return map[string]pod.Rule{} }
+
+// SetRule is not supported.
+func (p *Pod) SetRule(context.Context, string, string) error { return vfs.ErrNotSupported }
+
 // Info is PodInfo.
 func (p *Pod) Info() pod.Info { return p.PodInfo }
 

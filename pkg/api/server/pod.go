@@ -49,6 +49,9 @@ type Pod interface {
 	Fsck(ctx context.Context, repair bool, f func(pod.Problem)) error
 	Scrub(ctx context.Context, f func(pod.Problem)) (pod.Scrubbed, error)
 	Collect(ctx context.Context, o pod.CollectOptions) (pod.Collected, error)
+	// Rules are those of the network, by key; SetRule sets one for all pods.
+	Rules() map[string]pod.Rule
+	SetRule(ctx context.Context, key, value string) error
 }
 
 // Machine is what the API needs of the daemon.
@@ -60,6 +63,9 @@ type Machine interface {
 	Mount(ctx context.Context, podName string, m api.Mount) error
 	Unmount(ctx context.Context, podName string, u api.Unmount) error
 	Mounts() []api.Mount
+	// Config is every key of the machine, of a pod and of its network; SetConfig sets one.
+	Config(ctx context.Context, podName string) ([]api.ConfigKey, error)
+	SetConfig(ctx context.Context, podName string, q api.ConfigSet) (api.ConfigDone, error)
 	// Stop makes the daemon stop; it returns at once.
 	Stop()
 }

@@ -60,6 +60,12 @@ func (s *Server) routes() {
 		return struct{}{}, s.machine.Unmount(r.Context(), r.URL.Query().Get(api.PodParam), u)
 	}))
 
+	s.mux.Handle("POST "+api.Prefix+"config", handler(s, func(r *http.Request, _ struct{}) ([]api.ConfigKey, error) {
+		return s.machine.Config(r.Context(), r.URL.Query().Get(api.PodParam))
+	}))
+	s.mux.Handle("POST "+api.Prefix+"config/set", handler(s, func(r *http.Request, q api.ConfigSet) (api.ConfigDone, error) {
+		return s.machine.SetConfig(r.Context(), r.URL.Query().Get(api.PodParam), q)
+	}))
 	onPod(s, "invite", invite)
 	onPod(s, "pods", pods)
 	onPod(s, "status", status)

@@ -117,5 +117,8 @@ func (p *Pod) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 // Close does nothing.
 func (p *Pod) Close() error { return nil }
 
+// SetCacheLimit does nothing.
+func (p *Pod) SetCacheLimit(context.Context, int64) {}
+
 // ListenPort is the port of the first address.
 func (p *Pod) ListenPort() int { return p.port }

@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+)
+
+// watchEvery is how often the daemon looks whether a file of the configuration was edited.
+const watchEvery = time.Second
+
+func (m *machine) machineFile() string { return m.o.Home.File(config.MachineFile) }
+
+// Config is every key of this machine, of a pod and of its network.
+func (m *machine) Config(_ context.Context, podName string) ([]api.ConfigKey, error) {
+	r, err := m.find(podName)
+	if err != nil {
+		return nil, err
+	}
+	mc, err := config.LoadMachine(m.machineFile())
+	if err != nil {
+		return nil, err
+	}
+	pc, err := config.LoadPod(r.file())
+	if err != nil {
+		return nil, err
+	}
+	out := fileKeys(api.ScopeMachine, m.machineFile(), config.MachineKeys(), mc.Get)
+	out = append(out, fileKeys(api.ScopePod, r.file(), config.PodKeys(), pc.Get)...)
+	rules := r.pod.Rules()
+	for _, k := range pod.RuleKeys().All {
+		out = append(out, ruleKey(k.Name, rules[k.Name]))
+	}
+	return out, nil
+}
+
+func ruleKey(name string, rule pod.Rule) api.ConfigKey {
+	origin := "default"
+	if rule.Set {
+		origin = "network"
+	}
+	return api.ConfigKey{Scope: api.ScopeNetwork, Key: name, Value: rule.Value, Origin: origin}
+}
+
+// fileKeys are the keys of one file.
+func fileKeys(scope, path string, keys config.Keys, get func(string) string) []api.ConfigKey {
+	var out []api.ConfigKey
+	for _, k := range keys.All {
+		out = append(out, fileKey(scope, path, k.Name, get(k.Name)))
+	}
+	return out
+}
+
+func fileKey(scope, path, key, value string) api.ConfigKey {
+	origin := "default"
+	if line := config.LineOf(path, key); line > 0 {
+		origin = fmt.Sprintf("%s:%d", path, line)
+	}
+	return api.ConfigKey{Scope: scope, Key: key, Value: value, Origin: origin}
+}
+
+// SetConfig sets one key. What can change while pods run does at once.
+func (m *machine) SetConfig(ctx context.Context, podName string, q api.ConfigSet) (api.ConfigDone, error) {
+	if q.Scope == api.ScopeMachine {
+		mc, err := config.SetMachine(m.machineFile(), q.Key, q.Value)
+		if err != nil {
+			return api.ConfigDone{}, err
+		}
+		m.applyMachine(ctx, mc)
+		return api.ConfigDone{ConfigKey: fileKey(q.Scope, m.machineFile(), q.Key, mc.Get(q.Key))}, nil
+	}
+	r, err := m.find(podName)
+	if err != nil {
+		return api.ConfigDone{}, err
+	}
+	switch q.Scope {
+	case api.ScopePod:
+		return r.setKey(ctx, m, q)
+	case api.ScopeNetwork:
+		if err := r.pod.SetRule(ctx, q.Key, q.Value); err != nil {
+			return api.ConfigDone{}, err
+		}
+		return api.ConfigDone{ConfigKey: ruleKey(q.Key, r.pod.Rules()[q.Key])}, nil
+	}
+	return api.ConfigDone{}, fmt.Errorf("scope %q is not machine, pod or network: %w", q.Scope, api.ErrUsage)
+}
+
+// setKey sets a key of the pod's file.
+func (r *running) setKey(ctx context.Context, m *machine, q api.ConfigSet) (api.ConfigDone, error) {
+	r.mu.Lock()
+	cfg, err := config.SetPod(r.file(), q.Key, q.Value)
+	r.mu.Unlock()
+	if err != nil {
+		return api.ConfigDone{}, err
+	}
+	m.applyPod(ctx, r, cfg)
+	key, err := config.PodKeys().Find(q.Key)
+	return api.ConfigDone{ConfigKey: fileKey(q.Scope, r.file(), q.Key, cfg.Get(q.Key)), Restart: key.Restart}, err
+}
+
+// applyMachine has what the machine's file says in force.
+func (m *machine) applyMachine(ctx context.Context, mc config.Machine) {
+	level, err := mc.Level()
+	if err != nil || m.o.Level == nil || m.o.Level.Level() == level {
+		return
+	}
+	m.o.Level.Set(level)
+	m.o.Log.InfoContext(ctx, "the configuration has changed", "key", "log_level", "value", mc.LogLevel)
+}
+
+// applyPod has what a pod's file says in force, as far as it can be while the pod runs. Of the rest it says that it waits for a restart.
+func (m *machine) applyPod(ctx context.Context, r *running, cfg config.Pod) {
+	r.mu.Lock()
+	old := r.now
+	r.now = cfg
+	r.mu.Unlock()
+	for _, k := range config.PodKeys().All {
+		value := cfg.Get(k.Name)
+		if value == old.Get(k.Name) {
+			continue
+		}
+		if k.Name == "cache_bytes" {
+			r.pod.SetCacheLimit(ctx, cfg.CacheBytes)
+		}
+		m.o.Log.InfoContext(ctx, "the configuration has changed", "pod", r.name, "key", k.Name, "value", value, "restart", k.Restart || k.Fixed)
+	}
+}
+
+// stamp tells whether a file was changed.
+type stamp struct {
+	at   time.Time
+	size int64
+}
+
+func stampOf(path string) stamp {
+	st, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return stamp{st.ModTime(), st.Size()}
+}
+
+// stamps are those of all files of the configuration.
+func (m *machine) stamps() map[string]stamp {
+	out := map[string]stamp{m.machineFile(): stampOf(m.machineFile())}
+	for _, r := range m.all() {
+		out[r.file()] = stampOf(r.file())
+	}
+	return out
+}
+
+// watchConfig has changes of the files since seen in force when they are made, until ctx ends. A file that is wrong changes nothing, and is told of once.
+func (m *machine) watchConfig(ctx context.Context, seen map[string]stamp) {
+	look := func(path string, load func() error) {
+		now := stampOf(path)
+		was, known := seen[path]
+		seen[path] = now
+		if !known || was == now {
+			return
+		}
+		if err := load(); err != nil {
+			m.o.Log.WarnContext(ctx, "what was before stays in force: a file of the configuration is wrong", "err", err)
+		}
+	}
+	for {
+		look(m.machineFile(), func() error {
+			mc, err := config.LoadMachine(m.machineFile())
+			if err == nil {
+				m.applyMachine(ctx, mc)
+			}
+			return err
+		})
+		for _, r := range m.all() {
+			look(r.file(), func() error {
+				cfg, err := config.LoadPod(r.file())
+				if err == nil {
+					m.applyPod(ctx, r, cfg)
+				}
+				return err
+			})
+		}
+		if clock.Sleep(ctx, m.o.Clock, watchEvery) != nil {
+			return
+		}
+	}
+}
