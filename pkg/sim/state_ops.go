@@ -353,6 +353,7 @@ func (p *statePod) fold(ino state.Ino) error {
 	if errors.Is(err, vfs.ErrNotExist) {
 		c := content(p.text())
 		c.Folded = state.JournalMark{Ino: ino, Gen: p.logged[ino]}
+		p.w.count++ // the text may be the one that all write
 		name := fmt.Sprintf("recovered-%d", p.w.count)
 		if _, err := p.db.Create(state.RootIno, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c}); err != nil {
 			return err
