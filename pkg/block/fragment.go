@@ -260,6 +260,11 @@ func (r StripeRecord) Verify(i int, data []byte) error {
 	return nil
 }
 
+// WireMax is the length in bytes of the longest fragment of this K, M and codec as it is sent.
+func (s Stripe) WireMax() int {
+	return recordAt + s.N()*HashLen + FragmentSize(HeaderLen+SizeMax(s.ID), int(s.K))
+}
+
 // CheckFragment reads a fragment as it is sent, which must be the one of this name, and compares its bytes with their digest.
 // The error is ErrCorrupt.
 func CheckFragment(f Fragment, wire []byte) (r StripeRecord, data []byte, err error) {
