@@ -102,7 +102,7 @@ func (s *Store) readRow(id block.ID, r row, f func(r record, form []byte) error)
 	if err != nil {
 		return err
 	}
-	if rec.id != id || !rec.kind.isBlock() || (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
+	if rec.id != id || !rec.kind.isBlock() || !r.fragment() && (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
 		return fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
 	}
 	return f(rec, b[recordHead:len(b):len(b)])
