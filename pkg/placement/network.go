@@ -31,16 +31,10 @@ func NewNetwork(l Layout, pods map[ident.Pod]Condition) *Network {
 	for pod, c := range pods {
 		n.pods[pod] = c
 	}
-	up := 0
-	for _, e := range l.Entries() {
-		if n.pods[e.Pod] == Up {
-			up++
-		}
-	}
-	n.majority = 2*up > l.Len()
 	n.full = n.without(Out)
 	n.long = n.without(Out, DownLong)
 	n.live = n.without(Out, DownLong, Down)
+	n.majority = 2*n.live.Len() > n.full.Len()
 	return n
 }
 
@@ -66,7 +60,7 @@ func (n *Network) without(conditions ...Condition) Layout {
 // Up says whether a pod answers.
 func (n *Network) Up(pod ident.Pod) bool { return n.pods[pod] == Up }
 
-// Majority says whether more than half of the active pods are up. A minority re-places nothing that others hold: it may be
+// Majority says whether more than half of the active pods that are not out are up. A minority re-places nothing that others hold: it may be
 // the one that is cut off.
 func (n *Network) Majority() bool { return n.majority }
 

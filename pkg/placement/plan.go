@@ -107,7 +107,7 @@ func (p *planner) counts(pod ident.Pod) bool {
 
 // extra says whether a pod holds a whole copy only because it is a home or has a pin.
 func (p *planner) extra(pod ident.Pod) bool {
-	return slices.Contains(p.c.Keep, pod) && !p.n.full.InSet(p.c.Group, p.want.pods(), pod)
+	return slices.Contains(p.c.Keep, pod) && (p.want.Kind == PolicyRS || !p.n.full.InSet(p.c.Group, p.want.pods(), pod))
 }
 
 // pods is how many pods a policy spreads a chunk over.

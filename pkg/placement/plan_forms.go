@@ -62,9 +62,18 @@ func (p *planner) stripe(want Policy) {
 	few := len(p.n.all.Set(p.c.Group, n)) <= k
 	lay := p.n.layoutFor(p.losses, p.c.New)
 	set := lay.Set(p.c.Group, n)
-	if few || !there && p.upOf(set) <= k {
-		if few || p.c.New || p.n.majority {
+	// A minority cuts nothing: the fragments may be on the other side.
+	cuts := p.c.New || p.n.majority
+	if few || !there && (p.upOf(set) <= k || !cuts) {
+		if few || cuts || p.whole > 0 {
 			p.replicas(want.M+1, few)
+		}
+		return
+	}
+	if !there && p.source(FormDigest{}) == nil {
+		// It is cut otherwise: somebody makes it whole, and then cuts it anew.
+		if first := slices.IndexFunc(set, p.n.Up); first >= 0 {
+			p.wholeTo(set[first])
 		}
 		return
 	}
@@ -115,9 +124,6 @@ func (p *planner) choose(want Policy) (Stripe, matching) {
 
 // fill gives each pod of the set that stands for no fragment one that is missing.
 func (p *planner) fill(s Stripe, set []ident.Pod, at matching) {
-	if s == (Stripe{}) {
-		return // nothing is there to make them of
-	}
 	encode := make(map[ident.Pod][]Target)
 	var sources []ident.Pod
 	for position, pod := range set {

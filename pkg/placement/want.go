@@ -57,4 +57,6 @@ func (p Policy) factor() (stored, of int) {
 
 // rank orders kinds that bear and take the same: whole copies are simpler than fragments, and one by group rather than one at
 // its author.
-func (k PolicyKind) rank() int { return slices.Index([]PolicyKind{PolicyReplica, PolicyRaid0, PolicyRS, PolicyNone}, k) }
+func (k PolicyKind) rank() int {
+	return slices.Index([]PolicyKind{PolicyReplica, PolicyRaid0, PolicyRS, PolicyNone}, k)
+}
