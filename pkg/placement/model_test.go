@@ -185,8 +185,8 @@ func (w *world) act(p *modelPod, i, chance int) bool {
 	if plan.Safety.State == StateSafe {
 		w.shownSafe(p, i)
 	}
-	if plan.Done() && p.wants[i].ForBytes(c.bytes).Kind == PolicyRS && p.layout == len(w.layouts)-1 {
-		c.settled = !slices.ContainsFunc(w.pods, func(q *modelPod) bool { return q.wants[i] != p.wants[i] })
+	if plan.Done() && p.layout == len(w.layouts)-1 && w.cut(p, i) {
+		c.settled = true
 	}
 	mine := &p.held[i]
 	release := make(map[Fragment]bool)
@@ -244,7 +244,7 @@ func (w *world) do(p *modelPod, i int, a Action) {
 			return
 		}
 		if w.settled(p, i) && w.readable(p, i) && !w.has(i, Stripe{from.form, a.Stripe.K, a.Stripe.M}) {
-			w.t.Fatalf("step %d: chunk %d is encoded anew, and nothing happened but that pods went down: %+v", w.now, i, a)
+			w.t.Fatalf("step %d: chunk %d is encoded anew, and nothing happened but that pods went down: %+v: %s", w.now, i, a, w.show(i))
 		}
 		for _, target := range a.Targets {
 			if to := reach(target.Pod); to != nil && w.r.IntN(10) > 0 {
@@ -253,7 +253,7 @@ func (w *world) do(p *modelPod, i int, a Action) {
 		}
 	case JoinWhole, Rebuild:
 		if w.settled(p, i) && a.Kind == JoinWhole && len(w.chunks[i].keep) == 0 {
-			w.t.Fatalf("step %d: chunk %d is made whole, and nothing happened but that pods went down: %+v", w.now, i, a)
+			w.t.Fatalf("step %d: chunk %d is made whole, and nothing happened but that pods went down: %+v: %s", w.now, i, a, w.show(i))
 		}
 		have := make(map[uint8]bool)
 		for _, q := range w.pods {
@@ -293,6 +293,22 @@ func (w *world) readable(p *modelPod, i int) bool {
 		}
 	}
 	return false
+}
+
+// cut says whether a chunk is in fragments as all want it, and as nothing else.
+func (w *world) cut(p *modelPod, i int) bool {
+	want := p.wants[i].ForBytes(w.chunks[i].bytes)
+	for _, q := range w.pods {
+		if q.wants[i] != p.wants[i] || q.held[i].whole {
+			return false
+		}
+		for f := range q.held[i].frags {
+			if want.Kind != PolicyRS || int(f.Stripe.K) != want.K || int(f.Stripe.M) != want.M {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // settled says whether nothing happened to a chunk but that pods went down, and the pod knows all that did before.
