@@ -78,6 +78,15 @@ func parseAddrs(list []string) []ma.Multiaddr {
 	return out
 }
 
+// parseMultiaddrs is parseAddrs for what libp2p knows.
+func parseMultiaddrs(list []ma.Multiaddr) []ma.Multiaddr {
+	var out []ma.Multiaddr
+	for _, a := range list[:min(len(list), PeerAddrsMax)] {
+		out = append(out, parseAddrs([]string{a.String()})...)
+	}
+	return out
+}
+
 // mergeAddrs is the addresses of all lists without doubles, the first PeerAddrsMax of them.
 func mergeAddrs(lists ...[]ma.Multiaddr) []ma.Multiaddr {
 	var out []ma.Multiaddr

@@ -84,6 +84,7 @@ type Config struct {
 	// of its error is sent to the stranger. nil: strangers are refused.
 	Enrol    func(ctx context.Context, pod ident.Pod, request []byte) ([]byte, error)
 	Discover bool         // find pods of this network on the local links, and be found, by mDNS
+	DHT      *DHTConfig   // nil: this pod takes no part in the DHT
 	Clock    clock.Clock  // nil: clock.Real
 	Log      *slog.Logger // nil: nothing is logged
 }

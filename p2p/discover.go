@@ -83,11 +83,7 @@ func (n notifee) HandlePeerFound(info peer.AddrInfo) {
 	if err != nil || n.ctx.Err() != nil || n.h.Connected(pod) {
 		return
 	}
-	var addrs []ma.Multiaddr
-	for _, a := range info.Addrs[:min(len(info.Addrs), PeerAddrsMax)] {
-		addrs = append(addrs, parseAddrs([]string{a.String()})...)
-	}
-	if len(addrs) > 0 {
+	if addrs := parseMultiaddrs(info.Addrs); len(addrs) > 0 {
 		n.h.log.Debug("pod found", "pod", pod.String())
 		n.h.foundBy(pod, addrs)
 	}

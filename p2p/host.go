@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	golog "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -51,6 +52,7 @@ type Host struct {
 	pod      ident.Pod
 	instance uint64 // random: where the numbers of sessions begin
 	net      libp2phost.Host
+	kad      *kademlia // nil: no DHT
 
 	ctx    context.Context //nolint:containedctx // ends when the host closes: its goroutines and the callbacks of libp2p have no other
 	cancel context.CancelFunc
@@ -117,6 +119,11 @@ func New(c Config) (*Host, error) {
 	})
 	n.SetStreamHandler(protoX, func(s network.Stream) { h.start(func() { h.serveX(s) }, func() { _ = s.Reset() }) })
 	n.SetStreamHandler(protoEnrol, func(s network.Stream) { h.start(func() { h.serveEnrol(s) }, func() { _ = s.Reset() }) })
+	if c.DHT != nil {
+		if h.kad, err = newKademlia(h, *c.DHT); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
 	for _, l := range c.Listen {
 		if err := h.listen(l); err != nil {
 			return nil, errors.Join(err, h.Close())
@@ -129,7 +136,10 @@ var quiet sync.Once
 
 // newLibp2p makes a libp2p host that speaks TCP with TLS 1.3 alone and listens nowhere yet.
 func newLibp2p(key []byte) (libp2phost.Host, ident.Pod, error) {
-	quiet.Do(func() { gologshim.SetDefaultHandler(slog.DiscardHandler) }) // its logs would go to stderr
+	quiet.Do(func() { // their logs would go to stderr
+		gologshim.SetDefaultHandler(slog.DiscardHandler)
+		golog.SetupLogging(golog.Config{Level: golog.LevelFatal})
+	})
 	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, ident.Pod{}, fmt.Errorf("p2p: key: %w", err)
@@ -209,6 +219,9 @@ func (h *Host) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.keepConnected(gctx) })
 	g.Go(func() error { return h.watchAddrs(gctx) })
+	if h.kad != nil {
+		g.Go(func() error { return h.kad.seek(gctx) })
+	}
 	if h.cfg.Discover {
 		g.Go(func() error { return h.discover(gctx) })
 	}
@@ -223,7 +236,11 @@ func (h *Host) Close() error {
 	h.closed = true
 	h.mu.Unlock()
 	h.cancel()
-	err := h.net.Close()
+	var err error
+	if h.kad != nil {
+		err = h.kad.close()
+	}
+	err = errors.Join(err, h.net.Close())
 	h.wg.Wait()
 	if err != nil {
 		return fmt.Errorf("p2p: close: %w", err)

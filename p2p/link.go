@@ -50,6 +50,7 @@ type link struct {
 	answerBytes *semaphore.Weighted // of answers that wait to be sent
 	blockBytes  *semaphore.Weighted // of blocks that wait to be sent
 	gets, puts  *pool
+	kadStreams  atomic.Int32 // of the DHT, opened by the peer
 
 	mu      sync.Mutex // guards the fields below
 	asks    map[uint64]*ask

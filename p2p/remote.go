@@ -131,6 +131,9 @@ func (h *Host) linkUp(c *conn, s network.Stream, r *bufio.Reader, instance uint6
 		o.end(errors.New("the peer began anew"))
 	}
 	l.out.control(frameHeader{typ: frameAddrs}, encodeAddrs(h.listening()))
+	if h.kad != nil {
+		h.start(func() { h.kad.view.admitted(l) }, func() {})
+	}
 	h.log.Info("pod connected", "pod", c.pod.String(), "addr", c.net.RemoteMultiaddr().String(), "direction", c.net.Stat().Direction.String())
 	return l, nil
 }
@@ -155,6 +158,9 @@ func (h *Host) linkDown(l *link) {
 	if left > 0 {
 		h.start(func() { h.bounce(p, times) }, func() {})
 		return
+	}
+	if h.kad != nil {
+		h.kad.view.lost(l)
 	}
 	h.callDisconnected(p.pod)
 	h.log.Info("pod disconnected", "pod", p.pod.String(), "err", context.Cause(l.ctx))
