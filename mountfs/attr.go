@@ -3,6 +3,7 @@
 package mountfs
 
 import (
+	"math"
 	"os"
 	"time"
 
@@ -68,12 +69,11 @@ func kindOf(m os.FileMode) vfs.Kind {
 	return 0
 }
 
-// attributes is what the kernel is told of a node. There is no time of access: it is that of the last change.
+// attributes is what the kernel is told of a node.
 func attributes(a vfs.Attr) fuseops.InodeAttributes {
-	mtime := unixTime(a.Mtime)
 	return fuseops.InodeAttributes{
 		Size: a.Size, Nlink: a.NLink, Mode: goMode(a.Kind, a.Mode), Rdev: uint32(a.RDev), //nolint:gosec // FUSE has 32 bits
-		Atime: mtime, Mtime: mtime, Ctime: unixTime(a.Ctime), Crtime: unixTime(a.Btime), Uid: a.UID, Gid: a.GID,
+		Atime: unixTime(a.Atime), Mtime: unixTime(a.Mtime), Ctime: unixTime(a.Ctime), Crtime: unixTime(a.Btime), Uid: a.UID, Gid: a.GID,
 	}
 }
 
@@ -84,4 +84,19 @@ func unixTime(ns int64) time.Time {
 		ns -= second + part
 	}
 	return time.Unix(0, ns)
+}
+
+// unixNano is a time that a program sets: the nearest one that 64 bits of ns hold, of the years 1677 to 2262.
+func unixNano(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	ns := t.UnixNano()
+	switch lo, hi := time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64); {
+	case t.Before(lo):
+		ns = math.MinInt64
+	case t.After(hi):
+		ns = math.MaxInt64
+	}
+	return &ns
 }

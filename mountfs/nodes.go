@@ -56,16 +56,12 @@ func (s *server) getAttr(ctx context.Context, op *fuseops.GetInodeAttributesOp) 
 	return nil
 }
 
-// setAttr sets what the kernel wants set. Times of access are not kept.
+// setAttr sets what the kernel wants set.
 func (s *server) setAttr(ctx context.Context, op *fuseops.SetInodeAttributesOp) error {
-	set := vfs.SetAttr{UID: op.Uid, GID: op.Gid, Size: op.Size}
+	set := vfs.SetAttr{UID: op.Uid, GID: op.Gid, Size: op.Size, Atime: unixNano(op.Atime), Mtime: unixNano(op.Mtime)}
 	if op.Mode != nil {
 		mode := unixMode(*op.Mode)
 		set.Mode = &mode
-	}
-	if op.Mtime != nil {
-		mtime := op.Mtime.UnixNano()
-		set.Mtime = &mtime
 	}
 	a, err := s.setOrGet(ctx, vfs.NodeID(op.Inode), set)
 	if err != nil {

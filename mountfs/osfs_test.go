@@ -98,7 +98,7 @@ func stat(fd int) (vfs.Attr, error) {
 	}
 	return vfs.Attr{
 		ID: vfs.NodeID(st.Ino), Kind: kinds[st.Mode&unix.S_IFMT], Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, RDev: st.Rdev,
-		NLink: uint32(st.Nlink), Size: uint64(st.Size), Blocks: uint64(st.Blocks), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
+		NLink: uint32(st.Nlink), Size: uint64(st.Size), Blocks: uint64(st.Blocks), Atime: st.Atim.Nano(), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
 	}, nil
 }
 
@@ -192,8 +192,13 @@ func (f *osFS) SetAttr(ctx context.Context, id vfs.NodeID, set vfs.SetAttr) (vfs
 			return a, err
 		}
 	}
-	if set.Mtime != nil {
-		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(*set.Mtime)}
+	if set.Atime != nil || set.Mtime != nil {
+		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_OMIT}}
+		for i, ns := range []*int64{set.Atime, set.Mtime} {
+			if ns != nil {
+				times[i] = unix.NsecToTimespec(*ns)
+			}
+		}
 		if err := retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, p, times, 0) }); err != nil {
 			return a, err
 		}

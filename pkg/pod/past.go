@@ -128,7 +128,7 @@ var (
 
 func (v pastView) folder(id vfs.NodeID) vfs.Attr {
 	at := v.p.started.UnixNano()
-	return vfs.Attr{ID: id, Kind: vfs.KindFolder, Mode: 0o555, NLink: 1, Mtime: at, Ctime: at, Btime: at}
+	return vfs.Attr{ID: id, Kind: vfs.KindFolder, Mode: 0o555, NLink: 1, Atime: at, Mtime: at, Ctime: at, Btime: at}
 }
 
 // tree is what serves a node under .wh but for the two folders at its top.

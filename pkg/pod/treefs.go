@@ -38,7 +38,7 @@ func (p *Pod) OpenTree(ctx context.Context, id block.ID) (vfs.FS, error) {
 		}
 		root.attr.Kind, root.attr.Size, root.body = vfs.KindFile, body.Size, &body
 	}
-	root.attr.Ctime, root.attr.Btime = root.attr.Mtime, root.attr.Mtime
+	root.attr.Atime, root.attr.Ctime, root.attr.Btime = root.attr.Mtime, root.attr.Mtime, root.attr.Mtime
 	t.nodes = []treeNode{root}
 	return t, nil
 }
@@ -98,7 +98,7 @@ func (t *treeFS) meet(parent vfs.NodeID, d *dag.Dirent) vfs.Attr {
 	id := vfs.NodeID(len(t.nodes) + 1)
 	a := vfs.Attr{
 		ID: id, Kind: vfs.Kind(d.Kind), Mode: d.Mode, UID: d.UID, GID: d.GID, RDev: d.RDev, NLink: 1,
-		Size: d.Size, Blocks: blocksOf(d.Size), Mtime: d.Mtime, Ctime: d.Mtime, Btime: d.Mtime,
+		Size: d.Size, Blocks: blocksOf(d.Size), Atime: d.Mtime, Mtime: d.Mtime, Ctime: d.Mtime, Btime: d.Mtime,
 	}
 	t.nodes = append(t.nodes, treeNode{attr: a, parent: parent, child: d.Child, xattrs: d.Xattrs})
 	t.byPlace[place] = id

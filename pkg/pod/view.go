@@ -164,6 +164,9 @@ func (n *node) setAttr(set *vfs.SetAttr) (done bool, err error) {
 		if set.GID != nil {
 			n.attr.GID = *set.GID
 		}
+		if set.Atime != nil {
+			n.attr.Atime = *set.Atime
+		}
 		if set.Mtime != nil {
 			n.attr.Mtime = *set.Mtime
 		}

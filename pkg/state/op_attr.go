@@ -54,6 +54,9 @@ func (d *DB) SetAttr(id vfs.NodeID, set vfs.SetAttr) (Node, error) {
 			}
 			n.Owner = Reg[Owner]{Value: o, TS: t.ts}
 		}
+		if set.Atime != nil {
+			n.SetAtime(*set.Atime, t.ts)
+		}
 		switch {
 		case set.Mtime == nil:
 		case n.Kind == vfs.KindFolder:

@@ -73,6 +73,9 @@ type Ext struct {
 // ExtFolderMtime is the Ext field with a folder's mtime as set by utimes: 8 bytes big-endian, ns since 1970.
 const ExtFolderMtime = 1
 
+// ExtAtime is the Ext field with the time of access as set by utimes: 8 bytes big-endian, ns since 1970.
+const ExtAtime = 2
+
 // Link is a name of an inode. The place {Parent, Name, TS} and the death {Dead, DeadTS} are two registers,
 // folded on their own.
 type Link struct {

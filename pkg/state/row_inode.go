@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -76,18 +77,33 @@ func (w *Wish) Newest() TS {
 }
 
 // FolderMtime is a folder's mtime as utimes set it, in ns since 1970, if it did.
-func (n *Inode) FolderMtime() (mtime int64, at TS, ok bool) {
-	i, ok := slices.BinarySearchFunc(n.Ext, ExtFolderMtime, func(e Ext, f uint64) int { return byField(e, Ext{Field: f}) })
+func (n *Inode) FolderMtime() (mtime int64, at TS, ok bool) { return n.extTime(ExtFolderMtime) }
+
+// SetFolderMtime sets what FolderMtime tells.
+func (n *Inode) SetFolderMtime(mtime int64, at TS) { n.setExtTime(ExtFolderMtime, mtime, at) }
+
+// Atime is the time of access, in ns since 1970: as utimes set it, or that of the inode's making. Reading does not change it.
+func (n *Inode) Atime() int64 {
+	if atime, _, ok := n.extTime(ExtAtime); ok {
+		return atime
+	}
+	return n.Btime
+}
+
+// SetAtime sets what Atime tells.
+func (n *Inode) SetAtime(atime int64, at TS) { n.setExtTime(ExtAtime, atime, at) }
+
+// extTime is a time in a later field, and when it was set.
+func (n *Inode) extTime(field uint64) (ns int64, at TS, ok bool) {
+	i, ok := slices.BinarySearchFunc(n.Ext, field, func(e Ext, f uint64) int { return cmp.Compare(e.Field, f) })
 	if !ok || len(n.Ext[i].Value) != 8 {
 		return 0, TS{}, false
 	}
 	return int64(binary.BigEndian.Uint64(n.Ext[i].Value)), n.Ext[i].TS, true
 }
 
-// SetFolderMtime sets what FolderMtime tells.
-func (n *Inode) SetFolderMtime(mtime int64, at TS) {
-	e := Ext{Field: ExtFolderMtime, TS: at, Value: binary.BigEndian.AppendUint64(nil, uint64(mtime))}
-	n.Ext = put(n.Ext, e, byField)
+func (n *Inode) setExtTime(field uint64, ns int64, at TS) {
+	n.Ext = put(n.Ext, Ext{Field: field, TS: at, Value: binary.BigEndian.AppendUint64(nil, uint64(ns))}, byField)
 }
 
 // SetXattr sets or, with gone, removes an extended attribute; the memory that it is gone stays.

@@ -263,7 +263,7 @@ func (v view) node(s shown) (Node, error) {
 	out := Node{
 		Attr: vfs.Attr{
 			ID: s.ino, Kind: n.Kind, Mode: n.Mode.Value, UID: n.Owner.Value.UID, GID: n.Owner.Value.GID,
-			RDev: n.RDev, Btime: n.Btime,
+			RDev: n.RDev, Atime: n.Atime(), Btime: n.Btime,
 		},
 		Ino: s.ino, Deleted: s.f.Dead,
 	}

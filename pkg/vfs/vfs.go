@@ -72,6 +72,7 @@ type Attr struct {
 	NLink  uint32 // a folder's is 2 and one for each folder in it, or 1 where that is not counted
 	Size   uint64 // bytes; of a symlink, its target's length
 	Blocks uint64 // 512-byte units: what is not holes
+	Atime  int64  // as it was set last, or Btime: reading changes nothing (noatime)
 	Mtime  int64
 	Ctime  int64
 	Btime  int64
@@ -99,6 +100,7 @@ type SetAttr struct {
 	UID   *uint32
 	GID   *uint32
 	Size  *uint64 // truncates or extends, with a hole, a file
+	Atime *int64
 	Mtime *int64
 }
 

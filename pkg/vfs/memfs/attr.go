@@ -55,6 +55,9 @@ func (f *FS) SetAttr(ctx context.Context, id vfs.NodeID, set vfs.SetAttr) (vfs.A
 	if set.GID != nil {
 		a.GID = *set.GID
 	}
+	if set.Atime != nil {
+		a.Atime = *set.Atime
+	}
 	if set.Mtime != nil {
 		a.Mtime = *set.Mtime
 	}

@@ -141,7 +141,7 @@ func (t *tree) now() int64 {
 func (t *tree) newNode(n vfs.NewNode) *node {
 	t.lastID++
 	now := t.now()
-	made := &node{attr: vfs.Attr{ID: t.lastID, Kind: n.Kind, Mode: n.Mode, UID: n.UID, GID: n.GID, NLink: 1, Mtime: now, Ctime: now, Btime: now}}
+	made := &node{attr: vfs.Attr{ID: t.lastID, Kind: n.Kind, Mode: n.Mode, UID: n.UID, GID: n.GID, NLink: 1, Atime: now, Mtime: now, Ctime: now, Btime: now}}
 	switch n.Kind {
 	case vfs.KindFolder:
 		made.attr.NLink = 2

@@ -17,16 +17,16 @@ var attrCases = []testCase{
 		f, d := t.file(root, "f", "text"), t.folder(root, "d")
 		for _, id := range []vfs.NodeID{f, d} {
 			before := t.attr(id)
-			mode, uid, gid, mtime := uint32(0o4711), uint32(1000), uint32(0xfffffffe), int64(1_700_000_000_000_000_001)
+			mode, uid, gid, atime, mtime := uint32(0o4711), uint32(1000), uint32(0xfffffffe), int64(1_650_000_000_000_000_007), int64(1_700_000_000_000_000_001)
 			if t.limit&NoSetID != 0 {
 				mode = 0o711
 			}
-			a, err := t.fs.SetAttr(t.ctx, id, vfs.SetAttr{Mode: &mode, UID: &uid, GID: &gid, Mtime: &mtime})
+			a, err := t.fs.SetAttr(t.ctx, id, vfs.SetAttr{Mode: &mode, UID: &uid, GID: &gid, Atime: &atime, Mtime: &mtime})
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := before
-			want.Mode, want.UID, want.GID, want.Mtime, want.Ctime = mode, uid, gid, mtime, a.Ctime
+			want.Mode, want.UID, want.GID, want.Atime, want.Mtime, want.Ctime = mode, uid, gid, atime, mtime, a.Ctime
 			equal(t, "attributes", a, want)
 			equal(t, "attributes, read again", t.attr(id), want)
 			t.later("ctime", a.Ctime, before.Ctime)
@@ -66,6 +66,40 @@ var attrCases = []testCase{
 			}
 			equal(t, "mtime", a.Mtime, mtime)
 		}
+	}},
+	{name: "attr/access_time", run: func(t *tester) { // it is what was set, whatever is read, written or set besides
+		file, folder, link := t.file(root, "f", "text"), t.folder(root, "d"), t.create(root, "l", vfs.NewNode{Kind: vfs.KindSymlink, Mode: 0o777, Target: "f"}).ID
+		atime, mtime := int64(1_600_000_000_000_000_001), int64(1_500_000_000_000_000_000)
+		for _, id := range []vfs.NodeID{file, folder, link} {
+			before := t.attr(id)
+			a, err := t.fs.SetAttr(t.ctx, id, vfs.SetAttr{Atime: &atime})
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "atime", a.Atime, atime)
+			equal(t, "mtime", a.Mtime, before.Mtime)
+			t.later("ctime", a.Ctime, before.Ctime)
+			if a, err = t.fs.SetAttr(t.ctx, id, vfs.SetAttr{Mtime: &mtime}); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "atime after mtime was set", a.Atime, atime)
+		}
+		f := t.open(file)
+		t.write(f, 0, "more")
+		t.close(f)
+		t.content(file)
+		t.names(folder)
+		equal(t, "atime after write and read", t.attr(file).Atime, atime)
+		equal(t, "atime after listing", t.attr(folder).Atime, atime)
+		f = t.open(file)
+		if err := t.fs.Remove(t.ctx, root, "f", false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := t.fs.SetAttr(t.ctx, file, vfs.SetAttr{Atime: &mtime}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "atime of an unlinked file", t.attr(file).Atime, mtime)
+		t.close(f)
 	}},
 	{name: "attr/missing", run: func(t *tester) {
 		mode := uint32(0)

@@ -40,6 +40,7 @@ type model struct {
 	refs   map[vfs.NodeID]vfs.NodeID // the other way
 	all    []vfs.NodeID              // the keys of ids, in the order of making
 	mtimes map[vfs.NodeID]int64      // that were set, not clocked: equal on both sides
+	atimes map[vfs.NodeID]int64      // the same
 	opened []openPair
 	trace  []string
 }
@@ -77,7 +78,7 @@ func runModel(t *testing.T, fs vfs.FS, limit Limit) {
 	m := &model{
 		T: t, ctx: ctx, rng: rand.New(rand.NewPCG(seed, 0)), limit: limit, //nolint:gosec // a seed must replay
 		ref: memfs.New(memfs.Options{}), got: fs,
-		ids: map[vfs.NodeID]vfs.NodeID{root: root}, refs: map[vfs.NodeID]vfs.NodeID{root: root}, all: []vfs.NodeID{root}, mtimes: make(map[vfs.NodeID]int64),
+		ids: map[vfs.NodeID]vfs.NodeID{root: root}, refs: map[vfs.NodeID]vfs.NodeID{root: root}, all: []vfs.NodeID{root}, mtimes: make(map[vfs.NodeID]int64), atimes: make(map[vfs.NodeID]int64),
 	}
 	defer m.showTrace()
 	for i := range ops {
@@ -220,6 +221,9 @@ func (m *model) sameAttr(what string, ref, got vfs.Attr) {
 	want.ID, want.Ctime, want.Btime, want.Blocks = got.ID, got.Ctime, got.Btime, got.Blocks
 	if set, ok := m.mtimes[ref.ID]; !ok || set != ref.Mtime {
 		want.Mtime = got.Mtime
+	}
+	if set, ok := m.atimes[ref.ID]; !ok || set != ref.Atime {
+		want.Atime = got.Atime
 	}
 	if ref.Kind == vfs.KindFolder {
 		want.Size = got.Size

@@ -163,7 +163,7 @@ func (m *model) setAttr() {
 		return // chmod of a symlink is refused by Linux
 	}
 	var set vfs.SetAttr
-	mode, uid, gid, mtime := m.rng.Uint32N(0o1000), m.rng.Uint32N(5), m.rng.Uint32N(5), m.someMtime()
+	mode, uid, gid, atime, mtime := m.rng.Uint32N(0o1000), m.rng.Uint32N(5), m.rng.Uint32N(5), m.someMtime(), m.someMtime()
 	if m.rng.IntN(2) == 0 {
 		set.Mode = &mode
 	}
@@ -173,8 +173,17 @@ func (m *model) setAttr() {
 	if m.rng.IntN(2) == 0 {
 		set.Mtime = &mtime
 	}
-	if m.set(a.ID, set, fmt.Sprintf("set %v: mode %o, owner %d:%d, mtime %d", s, mode, uid, gid, mtime)) && set.Mtime != nil {
+	if m.rng.IntN(2) == 0 {
+		set.Atime = &atime
+	}
+	if !m.set(a.ID, set, fmt.Sprintf("set %v: mode %o, owner %d:%d, atime %d, mtime %d", s, mode, uid, gid, atime, mtime)) {
+		return
+	}
+	if set.Mtime != nil {
 		m.mtimes[a.ID] = mtime
+	}
+	if set.Atime != nil {
+		m.atimes[a.ID] = atime
 	}
 }
 
