@@ -53,9 +53,8 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 	if err := f.p.writable(); err != nil {
 		return 0, err
 	}
-	f.n.mu.Lock()
-	defer f.n.mu.Unlock()
-	if err := f.p.writeLocked(ctx, f.n, data, off); err != nil {
+	err := f.p.locked(ctx, f.n, func(h here) error { return f.p.writeLocked(ctx, h, f.n, data, off) })
+	if err != nil {
 		return 0, err
 	}
 	return len(data), nil
