@@ -83,7 +83,10 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 		plain, err = p.fetchBlock(ctx, id, false)
 	case errors.Is(err, block.ErrCorrupt):
 		p.log.ErrorContext(ctx, "a stored block is damaged; getting it from another pod", "block", id, "err", err)
-		plain, err = p.replaceDamaged(ctx, id, err)
+		p.damagedBlock(EventDamaged, id, err.Error())
+		if plain, err = p.replaceDamaged(ctx, id, err); err == nil {
+			p.damagedBlock(EventMended, id, "replaced by another pod's copy")
+		}
 	}
 	if err != nil {
 		return nil, err

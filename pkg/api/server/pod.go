@@ -49,6 +49,8 @@ type Pod interface {
 	Fsck(ctx context.Context, repair bool, f func(pod.Problem)) error
 	Scrub(ctx context.Context, f func(pod.Problem)) (pod.Scrubbed, error)
 	Collect(ctx context.Context, o pod.CollectOptions) (pod.Collected, error)
+	// Events calls f with what happened since a time; follow: and with what comes, until ctx ends.
+	Events(ctx context.Context, since time.Time, follow bool, f func(pod.Event) error) error
 }
 
 // Machine is what the API needs of the daemon.
