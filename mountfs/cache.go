@@ -12,6 +12,7 @@ import (
 	"github.com/jacobsa/fuse"
 	"github.com/jacobsa/fuse/fuseops"
 
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -94,7 +95,12 @@ func (k *known) opened(a vfs.Attr) bool {
 // of its own: the kernel holds locks during an operation for which an invalidation, from within the
 // operation's handler, would wait for ever.
 func (s *server) watch(ctx context.Context, w vfs.Watcher) {
+	late := lateNodes{kick: make(chan struct{}, 1)}
+	var waiting sync.WaitGroup
+	waiting.Go(func() { s.watchLate(ctx, &late) })
+	defer waiting.Wait()
 	err := w.Watch(ctx, func(changes []vfs.Change) {
+		s.told.Add(1)
 		if len(changes) == 0 {
 			s.invalidateAll(ctx)
 		}
@@ -102,7 +108,9 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 			if ctx.Err() != nil {
 				return
 			}
-			s.invalidate(c)
+			if s.invalidate(c); c.Node != 0 && !s.known.has(c.Node) {
+				late.add(c.Node)
+			}
 		}
 	})
 	if ctx.Err() == nil {
@@ -121,14 +129,74 @@ func (s *server) invalidate(c vfs.Change) {
 	}
 }
 
-// invalidateAll takes out attributes and pages of all nodes. Names go by themselves after cacheTime: the
-// kernel has no call for all of them, and they are not remembered here.
+// invalidateAll takes out all names, and attributes and pages of all nodes. A kernel that has no call for all names forgets them by itself, after
+// cacheTimeShort.
 func (s *server) invalidateAll(ctx context.Context) {
+	if f := s.forget.Load(); f != nil {
+		s.logInvalidation(f.all())
+	}
 	for _, id := range s.known.all() {
 		if ctx.Err() != nil {
 			return
 		}
 		s.invalidate(vfs.Change{Node: id})
+	}
+}
+
+// lateNodes are nodes that were changed elsewhere and that the kernel did not know then.
+type lateNodes struct {
+	kick chan struct{} // capacity 1
+
+	mu  sync.Mutex // guards the fields below
+	ids map[vfs.NodeID]bool
+	all bool // too many
+}
+
+func (l *lateNodes) add(id vfs.NodeID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.all:
+		return
+	case len(l.ids) == lateMax:
+		l.ids, l.all = nil, true
+	case l.ids == nil:
+		l.ids = map[vfs.NodeID]bool{id: true}
+	default:
+		l.ids[id] = true
+	}
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lateNodes) take() (ids map[vfs.NodeID]bool, all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids, all = l.ids, l.all
+	l.ids, l.all = nil, false
+	return ids, all
+}
+
+// watchLate takes out of the kernel's caches, a while after the change, what the kernel learned of when the change had just been told.
+func (s *server) watchLate(ctx context.Context, l *lateNodes) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.kick:
+		}
+		if clock.Sleep(ctx, s.clock, lateTime) != nil {
+			return
+		}
+		ids, all := l.take()
+		if all {
+			s.invalidateAll(ctx)
+		}
+		for id := range ids {
+			s.invalidate(vfs.Change{Node: id})
+		}
 	}
 }
 

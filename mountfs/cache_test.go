@@ -167,6 +167,77 @@ func TestMissedChanges(t *testing.T) {
 	}
 }
 
+// TestMissedNames is the same for names, which the kernel keeps for long: one that was made, one that was removed, one that is another file.
+func TestMissedNames(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "gone", "x")
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, flooding{tree}, mountfs.Options{})
+	ctx := t.Context()
+	if _, err := os.Lstat(cleanPath(m.Dir(), "made")); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"gone", "f"} {
+		if _, err := os.Lstat(cleanPath(m.Dir(), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other.write(vfs.RootID, "made", "y")
+	other.write(vfs.RootID, "f2", "second")
+	if err := errors.Join(other.Remove(ctx, vfs.RootID, "gone", false), other.Rename(ctx, vfs.RootID, "f2", vfs.RootID, "f", 0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "names", func() bool {
+		_, errGone := os.Lstat(cleanPath(m.Dir(), "gone"))
+		_, errMade := os.Lstat(cleanPath(m.Dir(), "made"))
+		b, err := os.ReadFile(cleanPath(m.Dir(), "f"))
+		return errors.Is(errGone, fs.ErrNotExist) && errMade == nil && err == nil && string(b) == "second"
+	})
+}
+
+// TestNamesAreKept: a name that was looked up, or is not there, is not asked for again.
+func TestNamesAreKept(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	elsewhere{tree.View(), t}.write(vfs.RootID, "f", "x")
+	counted := &lookups{FS: tree}
+	m := mount(t, counted, mountfs.Options{})
+	look := func() {
+		if _, err := os.Lstat(cleanPath(m.Dir(), "f")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(cleanPath(m.Dir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	look()
+	before := counted.n.Load()
+	for range 10 {
+		look()
+	}
+	if n := counted.n.Load() - before; n != 0 || before == 0 {
+		t.Errorf("%d lookups and stats of what is cached, %d before", n, before)
+	}
+}
+
+// lookups counts what is asked of names and attributes.
+type lookups struct {
+	*memfs.FS
+	n atomic.Int64
+}
+
+func (l *lookups) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.Attr, error) {
+	l.n.Add(1)
+	return l.FS.Lookup(ctx, parent, name)
+}
+
+func (l *lookups) GetAttr(ctx context.Context, id vfs.NodeID) (vfs.Attr, error) {
+	if id != vfs.RootID {
+		l.n.Add(1)
+	}
+	return l.FS.GetAttr(ctx, id)
+}
+
 // flooding tells of every change by the empty slice.
 type flooding struct{ *memfs.FS }
 

@@ -1,9 +1,11 @@
 package mountfs
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/jacobsa/fuse"
 	"golang.org/x/sys/unix"
@@ -14,13 +16,15 @@ import (
 // The library can call mount(2) too, but opens the device so that each child process inherits it. The
 // mount of a daemon that was killed would then live as long as any child, and if that child waits for an
 // answer of the mount, both stay for ever.
-func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, error) {
+//
+// By its own descriptor it can have the kernel forget all names; the second value is nil where it can't.
+func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *nameForgetter, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EACCES) {
-		return fuse.Mount(dir, s, c)
+		return plainly(dir, s, c)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("/dev/fuse: %w", err)
+		return nil, nil, fmt.Errorf("/dev/fuse: %w", err)
 	}
 	flags, data := mountFlags(c)
 	data = fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,%s", fd, os.Getuid(), os.Getgid(), data)
@@ -28,11 +32,63 @@ func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileS
 	if err != nil {
 		_ = unix.Close(fd)
 		if errors.Is(err, unix.EPERM) {
-			return fuse.Mount(dir, s, c)
+			return plainly(dir, s, c)
 		}
-		return nil, fmt.Errorf("mount(2): %w", err)
+		return nil, nil, fmt.Errorf("mount(2): %w", err)
 	}
-	return fuse.Mount(fmt.Sprint("/dev/fd/", fd), s, c) // which owns the descriptor now
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) //nolint:gosec // a descriptor is small
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("/dev/fuse: %w", err), unix.Close(fd))
+	}
+	mfs, err := fuse.Mount(fmt.Sprint("/dev/fd/", fd), s, c) // which owns the descriptor now
+	if err != nil {
+		return nil, nil, errors.Join(err, unix.Close(own))
+	}
+	forget := &nameForgetter{fd: own}
+	if err := forget.all(); err != nil { // a kernel before 6.16
+		forget.close()
+		return mfs, nil, nil
+	}
+	return mfs, forget, nil
+}
+
+// plainly is connect by the library alone.
+func plainly(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *nameForgetter, error) {
+	mfs, err := fuse.Mount(dir, s, c)
+	return mfs, nil, err
+}
+
+// nameForgetter has the kernel forget all names that it keeps of a mount, by a notification that the library doesn't know: FUSE_NOTIFY_INC_EPOCH
+// (Linux, include/uapi/linux/fuse.h, protocol 7.44).
+type nameForgetter struct {
+	mu sync.Mutex // guards fd
+	fd int        // -1: closed
+}
+
+// notifyIncEpoch is the notification's number.
+const notifyIncEpoch = 8
+
+// all makes every name be looked up again.
+func (f *nameForgetter) all() error {
+	var msg [16]byte // fuse_out_header: the length, the notification's number in the place of an error, no request
+	binary.NativeEndian.PutUint32(msg[0:], uint32(len(msg)))
+	binary.NativeEndian.PutUint32(msg[4:], notifyIncEpoch)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd < 0 {
+		return unix.ENODEV
+	}
+	_, err := unix.Write(f.fd, msg[:])
+	return err
+}
+
+func (f *nameForgetter) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd >= 0 {
+		_ = unix.Close(f.fd) // nothing is written to a file
+		f.fd = -1
+	}
 }
 
 // mountFlags is the configuration in the words of mount(2).

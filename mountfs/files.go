@@ -31,6 +31,19 @@ func (h *handles) add(x any) fuseops.HandleID {
 	return h.last
 }
 
+// files is how many files are open.
+func (h *handles) files() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, x := range h.open {
+		if _, ok := x.(vfs.File); ok {
+			n++
+		}
+	}
+	return n
+}
+
 func (h *handles) get(id fuseops.HandleID) any {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,6 +88,7 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 		op.Handle = probeHandle
 		return nil
 	}
+	asked := s.told.Load()
 	a, err := s.fs.GetAttr(ctx, vfs.NodeID(op.Inode))
 	if err != nil {
 		return err
@@ -84,7 +98,7 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	op.KeepPageCache = s.known.opened(a) && !s.expiration().IsZero()
+	op.KeepPageCache = s.known.opened(a) && !s.expiration(asked).IsZero()
 	return nil
 }
 
@@ -145,7 +159,9 @@ func (s *server) release(ctx context.Context, id fuseops.HandleID) error {
 	if !ok {
 		return nil
 	}
-	return f.Close(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncFactor*s.timeout)
+	defer cancel()
+	return f.Close(ctx)
 }
 
 // closeAll closes what is open when the mount ends: of a process that was killed, or cut off.

@@ -48,7 +48,7 @@ func (s *server) readDir(ctx context.Context, op *fuseops.ReadDirOp, plus bool) 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	id, out := vfs.NodeID(op.Inode), lister{s: s, op: op, plus: plus}
+	id, out := vfs.NodeID(op.Inode), lister{s: s, op: op, plus: plus, asked: s.told.Load()}
 	offset := uint64(op.Offset)
 	if offset == 0 {
 		f.marks, f.last = nil, nil // rewound: a new listing
@@ -130,6 +130,8 @@ type lister struct {
 	s    *server
 	op   *fuseops.ReadDirOp
 	plus bool
+
+	asked uint64 // server.told before the entries were read
 }
 
 // room is how many entries may fit; one at least.
@@ -154,7 +156,7 @@ func (l lister) add(e vfs.DirEntry, offset uint64) bool {
 	default:
 		p := fuseutil.DirentPlus{Dirent: d}
 		p.Entry.Child, p.Entry.Attributes = d.Inode, attributes(e.Attr)
-		p.Entry.EntryExpiration = l.s.expiration()
+		p.Entry.EntryExpiration = l.s.expiration(l.asked)
 		p.Entry.AttributesExpiration = p.Entry.EntryExpiration
 		if n = fuseutil.WriteDirentPlus(rest, p); n > 0 {
 			l.s.known.told(e.Attr.ID)

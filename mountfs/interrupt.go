@@ -21,7 +21,8 @@ const lookTime = 50 * time.Millisecond
 //   - when the caller is dying, by a signal that it does not catch: any operation;
 //   - when the caller catches a signal that asks it to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT): a read,
 //     which may wait for bytes of other machines;
-//   - when the mount ends.
+//   - when the mount ends;
+//   - when it has taken too long: the timeout.
 //
 // The caller calls the function that is returned when the operation is over.
 func (s *server) interruptible(ctx context.Context, op any) (context.Context, func()) {
@@ -30,12 +31,21 @@ func (s *server) interruptible(ctx context.Context, op any) (context.Context, fu
 	if err != nil {
 		caller = 0
 	}
-	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeoutOf(op))
 	stop := context.AfterFunc(ctx, func() { s.interrupted(inner, cancel, caller, isRead) })
 	return inner, func() {
 		stop()
 		cancel()
 	}
+}
+
+// timeoutOf is how long an operation may take.
+func (s *server) timeoutOf(op any) time.Duration {
+	switch op.(type) {
+	case *fuseops.WriteFileOp, *fuseops.SyncFileOp, *fuseops.FlushFileOp, *fuseops.SyncFSOp, *fuseops.ReleaseFileHandleOp:
+		return syncFactor * s.timeout
+	}
+	return s.timeout
 }
 
 // interrupted ends an operation as soon as there is a reason, while it lasts.

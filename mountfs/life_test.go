@@ -303,7 +303,9 @@ func TestUnmountBusy(t *testing.T) {
 	if n := tree.Nodes(); n != 2 {
 		t.Errorf("%d nodes while the file is open", n)
 	}
-	if err := within(t, 10*time.Second, func() error { return m.Unmount(t.Context()) }); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := within(t, 10*time.Second, func() error { return m.Unmount(ctx) }); err != nil {
 		t.Error(err)
 	}
 	if n := tree.Nodes(); n != 1 {
@@ -312,6 +314,77 @@ func TestUnmountBusy(t *testing.T) {
 	_ = f.Close()
 	if err := os.Remove(m.Dir()); err != nil {
 		t.Errorf("something is still mounted: %v", err)
+	}
+}
+
+// TestUnmountWaits: an unmount waits longer for a file that is open than for a folder that somebody stands in.
+func TestUnmountWaits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the ends of all patience")
+	}
+	t.Parallel()
+	tree := memfs.New(memfs.Options{})
+	m := mount(t, tree, mountfs.Options{})
+	f, err := os.Create(cleanPath(m.Dir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, ended := time.Now(), make(chan error, 1)
+	go func() { ended <- m.Unmount(t.Context()) }()
+	const held = 4 * time.Second
+	select {
+	case <-ended:
+		t.Fatalf("unmounted after %v under an open file", time.Since(begin))
+	case <-time.After(held):
+	}
+	if _, err := f.WriteString("to the end"); err != nil {
+		t.Errorf("write while the unmount waits: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := within(t, 5*time.Second, func() error { return <-ended }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTimeout: an operation that waits for bytes that don't come ends by itself, says so, and holds up no other.
+func TestTimeout(t *testing.T) {
+	s := newStuckFS(t, false)
+	const limit = 500 * time.Millisecond
+	m := mount(t, s, mountfs.Options{Timeout: limit})
+	const readers = 40 // more than the kernel lets wait in the background
+	ended := make(chan error, readers)
+	for i := range readers {
+		name := fmt.Sprintf("stuck%d", i)
+		elsewhere{s.FS.(*memfs.FS), t}.write(vfs.RootID, name, "never read")
+	}
+	begin := time.Now()
+	for i := range readers {
+		go func() {
+			_, err := os.ReadFile(cleanPath(m.Dir(), fmt.Sprintf("stuck%d", i)))
+			ended <- err
+		}()
+	}
+	for range readers {
+		<-s.waiting
+	}
+	if err := os.WriteFile(cleanPath(m.Dir(), "other"), []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.ReadDir(m.Dir()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(cleanPath(m.Dir(), "stuck0")); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > limit && s.ended.Load() == readers {
+		t.Skipf("too slow a machine: %v", took)
+	}
+	for range readers {
+		if err := within(t, 10*time.Second, func() error { return <-ended }); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("read: %v, want %v", err, syscall.ETIMEDOUT)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type Mounted struct {
 	dir   string
 	clock clock.Clock
 	mfs   *fuse.MountedFileSystem
+	files func() int // how many are open
 	place place
 	cut   <-chan struct{} // closed when the kernel asks nothing any more
 	gone  <-chan struct{} // closed when nothing is served any more
@@ -43,7 +44,7 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 		return nil, fmt.Errorf("mountfs: mount %s: %w", dir, err)
 	}
 	s := newServer(ctx, fsys, o)
-	mfs, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o)) //nolint:contextcheck // operations go on after ctx, which is for the making
+	mfs, forget, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o)) //nolint:contextcheck // operations go on after ctx, which is for the making
 	if err != nil {
 		s.end()
 		if dead, _ := stale(ctx, dir); dead {
@@ -51,7 +52,8 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 		}
 		return nil, fmt.Errorf("mountfs: %s: %w", dir, err)
 	}
-	m := &Mounted{dir: dir, clock: o.Clock, mfs: mfs, place: findPlace(dir), cut: s.cut, gone: s.gone}
+	s.remember(forget)
+	m := &Mounted{dir: dir, clock: o.Clock, mfs: mfs, files: s.handles.files, place: findPlace(dir), cut: s.cut, gone: s.gone}
 	if err := m.ready(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("mountfs: %s: %w", dir, err), m.Unmount(context.WithoutCancel(ctx)))
 	}
@@ -179,10 +181,10 @@ func (m *Mounted) Wait() error {
 }
 
 // Unmount takes the mount away and waits until it is no longer served. While it is in use it waits for
-// graceTime or until ctx ends; then those who use it are cut off: their files are closed as they are, and
+// graceTime, while files are open on it for openTime, or until ctx ends; then those who use it are cut off: their files are closed as they are, and
 // they see errors. An ended ctx makes Unmount quick; it does not make it fail.
 func (m *Mounted) Unmount(ctx context.Context) error {
-	grace, cancel := context.WithTimeout(ctx, graceTime)
+	grace, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	err := m.politely(grace)
 	if err != nil || findPlace(m.dir) == m.place { // in use, or aborted, which leaves a dead mount
@@ -210,15 +212,15 @@ func (m *Mounted) cutCopies(ctx context.Context) {
 	}
 }
 
-// politely unmounts as soon as nobody uses the mount, and gives up when ctx ends.
+// politely unmounts as soon as nobody uses the mount, and gives up when ctx ends, or after graceTime if no file is open.
 func (m *Mounted) politely(ctx context.Context) error {
-	for {
+	for begin := m.clock.Now(); ; {
 		done := make(chan error, 1)
 		go func() { done <- m.place.unmount(ctx) }() // may wait for operations in flight
 		select {
 		case err := <-done:
-			if err == nil {
-				return nil
+			if err == nil || clock.Since(m.clock, begin) >= graceTime && m.files() == 0 {
+				return err
 			}
 		case <-m.gone:
 			return nil

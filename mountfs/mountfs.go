@@ -4,7 +4,12 @@
 // Caches: the kernel keeps names, attributes and names that don't exist for cacheTime, and pages until
 // a file is opened that has changed. Where the FS is a vfs.Watcher, what is changed elsewhere is taken out
 // of these caches as soon as it is told, by a goroutine of its own; where it is none, nothing but pages is
-// cached. Write-back caching is off: a write(2) has reached the FS when it returns.
+// cached. What is answered while a change comes is not cached. When the FS says that anything may have changed, all names are taken out at
+// once, where the kernel can do that (Linux 6.16, and a mount made by root); elsewhere names are kept for cacheTimeShort only. Write-back caching is off: a
+// write(2) has reached the FS when it returns.
+//
+// Deadlines: an operation ends after Options.Timeout at the latest, one that waits for the disk after syncFactor times that; then the
+// caller sees ETIMEDOUT. Each runs in a goroutine of its own, so one that waits holds up no other.
 //
 // Interrupts: a process that waits in the mount can be killed at once. The context of its operation ends
 // when it is dying or, in a read, is asked to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT); other signals wait, as on
@@ -35,12 +40,26 @@ var (
 
 const (
 	// cacheTime is how long the kernel may use a name or attributes without asking. It bounds how old they
-	// can be when a change could not be told in time; else invalidation is faster.
-	cacheTime = 5 * time.Second
+	// can be when an invalidation is missed; else that is faster.
+	cacheTime = 10 * time.Minute
+	// cacheTimeShort is for kernels that can't be told to forget all names.
+	cacheTimeShort = 5 * time.Second
+	// lateTime is when a node that a change was told of, and that the kernel did not know, is looked for once more: the answer that
+	// makes it known may have been on its way.
+	lateTime = time.Second
+	// lateMax is how many of those are remembered. Beyond it all is taken out.
+	lateMax = 4096
+	// DefaultTimeout is how long an operation may wait for bytes of other pods: more than a chunk takes at 1 Mbit/s, and than a dead pod
+	// takes to be noticed.
+	DefaultTimeout = time.Minute
+	// syncFactor is how much longer operations may take that wait for the disk, which can't be hurried: to time out an fsync that is only slow
+	// would make programs give up.
+	syncFactor = 5
 	// answerTime is how long statfs(2) on a live mount may take.
 	answerTime = 3 * time.Second
-	// graceTime is how long an Unmount waits for those who use the mount.
+	// graceTime is how long an Unmount waits for those who use the mount, openTime for those who have files open on it.
 	graceTime = 2 * time.Second
+	openTime  = 10 * time.Second
 	// retryTime is how long it waits between two attempts.
 	retryTime = 50 * time.Millisecond
 	// copyTime is how long the connection may outlive its mount before it is taken for held by a copy.
@@ -54,11 +73,12 @@ const (
 // Options of Mount. The zero value is good. Permissions are always checked by the kernel
 // (default_permissions).
 type Options struct {
-	AllowOther bool   // other users may enter; always so for root, and where /etc/fuse.conf permits it
-	ReadOnly   bool   // the mount refuses writes
-	Dev        bool   // device files work; else they are only shown (nodev)
-	SUID       bool   // set-id bits work; else they are only shown (nosuid)
-	FSName     string // what mount(8) shows as the source; "" is "wormhole"
+	AllowOther bool          // other users may enter; always so for root, and where /etc/fuse.conf permits it
+	ReadOnly   bool          // the mount refuses writes
+	Dev        bool          // device files work; else they are only shown (nodev)
+	SUID       bool          // set-id bits work; else they are only shown (nosuid)
+	Timeout    time.Duration // of an operation that waits for other pods; 0: DefaultTimeout
+	FSName     string        // what mount(8) shows as the source; "" is "wormhole"
 	Log        *slog.Logger
 	Clock      clock.Clock
 }
@@ -67,6 +87,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.FSName == "" {
 		o.FSName = subtype
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -18,10 +18,10 @@ import (
 // blockSize is the unit in which statfs(2) counts bytes.
 const blockSize = 4096
 
-// tell fills in the answer to an operation that finds or makes a node.
-func (s *server) tell(e *fuseops.ChildInodeEntry, a vfs.Attr) {
+// tell fills in the answer to an operation that finds or makes a node; asked is s.told before it began.
+func (s *server) tell(e *fuseops.ChildInodeEntry, a vfs.Attr, asked uint64) {
 	s.known.told(a.ID)
-	until := s.expiration()
+	until := s.expiration(asked)
 	*e = fuseops.ChildInodeEntry{Child: fuseops.InodeID(a.ID), Attributes: attributes(a), AttributesExpiration: until, EntryExpiration: until}
 }
 
@@ -31,15 +31,16 @@ func (s *server) lookup(ctx context.Context, op *fuseops.LookUpInodeOp) error {
 		op.Entry = probeEntry()
 		return nil
 	}
+	asked := s.told.Load()
 	a, err := s.fs.Lookup(ctx, vfs.NodeID(op.Parent), op.Name)
-	if until := s.expiration(); errors.Is(err, vfs.ErrNotExist) && !until.IsZero() {
+	if until := s.expiration(asked); errors.Is(err, vfs.ErrNotExist) && !until.IsZero() {
 		op.Entry = fuseops.ChildInodeEntry{EntryExpiration: until}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	s.tell(&op.Entry, a)
+	s.tell(&op.Entry, a, asked)
 	return nil
 }
 
@@ -48,11 +49,12 @@ func (s *server) getAttr(ctx context.Context, op *fuseops.GetInodeAttributesOp) 
 		op.Attributes = probeEntry().Attributes
 		return nil
 	}
+	asked := s.told.Load()
 	a, err := s.fs.GetAttr(ctx, vfs.NodeID(op.Inode))
 	if err != nil {
 		return err
 	}
-	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration()
+	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
 	return nil
 }
 
@@ -63,11 +65,12 @@ func (s *server) setAttr(ctx context.Context, op *fuseops.SetInodeAttributesOp) 
 		mode := unixMode(*op.Mode)
 		set.Mode = &mode
 	}
+	asked := s.told.Load()
 	a, err := s.setOrGet(ctx, vfs.NodeID(op.Inode), set)
 	if err != nil {
 		return err
 	}
-	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration()
+	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
 	return nil
 }
 
@@ -84,11 +87,12 @@ func (s *server) make(ctx context.Context, parent fuseops.InodeID, name string, 
 	if err != nil {
 		return err
 	}
+	asked := s.told.Load()
 	a, err := s.fs.Create(ctx, vfs.NodeID(parent), name, n)
 	if err != nil {
 		return err
 	}
-	s.tell(e, a)
+	s.tell(e, a, asked)
 	return nil
 }
 
@@ -114,11 +118,12 @@ func (s *server) owned(ctx context.Context, parent vfs.NodeID, n vfs.NewNode) (v
 }
 
 func (s *server) link(ctx context.Context, op *fuseops.CreateLinkOp) error {
+	asked := s.told.Load()
 	a, err := s.fs.Link(ctx, vfs.NodeID(op.Target), vfs.NodeID(op.Parent), op.Name)
 	if err != nil {
 		return err
 	}
-	s.tell(&op.Entry, a)
+	s.tell(&op.Entry, a, asked)
 	return nil
 }
 
@@ -130,6 +135,7 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 	if err != nil {
 		return err
 	}
+	asked := s.told.Load()
 	a, err := s.fs.Create(ctx, parent, op.Name, n)
 	if errors.Is(err, vfs.ErrExist) && flags&os.O_EXCL == 0 {
 		if a, err = s.fs.Lookup(ctx, parent, op.Name); err == nil && a.Kind != vfs.KindFile {
@@ -147,7 +153,7 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	s.tell(&op.Entry, a)
+	s.tell(&op.Entry, a, asked)
 	s.known.opened(a)
 	return nil
 }

@@ -32,6 +32,9 @@ type server struct {
 	known    known
 	handles  handles
 	ops      sync.WaitGroup
+	timeout  time.Duration // of an operation
+	told     atomic.Uint64 // changes made elsewhere that the FS has told: what was asked before the last one is not cached
+	forget   atomic.Pointer[nameForgetter]
 	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
 	cut      chan struct{}      // closed when the kernel asks nothing any more
 	gone     chan struct{}      // closed when nothing is served any more
@@ -44,7 +47,7 @@ func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
+		fs: fs, watcher: w, clock: o.Clock, log: o.Log, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}
@@ -64,6 +67,9 @@ func (s *server) ServeOps(c *fuse.Connection) {
 	s.ops.Wait()
 	cancel()
 	watching.Wait()
+	if f := s.forget.Swap(nil); f != nil {
+		f.close()
+	}
 	s.closeAll()
 	close(s.gone)
 }
@@ -207,10 +213,26 @@ func (s *server) doFile(ctx context.Context, op any) error {
 	return fuse.ENOSYS
 }
 
-// expiration is until when the kernel may cache what it is told now.
-func (s *server) expiration() time.Time {
-	if s.watcher == nil || s.deaf.Load() {
+// remember keeps what has the kernel forget names, unless the mount has ended meanwhile.
+func (s *server) remember(f *nameForgetter) {
+	if f == nil {
+		return
+	}
+	s.forget.Store(f)
+	select {
+	case <-s.cut: // what looks for it afterwards may have done so before
+		f.close()
+	default:
+	}
+}
+
+// expiration is until when the kernel may cache what it is told now; asked is s.told before the FS was asked for it.
+func (s *server) expiration(asked uint64) time.Time {
+	switch {
+	case s.watcher == nil || s.deaf.Load() || s.told.Load() != asked:
 		return time.Time{}
+	case s.forget.Load() == nil:
+		return s.clock.Now().Add(cacheTimeShort)
 	}
 	return s.clock.Now().Add(cacheTime)
 }

@@ -93,6 +93,7 @@ func TestJSON(t *testing.T) {
 		{"fsck", "", exitCorrupt, []string{"fsck"}},
 		{"fsck-repair", "", 0, []string{"fsck", "--repair"}},
 		{"scrub", "", exitCorrupt, []string{"scrub"}},
+		{"events", "", 0, []string{"events"}},
 		{"gc", "", 0, []string{"gc"}},
 		{"log", "", 0, []string{"log", "/"}},
 		{"diff", "", 0, []string{"diff", "snap"}},

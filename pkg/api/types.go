@@ -262,6 +262,21 @@ type SyncRequest struct {
 	TimeoutMS int64 `json:"timeout_ms"` // 0: none
 }
 
+// EventsRequest asks for what happened to a pod.
+type EventsRequest struct {
+	Since  *time.Time `json:"since"`  // null: as far as it is kept
+	Follow bool       `json:"follow"` // and what comes, until the client has enough
+}
+
+// Event is something that happened: a line of events.
+type Event struct {
+	Time time.Time `json:"time"`
+	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, read_failed, save_failed, block_damaged, block_mended, conflict
+	Path Text      `json:"path"` // of a file; "": none
+	Pod  Text      `json:"pod"`  // another pod; "": none
+	Text Text      `json:"text"` // for people
+}
+
 // FsckRequest asks for a check.
 type FsckRequest struct {
 	Repair bool `json:"repair"`

@@ -178,7 +178,7 @@ func (p *Pod) saveAgain(ctx context.Context) error {
 	p.barrier.unsaved = nil
 	p.barrier.mu.Unlock()
 	for i, n := range list {
-		if err := p.stage(ctx, n); err != nil {
+		if err := p.stageSoon(ctx, n); err != nil {
 			p.barrier.mu.Lock()
 			p.barrier.unsaved = append(p.barrier.unsaved, list[i:]...)
 			p.barrier.mu.Unlock()

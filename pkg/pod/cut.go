@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -16,12 +17,12 @@ const (
 )
 
 // cutLocked turns written bytes into chunks and their entries. With all unset, the last bytes of the file are
-// left where they are while they may still grow into a larger chunk.
-func (p *Pod) cutLocked(ctx context.Context, n *node, all bool) error {
+// left where they are while they may still grow into a larger chunk. Error: missing, and nothing is lost.
+func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
 	size := n.attr.Size
 	n.fresh.beyond = true
 	if all && size <= dag.InlineMax {
-		return p.inlineLocked(ctx, n)
+		return p.inlineLocked(ctx, h, n)
 	}
 	if err := p.uninlineLocked(n); err != nil {
 		return err
@@ -29,7 +30,7 @@ func (p *Pod) cutLocked(ctx context.Context, n *node, all bool) error {
 	taken := n.ext.take()
 	for i, e := range taken {
 		last := i == len(taken)-1
-		rest, err := p.cutExtent(ctx, n, e, all || !last || e.end() < int64(size))
+		rest, err := p.cutExtent(ctx, h, n, e, all || !last || e.end() < int64(size))
 		if err != nil {
 			// What is not in the body yet stays written, so that nothing is lost and a later try may work.
 			for _, e := range append([]extent{rest}, taken[i+1:]...) {
@@ -42,7 +43,7 @@ func (p *Pod) cutLocked(ctx context.Context, n *node, all bool) error {
 		p.dirtyBytes.Add(int64(len(rest.data)) - int64(len(e.data)))
 	}
 	if all && n.body.Size != size {
-		body, err := p.resizeBody(ctx, n.body, size)
+		body, err := h.resize(ctx, n.body, size)
 		if err != nil {
 			return err
 		}
@@ -60,7 +61,7 @@ func sum(list []extent) (n int64) {
 
 // cutExtent puts the chunks of an extent and splices them into the body. With all unset it may leave a rest
 // that is shorter than the largest chunk. On an error the rest is the whole extent.
-func (p *Pod) cutExtent(ctx context.Context, n *node, e extent, all bool) (rest extent, err error) {
+func (p *Pod) cutExtent(ctx context.Context, h here, n *node, e extent, all bool) (rest extent, err error) {
 	var entries []dag.Entry
 	data := e.data
 	for len(data) > 0 && (all || len(data) >= chunker.MaxSize) {
@@ -76,9 +77,9 @@ func (p *Pod) cutExtent(ctx context.Context, n *node, e extent, all bool) (rest 
 	if done == 0 {
 		return e, nil
 	}
-	body, err := p.splice(ctx, n.body, uint64(e.off), done, entries)
+	body, err := h.splice(ctx, n.body, uint64(e.off), done, entries)
 	if err == nil {
-		body, err = p.fold(ctx, body, uint64(e.off), done)
+		body, err = p.fold(ctx, h, body, uint64(e.off), done)
 	}
 	if err != nil {
 		return e, fmt.Errorf("pod: file %d: place bytes written at %d: %w", n.id, e.off, err)
@@ -88,18 +89,18 @@ func (p *Pod) cutExtent(ctx context.Context, n *node, e extent, all bool) (rest 
 }
 
 // splice replaces n bytes at off; a body that ends before off is extended by a hole.
-func (p *Pod) splice(ctx context.Context, b dag.Body, off, n uint64, entries []dag.Entry) (dag.Body, error) {
+func (h here) splice(ctx context.Context, b dag.Body, off, n uint64, entries []dag.Entry) (dag.Body, error) {
 	if b.Size < off+n {
 		var err error
-		if b, err = p.resizeBody(ctx, b, off+n); err != nil {
+		if b, err = h.resize(ctx, b, off+n); err != nil {
 			return dag.Body{}, err
 		}
 	}
-	return dag.Splice(ctx, blocks{p}, b, off, n, entries, b.Size)
+	return dag.Splice(ctx, h, b, off, n, entries, b.Size)
 }
 
-// resizeBody cuts a body, or extends it by a hole.
-func (p *Pod) resizeBody(ctx context.Context, b dag.Body, size uint64) (dag.Body, error) {
+// resize cuts a body, or extends it by a hole.
+func (h here) resize(ctx context.Context, b dag.Body, size uint64) (dag.Body, error) {
 	switch {
 	case size == b.Size:
 		return b, nil
@@ -108,7 +109,7 @@ func (p *Pod) resizeBody(ctx context.Context, b dag.Body, size uint64) (dag.Body
 	case b.Inline != nil && size < b.Size:
 		return dag.InlineBody(b.Inline[:size]), nil
 	}
-	b, err := dag.Splice(ctx, blocks{p}, b, 0, 0, nil, size)
+	b, err := dag.Splice(ctx, h, b, 0, 0, nil, size)
 	if err != nil {
 		return dag.Body{}, fmt.Errorf("pod: make a body %d bytes long: %w", size, err)
 	}
@@ -116,9 +117,9 @@ func (p *Pod) resizeBody(ctx context.Context, b dag.Body, size uint64) (dag.Body
 }
 
 // inlineLocked makes the body of a file that is small enough to stand in its row.
-func (p *Pod) inlineLocked(ctx context.Context, n *node) error {
+func (p *Pod) inlineLocked(ctx context.Context, h here, n *node) error {
 	data := make([]byte, n.attr.Size)
-	if err := p.readBody(ctx, n.body, data, 0); err != nil {
+	if err := readBody(ctx, h, n.body, data, 0); err != nil {
 		return err
 	}
 	for _, e := range n.ext.take() {
@@ -148,11 +149,12 @@ func (p *Pod) uninlineLocked(n *node) error {
 	return nil
 }
 
-// fold rewrites the windows that a write of n bytes at off touched and that fell into too many entries.
-func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, error) {
+// fold rewrites the windows that a write of n bytes at off touched and that fell into too many entries, but for those whose bytes are not all
+// here: they are left to a later write.
+func (p *Pod) fold(ctx context.Context, h here, b dag.Body, off, n uint64) (dag.Body, error) {
 	for at := off / foldWindow * foldWindow; at < off+n; at += foldWindow {
 		length := min(foldWindow, b.Size-at)
-		placed, err := dag.Range(ctx, blocks{p}, b, at, length)
+		placed, err := dag.Range(ctx, h, b, at, length)
 		if err != nil {
 			return dag.Body{}, err
 		}
@@ -160,14 +162,18 @@ func (p *Pod) fold(ctx context.Context, b dag.Body, off, n uint64) (dag.Body, er
 			continue
 		}
 		data := make([]byte, length)
-		if err := p.readBody(ctx, b, data, at); err != nil {
+		err = readBody(ctx, h, b, data, at)
+		if _, isMissing := errors.AsType[missing](err); isMissing {
+			continue
+		}
+		if err != nil {
 			return dag.Body{}, err
 		}
 		id, _, err := p.putChunk(ctx, data)
 		if err != nil {
 			return dag.Body{}, err
 		}
-		if b, err = p.splice(ctx, b, at, length, []dag.Entry{{Len: length, ID: id}}); err != nil {
+		if b, err = h.splice(ctx, b, at, length, []dag.Entry{{Len: length, ID: id}}); err != nil {
 			return dag.Body{}, err
 		}
 	}
@@ -187,8 +193,12 @@ func keepPlaced(buf *[]dag.Placed, placed []dag.Placed) {
 	}
 }
 
-// readBody fills p with a body's bytes at off; holes, and what lies behind the body, are zero.
+// readBody fills data with a body's bytes at off; holes, and what lies behind the body, are zero.
 func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64) error {
+	return readBody(ctx, blocks{p}, b, data, off)
+}
+
+func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, off uint64) error {
 	clear(data)
 	if b.Inline != nil {
 		if off < uint64(len(b.Inline)) {
@@ -202,7 +212,7 @@ func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64)
 	data = data[:min(uint64(len(data)), b.Size-off)]
 	buf := placedBuffers.Get().(*[]dag.Placed) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer placedBuffers.Put(buf)
-	placed, err := dag.AppendRange(ctx, blocks{p}, (*buf)[:0], b, off, uint64(len(data)))
+	placed, err := dag.AppendRange(ctx, get, (*buf)[:0], b, off, uint64(len(data)))
 	if err != nil {
 		return err
 	}
@@ -211,7 +221,7 @@ func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64)
 		if e.ID.IsZero() {
 			continue
 		}
-		chunk, err := p.getBlock(ctx, e.ID)
+		chunk, err := get.Get(ctx, e.ID)
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case <-load.done:
 		return load.plain, load.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
+		return nil, fmt.Errorf("pod: get %s: %s: %w", id, p.awaited(id), ctx.Err())
 	}
 }
 
@@ -83,7 +83,10 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 		plain, err = p.fetchBlock(ctx, id, false)
 	case errors.Is(err, block.ErrCorrupt):
 		p.log.ErrorContext(ctx, "a stored block is damaged; getting it from another pod", "block", id, "err", err)
-		plain, err = p.replaceDamaged(ctx, id, err)
+		p.damagedBlock(EventDamaged, id, err.Error())
+		if plain, err = p.replaceDamaged(ctx, id, err); err == nil {
+			p.damagedBlock(EventMended, id, "replaced by another pod's copy")
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -126,22 +129,6 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 		return p.put(ctx, id, plain)
 	}
 	return p.store.PutCached(ctx, id, plain)
-}
-
-// askHolders asks the pods that may hold a block, the likeliest first, until one sends it.
-func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
-	var errs []error
-	for _, pod := range p.likelyHolders(id) {
-		plain, err := p.askFor(ctx, pod, id)
-		if err == nil {
-			return plain, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", p.reg.name(pod), err))
-	}
-	return nil, fmt.Errorf("pod: get %s: asked %d connected pods: %w", id, len(errs), errors.Join(append(errs, block.ErrUnavailable)...))
 }
 
 // likelyHolders is every connected pod, those of the block's walk in their order.

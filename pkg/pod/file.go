@@ -37,6 +37,7 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 
 	f.p.readAhead(ctx, &f.ahead, body, off, int64(len(data)))
 	if err := f.p.readBody(ctx, body, data, uint64(off)); err != nil {
+		f.p.failed(EventReadFailed, n.id, err)
 		return 0, err
 	}
 	for _, e := range over {
@@ -53,9 +54,8 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 	if err := f.p.writable(); err != nil {
 		return 0, err
 	}
-	f.n.mu.Lock()
-	defer f.n.mu.Unlock()
-	if err := f.p.writeLocked(ctx, f.n, data, off); err != nil {
+	err := f.p.locked(ctx, f.n, func(h here) error { return f.p.writeLocked(ctx, h, f.n, data, off) })
+	if err != nil {
 		return 0, err
 	}
 	return len(data), nil
@@ -100,6 +100,7 @@ func (f *file) Close(ctx context.Context) error {
 // and can be read, doesn't go back to something older.
 func (p *Pod) saved(n *node, err error) error {
 	if err != nil {
+		p.failed(EventSaveFailed, n.id, err)
 		p.barrier.keep(n)
 	} else {
 		p.release(n)

@@ -44,6 +44,7 @@ func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 func (h handler) Connected(pod ident.Pod) {
 	p := h.p
 	p.log.Info("pod connected", "pod", p.reg.name(pod))
+	p.event(Event{Kind: EventConnected, Pod: p.reg.name(pod)})
 	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met, f.compared = p.clock.Now(), false, false })
 	p.pulls.connected(pod)
 	p.spread.poke()
@@ -53,6 +54,7 @@ func (h handler) Connected(pod ident.Pod) {
 func (h handler) Disconnected(pod ident.Pod) {
 	p := h.p
 	p.log.Info("pod disconnected", "pod", p.reg.name(pod))
+	p.event(Event{Kind: EventDisconnected, Pod: p.reg.name(pod)})
 	p.peers.update(pod, func(f *peerFacts) { f.lastSeen = p.clock.Now() })
 }
 

@@ -217,7 +217,7 @@ func (p *Pod) foldJournals(ctx context.Context, all bool) error {
 		now := all || !open || slices.Contains(held, n.row)
 		n.mu.RUnlock()
 		if now {
-			errs = append(errs, p.stage(ctx, n))
+			errs = append(errs, p.stageSoon(ctx, n))
 		}
 		p.release(n)
 	}

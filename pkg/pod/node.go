@@ -279,12 +279,18 @@ func (p *Pod) orphaned(last state.Node) {
 }
 
 // writeLocked puts data at off.
-func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) error {
+func (p *Pod) writeLocked(ctx context.Context, h here, n *node, data []byte, off int64) error {
 	end := off + int64(len(data))
 	if off < 0 || end < off || end > vfs.FileMax {
 		return fmt.Errorf("pod: write %d bytes at %d: %w", len(data), off, vfs.ErrTooLarge)
 	}
 	p.noteLocked(n)
+	if n.ext.bytes >= nodeDirtyMax || n.ext.bytes > 0 && p.dirtyBytes.Load() > allDirtyMax {
+		// They could not be cut before: nothing more is taken into memory as long as that is so.
+		if err := p.cutLocked(ctx, h, n, true); err != nil {
+			return err
+		}
+	}
 	before := n.ext.bytes
 	n.ext.write(off, data)
 	p.dirtyBytes.Add(n.ext.bytes - before)
@@ -294,7 +300,7 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	n.attr.Mtime = p.clock.Now().UnixNano()
 	n.attr.Ctime, n.dirty = p.db.Tick(), true
 	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
-		return p.cutLocked(ctx, n, over)
+		return p.cutLocked(ctx, h, n, over)
 	}
 	return nil
 }
@@ -331,24 +337,25 @@ func showBlocks(row *state.Node) {
 }
 
 // truncateLocked makes the file size bytes long; what is added is a hole.
-func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
+func (p *Pod) truncateLocked(ctx context.Context, h here, n *node, size uint64) error {
 	if size > vfs.FileMax {
 		return fmt.Errorf("pod: truncate to %d bytes: %w", size, vfs.ErrTooLarge)
 	}
 	p.noteLocked(n)
+	body := n.body
+	if size < body.Size {
+		var err error
+		if body, err = h.resize(ctx, body, size); err != nil {
+			return err
+		}
+		// A replay must not need blocks that may not be durable, or not be here.
+		n.fresh.beyond = n.fresh.beyond || !n.body.Tree.IsZero()
+	}
+	n.body = body
 	before := n.ext.bytes
 	n.ext.truncate(int64(size))
 	p.dirtyBytes.Add(n.ext.bytes - before)
 	n.fresh.resized(size)
-	if size < n.body.Size {
-		// A replay must not need blocks that may not be durable, or not be here.
-		n.fresh.beyond = n.fresh.beyond || !n.body.Tree.IsZero()
-		body, err := p.resizeBody(ctx, n.body, size)
-		if err != nil {
-			return err
-		}
-		n.body = body
-	}
 	n.attr.Size = size
 	n.attr.Blocks = n.blocks()
 	n.attr.Mtime = p.clock.Now().UnixNano()
@@ -380,12 +387,22 @@ func (n *node) setMtimeLocked(mtime int64) {
 
 // stage cuts what was written and queues the file's contents to be named at the next barrier.
 func (p *Pod) stage(ctx context.Context, n *node) error {
+	return p.locked(ctx, n, func(h here) error { return p.tryStageLocked(ctx, h, n) })
+}
+
+// stageSoon is stage for goroutines that have other files to see to: it waits for no other pod. Error: missing, if it is to be
+// tried again a little later.
+func (p *Pod) stageSoon(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return p.tryStageLocked(ctx, here{p: p}, n)
+}
+
+func (p *Pod) tryStageLocked(ctx context.Context, h here, n *node) error {
 	if !n.dirty || n.orphan {
 		return nil
 	}
-	if err := p.cutLocked(ctx, n, true); err != nil {
+	if err := p.cutLocked(ctx, h, n, true); err != nil {
 		return err
 	}
 	p.stageLocked(n)

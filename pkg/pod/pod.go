@@ -92,6 +92,7 @@ type Pod struct {
 	published state.Dot // the newest commit that was told; the barrier's goroutine only
 
 	leases      *leases
+	events      *events
 	damaged     damaged
 	kept        keptRoots
 	conflicts   conflictWatch
@@ -186,6 +187,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
+		events:  newEvents(o.FS, o.Dir, o.Log),
 		started: o.Clock.Now(),
 
 		forks:       newForkNews(),
@@ -256,6 +258,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := errors.Join(p.knowPeers(), p.loadHistory(), p.conflicts.load(ctx, p), p.replay(ctx)); err != nil {
 		return nil, errors.Join(err, p.net.Close())
 	}
+	p.event(Event{Kind: EventStarted})
 	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
 	return p, nil
 }
@@ -334,6 +337,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runSnapshots(work) })
 	group.Go(func() error { return p.runConflicts(work) })
 	group.Go(func() error { return p.runForks(work) })
+	group.Go(func() error { return p.events.run(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}

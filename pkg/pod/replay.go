@@ -45,7 +45,7 @@ func (p *Pod) replayRecord(ctx context.Context, ino vfs.NodeID, gen uint64, r *s
 	if r.Keep < n.attr.Size {
 		n.ext.truncate(int64(r.Keep))
 		if r.Keep < n.body.Size {
-			body, err := p.resizeBody(ctx, n.body, r.Keep)
+			body, err := here{p: p}.resize(ctx, n.body, r.Keep)
 			if err != nil {
 				return err
 			}

@@ -196,9 +196,7 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	err = p.truncateLocked(ctx, n, size)
-	n.mu.Unlock()
+	err = p.locked(ctx, n, func(h here) error { return p.truncateLocked(ctx, h, n, size) })
 	if err != nil {
 		p.release(n)
 		return err

@@ -182,6 +182,16 @@ func syncWait(ctx context.Context, p Pod, q api.SyncRequest) (struct{}, error) {
 	return struct{}{}, p.SyncWait(ctx, n.attr.ID)
 }
 
+func events(ctx context.Context, p Pod, q api.EventsRequest, f func(api.Event) error) error {
+	var since time.Time
+	if q.Since != nil {
+		since = *q.Since
+	}
+	return p.Events(ctx, since, q.Follow, func(e pod.Event) error {
+		return f(api.Event{Time: e.At, Kind: e.Kind, Path: api.Text(e.Path), Pod: api.Text(e.Pod), Text: api.Text(e.Text)})
+	})
+}
+
 func fsck(ctx context.Context, p Pod, q api.FsckRequest, f func(api.Problem) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -52,6 +52,8 @@ type Pod interface {
 	// Rules are those of the network, by key; SetRule sets one for all pods.
 	Rules() map[string]pod.Rule
 	SetRule(ctx context.Context, key, value string) error
+	// Events calls f with what happened since a time; follow: and with what comes, until ctx ends.
+	Events(ctx context.Context, since time.Time, follow bool, f func(pod.Event) error) error
 }
 
 // Machine is what the API needs of the daemon.

@@ -91,6 +91,7 @@ func (s *Server) routes() {
 	list(s, "ls", ls)
 	list(s, "names", names)
 	list(s, "fsck", fsck)
+	follow(s, "events", events)
 	list(s, "scrub", scrub)
 	onPod(s, "gc", gc)
 	s.mux.HandleFunc("POST "+api.Prefix+"cat", s.cat)
@@ -215,6 +216,15 @@ func onPod[Q, A any](s *Server, name string, f func(context.Context, Pod, Q) (A,
 
 // list answers by a list, an object a line (api.Line).
 func list[Q, T any](s *Server, name string, f func(context.Context, Pod, Q, func(T) error) error) {
+	lines(s, name, false, f)
+}
+
+// follow is list for what comes by and by: each line goes out at once.
+func follow[Q, T any](s *Server, name string, f func(context.Context, Pod, Q, func(T) error) error) {
+	lines(s, name, true, f)
+}
+
+func lines[Q, T any](s *Server, name string, flush bool, f func(context.Context, Pod, Q, func(T) error) error) {
 	s.mux.HandleFunc("POST "+api.Prefix+name, func(w http.ResponseWriter, r *http.Request) {
 		q, err := decode[Q](w, r)
 		if err != nil {
@@ -229,7 +239,15 @@ func list[Q, T any](s *Server, name string, f func(context.Context, Pod, Q, func
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		enc := json.NewEncoder(w)
 		last := api.Line[T]{End: true}
-		if err := f(r.Context(), p, q, func(v T) error { return enc.Encode(api.Line[T]{Item: &v}) }); err != nil {
+		out := http.NewResponseController(w)
+		err = f(r.Context(), p, q, func(v T) error {
+			err := enc.Encode(api.Line[T]{Item: &v})
+			if err == nil && flush {
+				err = out.Flush()
+			}
+			return err
+		})
+		if err != nil {
 			last = api.Line[T]{Err: api.NewError(err)}
 		}
 		_ = enc.Encode(last) // The client has gone, if it fails.
