@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,6 +27,8 @@ type Item struct {
 	FD     bool   // add: the next descriptor of the frame is its contents
 	Stream bool   // its contents come as Data frames
 	Keep   bool   // add: a folder that exists keeps its attributes
+	Inline bool   // add: Data is its contents
+	Data   []byte // at most InlineMax
 
 	// Of a source of add, so that it is known again: its device, inode number and change time; none: it is not to be.
 	Dev   uint64
@@ -48,9 +51,13 @@ const (
 	itemXattrMax  = 1 << 20 // bytes of a value
 )
 
-// encode writes [first, [item…]], an item as [parent, name, kind, mode, uid, gid, rdev, mtime, size, target, link, flags, dev, ino, ctime, [name, value…]].
+// encode writes [first, [item…]], an item as [parent, name, kind, mode, uid, gid, rdev, mtime, size, target, link, flags, dev, ino, ctime, [name, value…], data].
 func (b Batch) encode() []byte {
-	out := cbor.AppendArray(make([]byte, 0, 16+96*len(b.Items)), 2)
+	size := 16 + 96*len(b.Items)
+	for i := range b.Items {
+		size += len(b.Items[i].Data)
+	}
+	out := cbor.AppendArray(make([]byte, 0, size), 2)
 	out = cbor.AppendArray(cbor.AppendUint(out, uint64(b.First)), len(b.Items))
 	for i := range b.Items {
 		out = b.Items[i].append(out)
@@ -58,7 +65,7 @@ func (b Batch) encode() []byte {
 	return out
 }
 
-const itemFields = 16
+const itemFields = 17
 
 func (it *Item) append(b []byte) []byte {
 	b = cbor.AppendInt(cbor.AppendArray(b, itemFields), int64(it.Parent))
@@ -80,11 +87,13 @@ func (it *Item) append(b []byte) []byte {
 	for _, name := range slices.Sorted(maps.Keys(it.Xattrs)) {
 		b = cbor.AppendBytes(cbor.AppendName(b, name), it.Xattrs[name])
 	}
-	return b
+	return cbor.AppendBytes(b, it.Data)
 }
 
 // flags are the fields that are bits of one number, from the lowest.
-func (it *Item) flags() [4]*bool { return [...]*bool{&it.Many, &it.FD, &it.Stream, &it.Keep} }
+func (it *Item) flags() [5]*bool {
+	return [...]*bool{&it.Many, &it.FD, &it.Stream, &it.Keep, &it.Inline}
+}
 
 // DecodeBatch reads the payload of a FrameBatch; what it returns shares nothing with b. Error: ErrProtocol.
 func DecodeBatch(b []byte) (Batch, error) {
@@ -129,6 +138,12 @@ func readItem(r *cbor.Reader) (it Item) {
 		}
 		name := r.Name(itemTextMax)
 		it.Xattrs[name] = append([]byte{}, r.Bytes(itemXattrMax)...)
+	}
+	if data := r.Bytes(InlineMax); len(data) > 0 {
+		it.Data = bytes.Clone(data)
+	}
+	if len(it.Data) > 0 && !it.Inline {
+		r.Fail("data of an item that has them elsewhere")
 	}
 	return it
 }

@@ -26,7 +26,7 @@ import (
 // Batch frames; the client answers each with an Opened, with descriptors to write to; when all are written the daemon sends
 // a Done for the batch (before it, Data and DataEnd for files that stream), at the end a Result. At most Window batches are
 // under way. Either side may send Fail at any time; it ends the transfer.
-const Upgrade = "wormhole-transfer/2"
+const Upgrade = "wormhole-transfer/3"
 
 // Limits of a transfer.
 const (
@@ -34,7 +34,8 @@ const (
 	DataMax   = 256 << 10 // bytes of a Data frame
 	BatchFDs  = 64        // descriptors of a batch
 	BatchMax  = 512       // items of a batch
-	BatchSize = 256 << 10 // bytes of names, targets and attributes after which a batch is sent
+	BatchSize = 512 << 10 // bytes of names, targets, attributes and contents after which a batch is sent
+	InlineMax = 64 << 10  // bytes of a file whose contents travel in its item; passing a descriptor, and reading from it, costs as much as to send so many
 	Window    = 16        // batches under way
 )
 

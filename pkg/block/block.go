@@ -44,3 +44,28 @@ type Store interface {
 	Getter
 	Putter
 }
+
+// Block is an ID and the bytes that it names.
+type Block struct {
+	ID    ID
+	Plain []byte
+}
+
+// ManyPutter is a Putter that puts many blocks at less cost than one after the other.
+type ManyPutter interface {
+	// PutMany is Put for each block; an ID may be there twice. After an error some are stored.
+	PutMany(ctx context.Context, blocks []Block) error
+}
+
+// PutAll puts blocks, many at once where p is a ManyPutter. After an error some are stored.
+func PutAll(ctx context.Context, p Putter, blocks []Block) error {
+	if many, ok := p.(ManyPutter); ok {
+		return many.PutMany(ctx, blocks)
+	}
+	for i := range blocks {
+		if err := p.Put(ctx, blocks[i].ID, blocks[i].Plain); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -111,7 +111,7 @@ func (b *barrier) refuse(err error) {
 		tell(w, err)
 	}
 	for _, f := range b.puts {
-		f.done <- made{err: err}
+		f.finish(made{err: err})
 	}
 	b.waiters, b.puts, b.serving = nil, nil, nil
 }
@@ -133,7 +133,7 @@ func (b *barrier) close() {
 		tell(w, errClosed)
 	}
 	for _, f := range b.puts {
-		f.done <- made{err: errClosed}
+		f.finish(made{err: errClosed})
 	}
 	b.waiters, b.puts = nil, nil
 }
@@ -210,7 +210,7 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 				p.barrier.again(n)
 			}
 			for _, f := range q.puts {
-				f.done <- made{err: err}
+				f.finish(made{err: err})
 			}
 			return err
 		}

@@ -28,6 +28,17 @@ func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
 	return b.p.put(ctx, id, plain)
 }
 
+// PutMany is block.ManyPutter.
+func (b blocks) PutMany(ctx context.Context, list []block.Block) error {
+	return b.p.putBlocks(ctx, list)
+}
+
+// putBlocks is put for many.
+func (p *Pod) putBlocks(ctx context.Context, list []block.Block) error {
+	defer p.leases.release(p.leases.takeMany(list))
+	return fullDisk(p.store.PutMany(ctx, list))
+}
+
 // put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
 func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	defer p.leases.release(p.leases.take(id))

@@ -71,6 +71,17 @@ func (l *leases) take(id block.ID) *era {
 	return e
 }
 
+// takeMany is take for many.
+func (l *leases) takeMany(list []block.Block) *era {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.holdLocked()
+	for i := range list {
+		e.put.add(list[i].ID)
+	}
+	return e
+}
+
 func (l *leases) nextLocked() *era {
 	e := &era{put: newFilter(eraMax), began: l.clock.Now()}
 	l.eras = append(l.eras, e)

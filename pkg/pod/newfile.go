@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -33,51 +34,96 @@ func (c cutters) release() { <-c }
 type newFile struct {
 	state.NewFile
 
-	done chan made // capacity 1
+	made   made // once group is told of it
+	blocks uint64
+	group  *makes
 }
 
-// made is what became of it.
+// made is what became of a file.
 type made struct {
 	node state.Node
 	err  error
 }
 
-// make queues a file. After close it is answered at once.
-func (b *barrier) make(f *newFile) {
+// makes are files that one caller waits for.
+type makes struct {
+	left atomic.Int64
+	done chan struct{} // closed when all are made, or not
+}
+
+// finish tells who waits what became of the file, which is told once.
+func (f *newFile) finish(m made) {
+	f.made = m
+	if f.group.left.Add(-1) == 0 {
+		close(f.group.done)
+	}
+}
+
+// make queues files. After close they are answered at once.
+func (b *barrier) make(files []*newFile) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		f.done <- made{err: errClosed}
+		for _, f := range files {
+			f.finish(made{err: errClosed})
+		}
 		return
 	}
-	b.puts = append(b.puts, f)
+	b.puts = append(b.puts, files...)
 	b.wake()
 }
 
-// makeFile has the barrier make a file that does not exist yet. When ctx ends meanwhile, it may be made all the same.
-// Error: vfs.ErrExist.
-func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body *dag.Body, origin []byte) (vfs.Attr, error) {
+// newFileOf is a file to be made with a body.
+func newFileOf(parent vfs.NodeID, name string, m *FileMeta, body *dag.Body, origin []byte) *newFile {
 	content := &state.NewContent{Size: body.Size, Origin: origin}
 	if body.Size > 0 {
 		content.Body = body.Encode()
 	}
-	f := &newFile{done: make(chan made, 1), NewFile: state.NewFile{
+	return &newFile{blocks: blocksOf(allocated(body)), NewFile: state.NewFile{
 		Parent: parent, Name: name,
 		Node:          vfs.NewNode{Kind: vfs.KindFile, Mode: m.Mode & 0o7777, UID: m.UID, GID: m.GID},
 		CreateOptions: state.CreateOptions{Content: content, Mtime: &m.Mtime, Xattrs: m.Xattrs},
 	}}
-	p.barrier.make(f)
-	select {
-	case got := <-f.done:
-		if got.err != nil {
-			return vfs.Attr{}, got.err
-		}
-		got.node.Blocks = blocksOf(allocated(body))
-		p.self.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent})
-		return got.node.Attr, nil
-	case <-ctx.Done():
-		return vfs.Attr{}, ctx.Err()
+}
+
+// makeNew has the barrier make files that do not exist yet, and waits until each is made or is not. When ctx ends meanwhile, some may be made all
+// the same, and nothing must be read of them.
+func (p *Pod) makeNew(ctx context.Context, files []*newFile) error {
+	if len(files) == 0 {
+		return nil
 	}
+	group := &makes{done: make(chan struct{})}
+	group.left.Store(int64(len(files)))
+	for _, f := range files {
+		f.group = group
+	}
+	p.barrier.make(files)
+	select {
+	case <-group.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// madeAttr is what was made, of which others are told. Error: vfs.ErrExist.
+func (p *Pod) madeAttr(f *newFile) (vfs.Attr, error) {
+	if f.made.err != nil {
+		return vfs.Attr{}, f.made.err
+	}
+	a := f.made.node.Attr
+	a.Blocks = f.blocks
+	p.self.changed(vfs.Change{Parent: f.Parent, Name: f.Name}, vfs.Change{Node: f.Parent})
+	return a, nil
+}
+
+// makeFile is makeNew for one. Error: vfs.ErrExist.
+func (p *Pod) makeFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body *dag.Body, origin []byte) (vfs.Attr, error) {
+	f := newFileOf(parent, name, &m, body, origin)
+	if err := p.makeNew(ctx, []*newFile{f}); err != nil {
+		return vfs.Attr{}, err
+	}
+	return p.madeAttr(f)
 }
 
 // makeFiles makes files whose bytes are durable, and tells those who wait for them.
@@ -95,7 +141,7 @@ func (p *Pod) makeFiles(ctx context.Context, files []*newFile) {
 			if err == nil {
 				got = made{node: out[i].Node, err: out[i].Err}
 			}
-			f.done <- got
+			f.finish(got)
 		}
 	}
 }

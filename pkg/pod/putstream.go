@@ -93,7 +93,9 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 
 // bodyOf builds the body of chunks. One with holes that were not read has no sum, which tells the bytes of chunks that were all cut alike.
 func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool) (dag.Body, error) {
-	sums := dag.NewSum(p.sumKey)
+	sums := p.sums.Get().(*dag.SumHasher) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer p.sums.Put(sums)
+	sums.Reset()
 	entries := make([]dag.Entry, len(chunks))
 	for i, c := range chunks {
 		entries[i] = c.entry

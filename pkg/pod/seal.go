@@ -82,24 +82,35 @@ var sealBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // putChunk stores a chunk of a file, sealed where the network is encrypted. sum is the ID of its plain bytes, which a
 // body's sum is made of.
 func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err error) {
-	if !p.seal.on {
-		id = block.Sum(block.Raw, plain)
-		return id, id, p.put(ctx, id, plain)
-	}
-	if err := p.seal.usable(); err != nil {
-		return id, sum, err
-	}
 	buf := sealBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer sealBuffers.Put(buf)
-	if need := len(plain) + len(plain)/8 + 2*block.SealOverhead; cap(*buf) < need {
-		*buf = make([]byte, 0, need)
-	}
-	sealed, hash, err := p.seal.key.Seal((*buf)[:0], plain)
+	*buf = (*buf)[:0]
+	stored, sum, err := p.seal.chunk(plain, buf)
 	if err != nil {
-		return id, sum, fmt.Errorf("pod: %w", err)
+		return id, sum, err
 	}
-	id = block.Sum(block.Raw, sealed)
-	return id, block.FromHash(block.Raw, hash), p.put(ctx, id, sealed)
+	return stored.ID, sum, p.put(ctx, stored.ID, stored.Plain)
+}
+
+// chunk is the block of a chunk: its bytes, or, where the network is encrypted, they sealed behind the end of buf, which grows.
+func (s sealing) chunk(plain []byte, buf *[]byte) (stored block.Block, sum block.ID, err error) {
+	if !s.on {
+		id := block.Sum(block.Raw, plain)
+		return block.Block{ID: id, Plain: plain}, id, nil
+	}
+	if err := s.usable(); err != nil {
+		return stored, sum, err
+	}
+	if need := len(plain) + len(plain)/8 + 2*block.SealOverhead; cap(*buf)-len(*buf) < need {
+		*buf = make([]byte, 0, need) // what was there is still held by its blocks
+	}
+	at := len(*buf)
+	sealed, hash, err := s.key.Seal((*buf)[at:at], plain)
+	if err != nil {
+		return stored, sum, fmt.Errorf("pod: %w", err)
+	}
+	*buf = (*buf)[:at+len(sealed)]
+	return block.Block{ID: block.Sum(block.Raw, sealed), Plain: sealed}, block.FromHash(block.Raw, hash), nil
 }
 
 // findSealing says how a network's chunks are stored, and finds this pod's key: in its file, else in the statement that

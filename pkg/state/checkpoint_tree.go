@@ -20,6 +20,18 @@ type treeWriter struct {
 	depth map[Ino]int             // levels below the root
 	byTop map[int][]Ino           // folders with marks, by depth
 	cids  map[Ino]block.ID        // of folders written now
+
+	bodies []block.Block // of files, to be put
+}
+
+// bodiesAtOnce is how many bodies of files are put at once.
+const bodiesAtOnce = 512
+
+// putBodies puts the bodies that wait for it.
+func (w *treeWriter) putBodies(ctx context.Context) error {
+	list := w.bodies
+	w.bodies = w.bodies[:0]
+	return block.PutAll(ctx, w.d.o.Blocks, list)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -43,6 +55,9 @@ func (c *checkpointer) writeTree(ctx context.Context) (block.ID, error) {
 				return block.ID{}, fmt.Errorf("folder %d: %w", ino, err)
 			}
 		}
+	}
+	if err := w.putBodies(ctx); err != nil {
+		return block.ID{}, err
 	}
 	return w.cidOf(RootIno)
 }
@@ -287,8 +302,8 @@ func (w *treeWriter) dirent(ctx context.Context, s *shown) (dag.Dirent, error) {
 			e.Ino = uint64(CopyIno(s.ino, c.Name()))
 		}
 		if len(c.Body) > 0 {
-			if err := w.d.o.Blocks.Put(ctx, e.Child, c.Body); err != nil {
-				return e, err
+			if w.bodies = append(w.bodies, block.Block{ID: e.Child, Plain: c.Body}); len(w.bodies) >= bodiesAtOnce {
+				return e, w.putBodies(ctx)
 			}
 		}
 	}

@@ -1,9 +1,12 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -57,20 +60,9 @@ func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
 	return out, err
 }
 
-// errUnheard says that nobody has heard of a folder yet, since its row waits for the journal of a file: nobody may hear of what is in it before.
-var errUnheard = errors.New("the folder is in no commit yet")
-
-// heard says whether a folder is in a commit. Error: errUnheard.
-func (t *tx) heard(folder Ino) error {
-	if folder == RootIno {
-		return nil
-	}
-	row, err := get(t.r, InodeKey(folder))
-	if err == nil && row == nil {
-		err = errUnheard
-	}
-	return err
-}
+// errUnheard says that a file can't be in the commit: nobody has heard of its folder yet, since that one's row waits for the journal of a file, and nobody
+// may hear of what is in it before; or the folder has to be looked at as other operations do.
+var errUnheard = errors.New("the folder is in no commit yet, or an unusual one")
 
 // importDirty makes a file as Create does, in no commit yet. commitMu must be held.
 func (d *DB) importDirty(f *NewFile) (out Node, err error) {
@@ -94,13 +86,34 @@ func (d *DB) importDirty(f *NewFile) (out Node, err error) {
 	return out, err
 }
 
+// importer is the change that makes files. Nothing that it writes is read again before it is there: the batch is no index.
+type importer struct {
+	*tx
+
+	it    *pebble.Iterator // over the names in all folders
+	plain map[Ino]error    // folders that were looked at: nil, or why they take none
+	gap   gap              // where the last name was looked for
+	taken map[place]bool   // names that the change takes
+}
+
+// gap is a stretch of names in a folder without any link: those behind from and before to.
+type gap struct {
+	folder   Ino
+	from, to string
+	end      bool // there is no to: all names behind from
+}
+
 // importAll makes files and their commit. faulty: something is wrong with one of them, which out tells, and none was made.
 func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
-	t := d.begin()
+	t := &importer{tx: d.beginBlind(), plain: map[Ino]error{}, taken: make(map[place]bool, len(files))}
 	defer t.close()
 	t.stamp()
+	if t.it, err = d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyIndex}, UpperBound: []byte{keyIndex + 1}}); err != nil {
+		return false, fmt.Errorf("state: import: %w", damaged(err))
+	}
+	defer func() { _ = t.it.Close() }() // it only reads, and its errors were told
 	dot := d.ownHead()
 	dot.Seq++
 	rows := make([]Row, 0, len(files))
@@ -109,14 +122,12 @@ func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error)
 		if o.Err = t.free(f.Parent, f.Name); o.Err != nil {
 			continue // nothing was written
 		}
-		if o.Err = t.heard(f.Parent); o.Err != nil {
-			continue
-		}
 		var row Row
 		if row, o.Node, o.Err = t.importFile(f, dot); o.Err != nil {
 			return true, nil
 		}
 		rows = append(rows, row)
+		t.taken[place{f.Parent, f.Name}] = true
 	}
 	if len(rows) == 0 {
 		return false, nil
@@ -128,13 +139,75 @@ func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error)
 	return false, t.finishCommit(c, c.Encode(d.o.Sign))
 }
 
+// free says whether a name may be taken. Errors: those of tx.free, errUnheard.
+func (t *importer) free(folder Ino, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	err, known := t.plain[folder]
+	if !known {
+		err = t.plainFolder(folder)
+		t.plain[folder] = err
+	}
+	if err != nil {
+		return err
+	}
+	taken := t.taken[place{folder, name}]
+	if !taken {
+		if taken, err = t.linked(folder, name); err != nil {
+			return err
+		}
+	}
+	if taken {
+		return fmt.Errorf("%q in folder %d: %w", name, folder, vfs.ErrExist)
+	}
+	t.bare = place{folder, name}
+	return nil
+}
+
+// plainFolder says whether a folder is in a commit, alive, and shows no computed names. Errors: errUnheard, those of shownFolder.
+func (t *importer) plainFolder(folder Ino) error {
+	rec, err := t.shownFolder(folder)
+	switch {
+	case err != nil:
+		return err
+	case rec.dead || rec.irregular > 0:
+		return errUnheard
+	case folder == RootIno:
+		return nil
+	}
+	row, err := get(t.r, InodeKey(folder))
+	if err == nil && row == nil {
+		err = errUnheard
+	}
+	return err
+}
+
+// linked says whether a link stood at a name before the change. Names that come in their order cost one look into the index for all that lie between two links.
+func (t *importer) linked(folder Ino, name string) (bool, error) {
+	g := &t.gap
+	if g.folder == folder && name > g.from && (g.end || name < g.to) {
+		return false, nil
+	}
+	prefix, key := inoKey(keyIndex, folder), nameKey(keyIndex, folder, name)
+	*g = gap{folder: folder, from: name, end: true}
+	if t.it.SeekGE(key) && bytes.HasPrefix(t.it.Key(), prefix) {
+		if bytes.Equal(t.it.Key(), key) {
+			g.folder = 0 // no gap
+			return true, nil
+		}
+		g.to, g.end = string(t.it.Key()[len(prefix):]), false
+	}
+	if err := t.it.Error(); err != nil {
+		return false, fmt.Errorf("state: import: %w", damaged(err))
+	}
+	return false, nil
+}
+
 // importFile makes one file at a free name, as the commit with this dot brings it. After an error the change must be dropped.
 func (t *tx) importFile(f *NewFile, dot Dot) (row Row, node Node, err error) {
 	if f.Node.Kind != vfs.KindFile {
 		return row, node, fmt.Errorf("import of kind %d: %w", f.Node.Kind, vfs.ErrInvalid)
-	}
-	if err := t.enter(f.Parent); err != nil {
-		return row, node, err
 	}
 	n, err := t.newInode(f.Parent, f.Name, f.Node, f.CreateOptions)
 	if err != nil {

@@ -29,29 +29,21 @@ const originSize = 32
 // So it is right only for these very bytes and attributes, whoever gave them to the file: a change of them makes the record
 // worthless, and one that comes back makes it right again. No record must be removed for a change to be seen.
 func originRecord(origin []byte, c *Content, xattrs []Xattr) []byte {
-	h := blake3.New()
-	var num [8]byte
-	put := func(parts ...[]byte) {
-		for _, p := range parts {
-			_, _ = h.Write(p) // a hash takes everything
-		}
-	}
-	text := func(b []byte) {
-		binary.BigEndian.PutUint32(num[:4], uint32(len(b)))
-		put(num[:4], b)
-	}
-	put([]byte("wormhole/origin/1"))
-	text(origin)
-	binary.BigEndian.PutUint64(num[:], c.Size)
-	put(num[:])
-	text(c.Body)
+	b := append(make([]byte, 0, 128+len(origin)+len(c.Body)), "wormhole/origin/1"...)
+	b = appendText(b, origin)
+	b = binary.BigEndian.AppendUint64(b, c.Size)
+	b = appendText(b, c.Body)
 	for i := range xattrs {
 		if x := &xattrs[i]; !x.Gone {
-			text([]byte(x.Name))
-			text(x.Value)
+			b = appendText(appendText(b, x.Name), x.Value)
 		}
 	}
-	return h.Sum(nil)
+	sum := blake3.Sum256(b)
+	return sum[:]
+}
+
+func appendText[T string | []byte](b []byte, text T) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(text))), text...)
 }
 
 // putOrigin notes where a content of a file came from, which need not be the one that is shown.

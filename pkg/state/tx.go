@@ -45,6 +45,11 @@ func (d *DB) begin() *tx {
 	return &tx{view: view{d: d, r: b, recs: map[Ino]folderRec{}}, b: b, irregular: map[Ino]bool{}, recsPut: map[Ino]bool{}}
 }
 
+// beginBlind is begin for a change that does not read what it writes, but for records of folders.
+func (d *DB) beginBlind() *tx {
+	return &tx{view: view{d: d, r: d.db, recs: map[Ino]folderRec{}}, b: d.db.NewBatch(), irregular: map[Ino]bool{}, recsPut: map[Ino]bool{}}
+}
+
 // set and del write one key.
 func (t *tx) set(key, value []byte) error {
 	if err := t.b.Set(key, value, nil); err != nil {

@@ -17,7 +17,22 @@ func (s *Store) append(r record, b []byte, useReserve bool, done func(at place))
 		return ErrClosed
 	}
 	defer s.claims.leave()
-	if err := s.appendRecord(r, b, useReserve, done); err != nil {
+	r.length = uint32(len(b) - recordHead)
+	heads := [1]record{r}
+	if err := s.appendRecords(heads[:], b, useReserve, done); err != nil {
+		return err
+	}
+	return s.writeBack()
+}
+
+// appendMany is append for blocks that stand in b one behind the other, each with room for its head in front; the heads have the lengths. done
+// finds in the heads where each stands.
+func (s *Store) appendMany(heads []record, b []byte, done func(seg uint64)) error {
+	if !s.claims.enter() {
+		return ErrClosed
+	}
+	defer s.claims.leave()
+	if err := s.appendRecords(heads, b, false, func(at place) { done(at.seg) }); err != nil {
 		return err
 	}
 	return s.writeBack()
@@ -45,7 +60,7 @@ func (s *Store) writeBack() error {
 	return nil
 }
 
-func (s *Store) appendRecord(r record, b []byte, useReserve bool, done func(at place)) error {
+func (s *Store) appendRecords(heads []record, b []byte, useReserve bool, done func(at place)) error {
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	if err := s.writable(); err != nil {
@@ -57,9 +72,9 @@ func (s *Store) appendRecord(r record, b []byte, useReserve bool, done func(at p
 	if !useReserve && s.room() < int64(len(b)) {
 		return fmt.Errorf("%d bytes do not fit: %w", len(b), ErrNoSpace)
 	}
-	at, err := s.write(r, b)
+	at, err := s.write(heads, b)
 	if useReserve && errors.Is(err, ErrNoSpace) && s.ballast.release() {
-		at, err = s.write(r, b)
+		at, err = s.write(heads, b)
 	}
 	if err != nil {
 		return err
@@ -73,33 +88,31 @@ func (s *Store) appendRecord(r record, b []byte, useReserve bool, done func(at p
 	return nil
 }
 
-// write places a record; appendMu is held.
-func (s *Store) write(r record, b []byte) (place, error) {
+// write places records, one behind the other, and returns where the first stands; appendMu is held.
+func (s *Store) write(heads []record, b []byte) (place, error) {
 	if s.active == nil {
 		if err := s.rotate(); err != nil {
 			return place{}, err
 		}
 	}
-	if len(s.cuts) > 0 && r.kind != kindCut {
+	if len(s.cuts) > 0 && heads[0].kind != kindCut {
 		if err := s.writeCuts(); err != nil {
 			return place{}, err
 		}
 	}
 	g := s.active
-	r.nonce, r.off, r.synced = g.nonce, g.end, g.synced
-	r.length, r.sum = uint32(len(b)-recordHead), checksum(b[recordHead:])
-	r.encode(b)
+	rest := b
+	for i := range heads {
+		r := &heads[i]
+		r.nonce, r.off, r.synced = g.nonce, g.end+int64(len(b)-len(rest)), g.synced
+		r.sum = checksum(rest[recordHead:r.size()])
+		r.encode(rest)
+		rest = rest[r.size():]
+	}
 	if _, err := g.file.WriteAt(b, g.end); err != nil {
 		// The next append goes over what this one left.
 		g.junk = max(g.junk, g.end+int64(len(b)))
-		// What it left must not be the record after all, together with bytes that an earlier failure left.
-		err = fmt.Errorf("append to segment %d: %w", g.num, noSpace(err))
-		if _, zerr := g.file.WriteAt(make([]byte, recordHead), g.end); zerr != nil {
-			if _, rerr := readRecord(g, g.end, make([]byte, len(b))); rerr == nil {
-				return place{}, s.poison(err) // it stands there though it was refused
-			}
-		}
-		return place{}, err
+		return place{}, s.unwrite(g, heads, fmt.Errorf("append to segment %d: %w", g.num, noSpace(err)))
 	}
 	at := place{g.num, g.end}
 	s.mu.Lock()
@@ -107,6 +120,21 @@ func (s *Store) write(r record, b []byte) (place, error) {
 	s.used += int64(len(b))
 	s.mu.Unlock()
 	return at, nil
+}
+
+// unwrite sees to it that what a failed write left is none of the records after all, together with bytes that an earlier failure left. It
+// returns err, or that the store is poisoned, since one of them stands there though it was refused.
+func (s *Store) unwrite(g *segment, heads []record, err error) error {
+	for i := range heads {
+		r := &heads[i]
+		if _, zerr := g.file.WriteAt(make([]byte, recordHead), r.off); zerr == nil {
+			continue
+		}
+		if _, rerr := readRecord(g, r.off, make([]byte, r.size())); rerr == nil {
+			return s.poison(err)
+		}
+	}
+	return err
 }
 
 // rotate begins the next segment; appendMu is held. What a failed write left behind the end of an
@@ -153,7 +181,7 @@ type cut struct {
 func (s *Store) writeCut(c cut) error {
 	b := make([]byte, recordHead, recordHead+cutLen)
 	b = appendUint64(b, uint64(c.to))
-	if _, err := s.write(record{kind: kindCut, target: place{c.seg, c.from}}, b); err != nil {
+	if _, err := s.write([]record{{kind: kindCut, target: place{c.seg, c.from}, length: cutLen}}, b); err != nil {
 		return err
 	}
 	s.mu.Lock()

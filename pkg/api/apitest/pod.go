@@ -212,6 +212,16 @@ func (p *Pod) SyncWait(ctx context.Context, _ vfs.NodeID) error {
 	return p.Unsafe
 }
 
+// PutFiles is PutFile for each.
+func (p *Pod) PutFiles(ctx context.Context, files []pod.SmallFile) ([]pod.PutResult, error) {
+	out := make([]pod.PutResult, len(files))
+	for i := range files {
+		f := &files[i]
+		out[i].Attr, out[i].Err = p.PutFile(ctx, f.Parent, f.Name, f.Meta, int64(len(f.Data)), bytes.NewReader(f.Data))
+	}
+	return out, ctx.Err()
+}
+
 // PutFile writes a file.
 func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta, _ int64, r io.Reader) (vfs.Attr, error) {
 	var data []byte

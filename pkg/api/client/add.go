@@ -46,17 +46,20 @@ type adder struct {
 	c     *api.Conn
 	slots chan struct{} // one for each batch under way
 
-	batch   api.Batch
-	files   []*os.File  // whose descriptors go with the batch
-	streams []io.Reader // whose data follows it
-	opened  []*os.File  // to be closed when the batch is sent
-	paths   []string    // of its items
-	size    int
-	items   int
-	sent    int
-	bytes   uint64
-	links   map[inode]int // first item of a file that has several names
-	moved   []hostFile    // with Move: what may be deleted in the end, folders before what is in them
+	batch  api.Batch
+	opened []*os.File // of its items, nil: none; to be closed when the batch is sent
+	passed int        // of them, those whose descriptors go with the batch
+	small  []int      // of its items, those whose contents are to go with it
+	arena  []byte     // what is read of them
+	files  []*os.File // whose descriptors go with the batch
+	last   io.Reader  // whose data follows it, if it is no file
+	paths  []string   // of its items
+	size   int
+	items  int
+	sent   int
+	bytes  uint64
+	links  map[inode]int // first item of a file that has several names
+	moved  []hostFile    // with Move: what may be deleted in the end, folders before what is in them
 
 	mu      sync.Mutex
 	pending map[int][]string // batches under way: paths of their items
@@ -295,7 +298,11 @@ func (a *adder) put(ctx context.Context, it api.Item, path string, file *os.File
 	for k, v := range it.Xattrs {
 		size += 2 * (len(k) + len(v))
 	}
-	if len(a.batch.Items) >= api.BatchMax || len(a.opened) >= api.BatchFDs || a.size+size > api.BatchSize {
+	small := file != nil && !it.Stream && it.Size <= api.InlineMax
+	if small {
+		size += int(it.Size)
+	}
+	if len(a.batch.Items) >= api.BatchMax || a.passed >= api.BatchFDs || len(a.small) >= smallMax || a.size+size > api.BatchSize {
 		if err := a.flush(ctx); err != nil {
 			if file != nil {
 				_ = file.Close()
@@ -307,16 +314,15 @@ func (a *adder) put(ctx context.Context, it api.Item, path string, file *os.File
 		a.batch.First = a.items
 	}
 	switch {
+	case small:
+		a.small = append(a.small, len(a.batch.Items))
 	case file != nil && api.CanPassFiles && !it.Stream:
 		it.FD = true
-		a.files, a.opened = append(a.files, file), append(a.opened, file)
+		a.passed++
 	case file != nil:
 		it.Stream = true
-		a.streams, a.opened = append(a.streams, file), append(a.opened, file)
-	case stream != nil:
-		a.streams = append(a.streams, stream)
 	}
-	a.batch.Items = append(a.batch.Items, it)
+	a.batch.Items, a.opened, a.last = append(a.batch.Items, it), append(a.opened, file), stream
 	a.paths = append(a.paths, path)
 	a.size += size
 	a.items++
@@ -332,6 +338,12 @@ func (a *adder) flush(ctx context.Context) error {
 	if len(a.batch.Items) == 0 {
 		return nil
 	}
+	a.readSmall()
+	for i, f := range a.opened {
+		if a.batch.Items[i].FD {
+			a.files = append(a.files, f)
+		}
+	}
 	select {
 	case a.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -343,15 +355,21 @@ func (a *adder) flush(ctx context.Context) error {
 	if err := a.c.Send(api.FrameBatch, a.batch, a.files); err != nil {
 		return &connError{err}
 	}
-	for _, r := range a.streams {
-		if err := a.stream(r); err != nil {
-			return err
+	for i, f := range a.opened {
+		var r io.Reader = f
+		if f == nil {
+			r = a.last // the last item's
+		}
+		if a.batch.Items[i].Stream {
+			if err := a.stream(r); err != nil {
+				return err
+			}
 		}
 	}
 	a.closeFiles()
 	a.sent += len(a.batch.Items)
 	a.batch = api.Batch{Items: a.batch.Items[:0]}
-	a.files, a.streams, a.paths, a.size = a.files[:0], a.streams[:0], nil, 0
+	a.files, a.small, a.paths, a.passed, a.size, a.last = a.files[:0], a.small[:0], nil, 0, 0, nil
 	if a.o.Progress != nil {
 		a.o.Progress(a.sent, a.bytes)
 	}
@@ -360,9 +378,54 @@ func (a *adder) flush(ctx context.Context) error {
 
 func (a *adder) closeFiles() {
 	for _, f := range a.opened {
-		_ = f.Close() // Only read.
+		if f != nil {
+			_ = f.Close() // Only read.
+		}
 	}
 	a.opened = a.opened[:0]
+}
+
+const (
+	// smallMax is how many small files are open at a time: a process has 1024 descriptors as a rule.
+	smallMax = 256
+	// smallReaders is how many of them are read at a time, which counts where a disk has to be waited for.
+	smallReaders = 4
+)
+
+// readSmall reads the small files of the batch. One that is not as long as was told, or can't be read, is streamed: what is wrong with it is told as
+// of any other.
+func (a *adder) readSmall() {
+	need := 0
+	for _, i := range a.small {
+		need += int(a.batch.Items[i].Size) + 1
+	}
+	if cap(a.arena) < need {
+		a.arena = make([]byte, need)
+	}
+	bufs, rest := make([][]byte, len(a.small)), a.arena[:need]
+	for k, i := range a.small {
+		n := int(a.batch.Items[i].Size) + 1
+		bufs[k], rest = rest[:n:n], rest[n:]
+	}
+	var g errgroup.Group
+	share := (len(a.small) + smallReaders - 1) / smallReaders
+	for from := 0; from < len(a.small); from += share {
+		g.Go(func() error {
+			for k := from; k < min(from+share, len(a.small)); k++ {
+				it, f := &a.batch.Items[a.small[k]], a.opened[a.small[k]]
+				// A byte more is asked for, and one call is enough: a file that has just become longer was this before.
+				n, err := f.Read(bufs[k])
+				if uint64(n) == it.Size && (err == nil || n == 0 && err == io.EOF) { //nolint:errorlint // what broke off must not pass for whole
+					it.Inline, it.Data = true, bufs[k][:n]
+					continue
+				}
+				it.Stream = true
+				_, _ = f.Seek(0, io.SeekStart) // What can't go back can't be read either, which streaming it will tell.
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // there are no errors
 }
 
 // stream sends the bytes of a file. That they can't be read is told to the daemon, which reports it.

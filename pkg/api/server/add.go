@@ -28,6 +28,8 @@ type adder struct {
 	request api.AddRequest
 	to      receiver
 	jobs    chan addJob
+	groups  chan []addJob // small files of a batch
+	small   []addJob      // those of the batch that is received
 
 	items   int            // received
 	folders map[int]folder // by item
@@ -68,9 +70,9 @@ type addJob struct {
 	item   int
 	it     api.Item
 	target target
-	fresh  bool // nothing is in its folder but what this add put there
-	arg    int  // top-level argument
-	r      io.ReadCloser
+	fresh  bool          // nothing is in its folder but what this add put there
+	arg    int           // top-level argument
+	r      io.ReadCloser // nil: it.Data has the contents
 	b      *batch
 }
 
@@ -81,7 +83,7 @@ func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
 		return err
 	}
 	a := &adder{
-		p: p, fs: p.FS(), c: c, request: q, jobs: make(chan addJob, (api.Window+1)*api.BatchMax),
+		p: p, fs: p.FS(), c: c, request: q, jobs: make(chan addJob, (api.Window+1)*api.BatchMax), groups: make(chan []addJob, api.Window),
 		folders: map[int]folder{}, tops: map[int]top{}, files: map[int]vfs.NodeID{}, bytes: map[int]uint64{},
 	}
 	if a.to, err = receive(ctx, a.fs, string(q.To), q.Count); err != nil {
@@ -91,7 +93,11 @@ func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
 	for range putters {
 		g.Go(func() error { return a.work(gctx) })
 	}
+	for range api.Window {
+		g.Go(func() error { return a.workGroups(gctx) })
+	}
 	g.Go(func() error {
+		defer close(a.groups)
 		defer close(a.jobs)
 		return a.receive(gctx)
 	})
@@ -138,15 +144,24 @@ func (a *adder) batch(ctx context.Context, m api.Batch) error {
 			return err
 		}
 	}
+	if len(a.small) > 0 {
+		select {
+		case a.groups <- a.small:
+			a.small = nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	_, err := b.done()
 	return err
 }
 
 // item handles one item. An error is of the connection; what goes wrong with the item stands in its batch.
 func (a *adder) item(ctx context.Context, b *batch, n int, it api.Item) error {
-	content := io.NopCloser(eofReader{})
+	var content io.ReadCloser
 	var feed func() error
 	switch {
+	case it.Inline:
 	case it.FD:
 		files, err := a.c.TakeFiles(1)
 		if err != nil {
@@ -156,6 +171,8 @@ func (a *adder) item(ctx context.Context, b *batch, n int, it api.Item) error {
 	case it.Stream:
 		pr, pw := io.Pipe()
 		content, feed = pr, func() error { return a.feed(pw) }
+	default:
+		content = io.NopCloser(eofReader{})
 	}
 	t, arg, fresh, err := a.place(n, it)
 	if err == nil {
@@ -163,7 +180,9 @@ func (a *adder) item(ctx context.Context, b *batch, n int, it api.Item) error {
 	}
 	if err != nil {
 		b.fail(n, t.path, err)
-		_ = content.Close() // Only read.
+		if content != nil {
+			_ = content.Close() // Only read.
+		}
 	}
 	if feed != nil {
 		return feed()
@@ -209,8 +228,13 @@ func (a *adder) put(ctx context.Context, b *batch, n int, it api.Item, t target,
 		return a.other(ctx, n, it, t, fresh)
 	}
 	b.add()
+	j := addJob{item: n, it: it, target: t, fresh: fresh, arg: arg, r: content, b: b}
+	if content == nil {
+		a.small = append(a.small, j)
+		return nil
+	}
 	select {
-	case a.jobs <- addJob{item: n, it: it, target: t, fresh: fresh, arg: arg, r: content, b: b}:
+	case a.jobs <- j:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -407,37 +431,101 @@ func (a *adder) work(ctx context.Context) error {
 
 // file puts a file, unless what is there came from it and neither has changed since.
 func (a *adder) file(ctx context.Context, j addJob) error {
-	m := pod.FileMeta{Mode: j.it.Mode, UID: j.it.UID, GID: j.it.GID, Mtime: j.it.Mtime, Xattrs: j.it.Xattrs}
-	if j.it.Ctime != 0 {
-		m.Origin = &pod.Origin{Dev: j.it.Dev, Ino: j.it.Ino, Size: j.it.Size, Mtime: j.it.Mtime, Ctime: j.it.Ctime}
-	}
-	at, kept := vfs.Attr{}, false
-	var err error
-	if !j.fresh && !a.request.Force {
-		at, kept, err = a.p.KeepFile(ctx, j.target.parent, j.target.name, m)
-	}
+	m := j.meta()
+	at, kept, err := a.keep(ctx, &j, m)
 	if err == nil && !kept {
 		at, err = a.putFile(ctx, j, m)
 	}
 	if err != nil {
 		return err
 	}
+	a.came(&j, at)
+	return nil
+}
+
+// meta is what the item says of its file.
+func (j *addJob) meta() pod.FileMeta {
+	m := pod.FileMeta{Mode: j.it.Mode, UID: j.it.UID, GID: j.it.GID, Mtime: j.it.Mtime, Xattrs: j.it.Xattrs}
+	if j.it.Ctime != 0 {
+		m.Origin = &pod.Origin{Dev: j.it.Dev, Ino: j.it.Ino, Size: j.it.Size, Mtime: j.it.Mtime, Ctime: j.it.Ctime}
+	}
+	return m
+}
+
+// keep says whether what is there came from the item's file, and neither has changed since; if not, the way is clear for it.
+func (a *adder) keep(ctx context.Context, j *addJob, m pod.FileMeta) (at vfs.Attr, kept bool, err error) {
+	if j.fresh {
+		return at, false, nil
+	}
+	if !a.request.Force {
+		if at, kept, err = a.p.KeepFile(ctx, j.target.parent, j.target.name, m); kept || err != nil {
+			return at, kept, err
+		}
+	}
+	return at, false, a.clear(ctx, vfs.KindFile, j.target)
+}
+
+// came remembers what is asked for at the end.
+func (a *adder) came(j *addJob, at vfs.Attr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.bytes[j.arg] += at.Size
 	if j.it.Many || j.it.Parent < 0 {
 		a.files[j.item] = at.ID
 	}
+}
+
+// workGroups puts small files until there are no more.
+func (a *adder) workGroups(ctx context.Context) error {
+	for group := range a.groups {
+		if ctx.Err() != nil {
+			continue // the receiver may wait for room
+		}
+		if err := a.smallFiles(ctx, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// smallFiles is file for those of one batch whose contents have come with it.
+func (a *adder) smallFiles(ctx context.Context, group []addJob) error {
+	done := func(j *addJob, at vfs.Attr, err error) error {
+		if err != nil {
+			j.b.fail(j.item, j.target.path, err)
+		} else {
+			a.came(j, at)
+		}
+		_, err = j.b.done()
+		return err
+	}
+	files, jobs := make([]pod.SmallFile, 0, len(group)), make([]*addJob, 0, len(group))
+	for i := range group {
+		j := &group[i]
+		m := j.meta()
+		if at, kept, err := a.keep(ctx, j, m); kept || err != nil {
+			if err := done(j, at, err); err != nil {
+				return err
+			}
+			continue
+		}
+		files = append(files, pod.SmallFile{Parent: j.target.parent, Name: j.target.name, Meta: m, Data: j.it.Data})
+		jobs = append(jobs, j)
+	}
+	out, err := a.p.PutFiles(ctx, files)
+	if err != nil {
+		return err
+	}
+	for i, j := range jobs {
+		if err := done(j, out[i].Attr, out[i].Err); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // putFile reads a file.
 func (a *adder) putFile(ctx context.Context, j addJob, m pod.FileMeta) (vfs.Attr, error) {
-	if !j.fresh {
-		if err := a.clear(ctx, vfs.KindFile, j.target); err != nil {
-			return vfs.Attr{}, err
-		}
-	}
 	size := int64(j.it.Size)
 	if j.it.Stream {
 		size = -1 // Not known.

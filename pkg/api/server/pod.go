@@ -40,6 +40,8 @@ type Pod interface {
 	SyncWait(ctx context.Context, id vfs.NodeID) error
 	// PutFile makes or edits a file; visible now, durable after Settle. It is safe for concurrent use.
 	PutFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta, size int64, r io.Reader) (vfs.Attr, error)
+	// PutFiles is PutFile for each of some small files.
+	PutFiles(ctx context.Context, files []pod.SmallFile) ([]pod.PutResult, error)
 	// KeepFile says whether a file holds what PutFile gave it for the same m.Origin, and if so sets what else m says.
 	KeepFile(ctx context.Context, parent vfs.NodeID, name string, m pod.FileMeta) (vfs.Attr, bool, error)
 	// CopyFile makes a file with the contents of another; no data is copied.
