@@ -193,7 +193,7 @@ func (v view) names(parent Ino, after string, limit int) ([]string, error) {
 	return out, err
 }
 
-// eachName calls f for at most limit names of a folder after a name, in order; limit 0: all. A name that one link alone claims is that
+// eachName calls f for at most limit names of a folder after a name, in order, until it returns errStop; limit 0: all. A name that one link alone claims is that
 // of its slot, and valid until f returns; any other comes with what it shows.
 func (v view) eachName(parent Ino, after string, limit int, f func(name []byte, at slot, contested *shown) error) error {
 	if _, err := v.shownFolder(parent); err != nil {
@@ -208,13 +208,14 @@ func (v view) eachName(parent Ino, after string, limit int, f func(name []byte, 
 		i++
 	}
 	special = special[i:]
-	told := 0
+	told, stopped := 0, false
 	tell := func(name []byte, at slot, contested *shown) error {
-		if limit > 0 && told >= limit {
-			return errStop
+		err := errStop
+		if told++; limit == 0 || told <= limit {
+			err = f(name, at, contested)
 		}
-		told++
-		return f(name, at, contested)
+		stopped = errors.Is(err, errStop)
+		return err
 	}
 	// before tells of the contested names that come before one; nil: of all that are left.
 	before := func(name []byte) error {
@@ -240,10 +241,10 @@ func (v view) eachName(parent Ino, after string, limit int, f func(name []byte, 
 		}
 		return tell(name, at, nil)
 	})
-	if err == nil {
+	if err == nil && !stopped {
 		err = before(nil)
 	}
-	if errors.Is(err, errStop) {
+	if stopped {
 		return nil
 	}
 	return err
