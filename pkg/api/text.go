@@ -19,6 +19,9 @@ type Text string
 // MarshalJSON writes the form above.
 func (t Text) MarshalJSON() ([]byte, error) {
 	s := string(t)
+	if isPlain(s) {
+		return append(append(append(make([]byte, 0, len(s)+2), '"'), s...), '"'), nil
+	}
 	if utf8.ValidString(s) {
 		return json.Marshal(s)
 	}
@@ -38,6 +41,16 @@ func (t Text) MarshalJSON() ([]byte, error) {
 		s = s[n:]
 	}
 	return append(out, '"'), nil
+}
+
+// isPlain says whether a string stands in JSON as it is: most names do, and lists of many are quick by that.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || strings.IndexByte(`"\<>&`, c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // validPrefix is the length of the longest prefix that is valid UTF-8.
@@ -63,6 +76,10 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 		return errText
 	}
 	s := string(b[1 : len(b)-1])
+	if isPlain(s) {
+		*t = Text(s)
+		return nil
+	}
 	if !strings.Contains(s, `\ud`) && !strings.Contains(s, `\uD`) { // The usual case.
 		var plain string
 		if err := json.Unmarshal(b, &plain); err != nil {

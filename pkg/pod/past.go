@@ -122,8 +122,9 @@ func (p *past) closeOldLocked(keep *pastTree) {
 type pastView struct{ *view }
 
 var (
-	_ vfs.FS      = pastView{}
-	_ vfs.Watcher = pastView{}
+	_ vfs.FS         = pastView{}
+	_ vfs.NameReader = pastView{}
+	_ vfs.Watcher    = pastView{}
 )
 
 func (v pastView) folder(id vfs.NodeID) vfs.Attr {
@@ -247,6 +248,19 @@ func (v pastView) ReadDir(ctx context.Context, id vfs.NodeID, after string, limi
 		list[i].Attr = t.attr(list[i].Attr)
 	}
 	return list, err
+}
+
+// ReadNames is vfs.NameReader's.
+func (v pastView) ReadNames(ctx context.Context, id vfs.NodeID, after string, limit int) ([]string, error) {
+	if !isPast(id) {
+		return v.view.ReadNames(ctx, id, after, limit)
+	}
+	list, err := v.ReadDir(ctx, id, after, limit)
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].Name
+	}
+	return names, err
 }
 
 // readSnapshots lists the snapshots in .wh/at.

@@ -42,7 +42,10 @@ type marker struct {
 	live *filter
 	seen int // blocks
 
-	walked map[walked]bool // bodies and folders that were marked with all below them: some 40 bytes of memory for each
+	// What was marked with all below it. Folders are all remembered, some 40 bytes for each: in trees that share them everywhere one can be met on
+	// endlessly many ways.
+	folders map[walked]bool
+	bodies  walkedBodies
 }
 
 // yieldEvery is how many blocks a collection looks at before it lets others have the processor, about a millisecond: Go takes it away from one
@@ -50,7 +53,8 @@ type marker struct {
 const yieldEvery = 32
 
 func (p *Pod) newMarker() *marker {
-	return &marker{p: p, get: quietBlocks{p}, live: newFilter(int(p.store.Usage().Blocks) + 1<<12), walked: make(map[walked]bool)}
+	n := int(p.store.Usage().Blocks) + 1<<12
+	return &marker{p: p, get: quietBlocks{p}, live: newFilter(n), folders: make(map[walked]bool), bodies: newWalkedBodies(n)}
 }
 
 // add marks a block, if this pod owns it: the filter's size is by what is here, not by what the network holds.
@@ -75,7 +79,7 @@ func (m *marker) body(ctx context.Context, b dag.Body) error {
 		return nil
 	})
 	if err == nil {
-		m.walked[walkedID(top)] = true
+		m.bodies.add(walkedID(top))
 	}
 	return err
 }

@@ -20,8 +20,9 @@ type view struct {
 }
 
 var (
-	_ vfs.FS      = (*view)(nil)
-	_ vfs.Watcher = (*view)(nil)
+	_ vfs.FS         = (*view)(nil)
+	_ vfs.NameReader = (*view)(nil)
+	_ vfs.Watcher    = (*view)(nil)
 )
 
 // FS is a file system over the pod's tree for one more surface.
@@ -224,6 +225,15 @@ func (v *view) ReadDir(_ context.Context, id vfs.NodeID, after string, limit int
 		out[i] = vfs.DirEntry{Name: e.Name, Attr: e.Node.Attr}
 	}
 	return out, nil
+}
+
+// ReadNames is vfs.NameReader's.
+func (v *view) ReadNames(_ context.Context, id vfs.NodeID, after string, limit int) ([]string, error) {
+	names, err := v.p.db.Names(id, after, limit)
+	if err != nil {
+		return nil, v.p.notFolder(id, err)
+	}
+	return names, nil
 }
 
 // Parent is vfs.FS's.

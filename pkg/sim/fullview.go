@@ -40,11 +40,21 @@ func walk(db *state.DB) (map[string]shownAs, error) {
 		if err != nil {
 			return fmt.Errorf("list %q: %w", path, err)
 		}
+		names, err := db.Names(ino, "", 0)
+		if err != nil {
+			return fmt.Errorf("names in %q: %w", path, err)
+		}
+		if len(names) != len(all) {
+			return fmt.Errorf("%d names in %q, and %d entries", len(names), path, len(all))
+		}
 		last := ""
-		for _, e := range all {
+		for i, e := range all {
 			at := path + "/" + e.Name
 			if err := state.CheckName(e.Name); err != nil {
 				return fmt.Errorf("the name %q: %w", at, err)
+			}
+			if names[i] != e.Name {
+				return fmt.Errorf("%q in place of the name %q", names[i], at)
 			}
 			if e.Name <= last {
 				return fmt.Errorf("the name %q comes after %q", at, last)

@@ -308,53 +308,68 @@ func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
 }
 
 // writeRows edits the tree of rows where they changed.
-func (c *checkpointer) writeRows(ctx context.Context) (block.ID, error) {
-	changed, err := c.changedRows()
-	if err != nil {
-		return block.ID{}, err
+func (c *checkpointer) writeRows(ctx context.Context) (root block.ID, err error) {
+	root = c.last.rows
+	var edits []dag.Edit
+	size := 0
+	apply := func() error {
+		next, err := dag.EditTree(ctx, c.d.o.Blocks, root, edits)
+		root, edits, size = next, edits[:0], 0
+		return err
 	}
-	v, done, err := c.inOrder()
-	if err != nil {
-		return block.ID{}, err
-	}
-	defer done()
-	edits := make([]dag.Edit, 0, len(changed))
-	for _, key := range sortedKeys(changed) {
-		var value []byte
-		if key[0] == KeyInode {
-			value, err = v.committed([]byte(key))
-		} else {
-			value, err = get(c.r, []byte(key))
+	err = c.eachChangedRow(func(key, value []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		value, err := c.treeValue(ctx, value)
 		if err != nil {
-			return block.ID{}, err
+			return err
 		}
-		if value, err = c.treeValue(ctx, value); err != nil {
-			return block.ID{}, err
+		edits = append(edits, dag.Edit{Key: bytes.Clone(key), Value: value})
+		if size += len(value); len(edits) < editBatch && size < editBytes {
+			return nil
 		}
-		edits = append(edits, dag.Edit{Key: []byte(key), Value: value})
+		return apply()
+	})
+	if err == nil {
+		err = apply()
 	}
-	return dag.EditTree(ctx, c.d.o.Blocks, c.last.rows, edits)
+	return root, err
 }
 
-// changedRows are the keys of rows to look at.
-func (c *checkpointer) changedRows() (map[string]bool, error) {
-	changed := map[string]bool{}
+// eachChangedRow calls f for the rows to look at, in the order of their keys; nil is the value of one that is gone. The value is f's to keep.
+func (c *checkpointer) eachChangedRow(f func(key, value []byte) error) (err error) {
 	if c.full {
 		for _, prefix := range []byte{KeyInode, KeyWish, KeySnap} {
-			err := scanPrefix(c.r, []byte{prefix}, func(key, _ []byte) error {
-				changed[string(key)] = true
-				return nil
-			})
+			err := scanPrefix(c.r, []byte{prefix}, func(key, value []byte) error { return f(key, append([]byte{}, value...)) })
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
-		return changed, nil
-	}
-	return changed, scan(c.r, []byte{keyRowMark}, seqKey(keyRowMark, c.epoch+1), func(key, _ []byte) error {
-		changed[string(key[9:])] = true
 		return nil
+	}
+	changed, err := c.marks(keyRowMark)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, changed.close()) }()
+	v, done, err := c.inOrder()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return changed.each(nil, func(key []byte) error {
+		var value []byte
+		var err error
+		if key[0] == KeyInode {
+			value, err = v.committed(key)
+		} else {
+			value, err = get(c.r, key)
+		}
+		if err != nil {
+			return err
+		}
+		return f(key, value)
 	})
 }
 

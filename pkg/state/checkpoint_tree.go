@@ -3,6 +3,8 @@ package state
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,10 +18,12 @@ import (
 type treeWriter struct {
 	*checkpointer
 
-	marks map[Ino]map[string]bool // names that changed, per folder; an empty map: the folder itself
-	depth map[Ino]int             // levels below the root
-	byTop map[int][]Ino           // folders with marks, by depth
-	cids  map[Ino]block.ID        // of folders written now
+	changed  marks            // names that changed, by folder
+	more     map[Ino][]string // folders to write, and of each the names that changed besides, in no order
+	computed map[Ino]bool     // folders in which the last checkpoint shows computed names
+	depth    map[Ino]int      // levels below the root
+	byTop    map[int][]Ino    // folders to write, by depth
+	cids     map[Ino]block.ID // of folders written now
 
 	bodies []block.Block // of files, to be put
 }
@@ -37,8 +41,14 @@ func (w *treeWriter) putBodies(ctx context.Context) error {
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // writeTree writes the view, and returns its root folder.
-func (c *checkpointer) writeTree(ctx context.Context) (block.ID, error) {
-	w := &treeWriter{checkpointer: c, marks: map[Ino]map[string]bool{}, depth: map[Ino]int{}, byTop: map[int][]Ino{}, cids: map[Ino]block.ID{}}
+func (c *checkpointer) writeTree(ctx context.Context) (root block.ID, err error) {
+	w := &treeWriter{
+		checkpointer: c, more: map[Ino][]string{}, computed: map[Ino]bool{}, depth: map[Ino]int{}, byTop: map[int][]Ino{}, cids: map[Ino]block.ID{},
+	}
+	if w.changed, err = c.marks(keyEntryMark); err != nil {
+		return block.ID{}, err
+	}
+	defer func() { err = errors.Join(err, w.changed.close()) }()
 	if err := w.collect(); err != nil {
 		return block.ID{}, err
 	}
@@ -62,14 +72,19 @@ func (c *checkpointer) writeTree(ctx context.Context) (block.ID, error) {
 	return w.cidOf(RootIno)
 }
 
-// collect reads the marks, and adds all names that are, or were, computed.
+// collect finds the folders in which something is marked, or names are, or were, computed.
 func (w *treeWriter) collect() error {
-	err := scan(w.r, []byte{keyEntryMark}, seqKey(keyEntryMark, w.epoch+1), func(key, _ []byte) error {
-		ino, name, err := splitNameKey(key[8:])
-		if err != nil {
-			return err
+	var last Ino // no folder's
+	err := w.changed.each(nil, func(marked []byte) error {
+		if len(marked) < 8 {
+			return corrupt("mark", fmt.Errorf("of entry %x", marked))
 		}
-		return w.mark(ino, name)
+		ino := Ino(binary.BigEndian.Uint64(marked))
+		if ino == last {
+			return nil
+		}
+		last = ino
+		return w.mark(ino)
 	})
 	if err != nil {
 		return err
@@ -80,11 +95,14 @@ func (w *treeWriter) collect() error {
 	}
 	for _, prefix := range prefixes {
 		err := scanPrefix(w.r, []byte{prefix}, func(key, _ []byte) error {
-			ino, name, err := splitNameKey(key)
+			ino, _, err := splitNameKey(key)
 			if err != nil {
 				return err
 			}
-			return w.mark(ino, name)
+			if prefix == keyComputed {
+				w.computed[ino] = true
+			}
+			return w.mark(ino)
 		})
 		if err != nil {
 			return err
@@ -93,21 +111,21 @@ func (w *treeWriter) collect() error {
 	return nil
 }
 
-// mark notes a name of a folder that is to be looked at.
-func (w *treeWriter) mark(ino Ino, name string) error {
-	names, known := w.marks[ino]
-	if !known {
-		names = map[string]bool{}
-		w.marks[ino] = names
-		depth, err := w.depthOf(ino)
-		if err != nil {
-			return err
-		}
-		w.byTop[depth] = append(w.byTop[depth], ino)
+// mark notes a folder that is to be written, and names of it that are to be looked at besides those that are marked.
+func (w *treeWriter) mark(ino Ino, names ...string) error {
+	before, known := w.more[ino]
+	if known && len(names) == 0 {
+		return nil
 	}
-	if name != "" {
-		names[name] = true
+	w.more[ino] = append(before, names...)
+	if known {
+		return nil
 	}
+	depth, err := w.depthOf(ino)
+	if err != nil {
+		return err
+	}
+	w.byTop[depth] = append(w.byTop[depth], ino)
 	return nil
 }
 
@@ -219,43 +237,97 @@ func (w *treeWriter) forgetComputed(ino Ino, special []shown) error {
 
 // build writes a folder anew.
 func (w *treeWriter) build(ctx context.Context, ino Ino, own dag.FolderAttr) (block.ID, error) {
-	all, err := w.list(ino, "", 0)
+	rows, done, err := w.inOrder()
 	if err != nil {
 		return block.ID{}, err
 	}
+	defer done()
 	return dag.BuildFolder(ctx, w.d.o.Blocks, own, func(yield func(dag.Dirent, error) bool) {
-		for i := range all {
-			e, err := w.dirent(ctx, &all[i])
-			if !yield(e, err) || err != nil {
-				return
+		err := w.eachName(ino, "", 0, func(name []byte, at slot, contested *shown) error {
+			if contested == nil {
+				s, err := rows.regular(string(name), at)
+				if err != nil {
+					return err
+				}
+				contested = &s
 			}
+			e, err := w.dirent(ctx, contested)
+			if err == nil && !yield(e, nil) {
+				err = errStop
+			}
+			return err
+		})
+		if err != nil {
+			yield(dag.Dirent{}, err)
 		}
 	})
 }
 
 // edit writes a folder's changed names.
-func (w *treeWriter) edit(ctx context.Context, ino Ino, old block.ID, own dag.FolderAttr, special []shown) (block.ID, error) {
-	names := maps.Clone(w.marks[ino])
-	for _, s := range special {
-		names[s.name] = true
+func (w *treeWriter) edit(ctx context.Context, ino Ino, id block.ID, own dag.FolderAttr, special []shown) (block.ID, error) {
+	var edits []dag.DirentEdit
+	apply := func() (err error) {
+		id, err = dag.EditFolder(ctx, w.d.o.Blocks, id, own, edits)
+		edits = edits[:0]
+		return err
 	}
-	edits := make([]dag.DirentEdit, 0, len(names))
-	for _, name := range sortedKeys(names) {
+	err := w.eachChanged(ino, special, func(name string) error {
 		e := dag.DirentEdit{Name: name}
 		s, ok, err := w.find(ino, name, special)
 		if err != nil {
-			return block.ID{}, err
+			return err
 		}
 		if ok {
 			d, err := w.dirent(ctx, &s)
 			if err != nil {
-				return block.ID{}, err
+				return err
 			}
 			e.Entry = &d
 		}
-		edits = append(edits, e)
+		if edits = append(edits, e); len(edits) < editBatch {
+			return nil
+		}
+		return apply()
+	})
+	if err == nil {
+		err = apply()
 	}
-	return dag.EditFolder(ctx, w.d.o.Blocks, old, own, edits)
+	return id, err
+}
+
+// eachChanged calls f for the names of a folder that are to be looked at, in order: those that changed, and all that are, or were, computed.
+func (w *treeWriter) eachChanged(ino Ino, special []shown, f func(name string) error) error {
+	more := slices.Clone(w.more[ino])
+	for _, s := range special {
+		more = append(more, s.name)
+	}
+	if w.computed[ino] {
+		err := scanPrefix(w.r, inoKey(keyComputed, ino), func(key, _ []byte) error {
+			more = append(more, string(key[9:]))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	slices.Sort(more)
+	more = slices.Compact(more)
+	err := w.changed.each(inoKey(0, ino)[1:], func(marked []byte) error {
+		name := string(marked[8:])
+		for ; len(more) > 0 && more[0] < name; more = more[1:] {
+			if err := f(more[0]); err != nil {
+				return err
+			}
+		}
+		if name == "" || len(more) > 0 && more[0] == name { // the folder itself, or a name that follows
+			return nil
+		}
+		return f(name)
+	})
+	for ; len(more) > 0 && err == nil; more = more[1:] {
+		err = f(more[0])
+	}
+	return err
 }
 
 // find is what a folder shows at a name, if anything.

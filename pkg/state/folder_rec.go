@@ -150,13 +150,27 @@ func decodeSlots(b []byte) ([]slot, error) {
 	}
 	slots := make([]slot, len(b)/slotLen)
 	for i := range slots {
-		p := b[i*slotLen:]
-		slots[i] = slot{
-			ino: Ino(binary.BigEndian.Uint64(p)), link: binary.BigEndian.Uint64(p[8:]),
-			came: HLC(binary.BigEndian.Uint64(p[16:])), multi: p[24]&1 != 0, dir: p[24]&2 != 0,
-		}
+		slots[i] = decodeSlot(b[i*slotLen:])
 	}
 	return slots, nil
+}
+
+// decodeSlot reads the first slot of b, which has one.
+func decodeSlot(b []byte) slot {
+	return slot{
+		ino: Ino(binary.BigEndian.Uint64(b)), link: binary.BigEndian.Uint64(b[8:]),
+		came: HLC(binary.BigEndian.Uint64(b[16:])), multi: b[24]&1 != 0, dir: b[24]&2 != 0,
+	}
+}
+
+// decodeRegular is the one link that stands at a regular name; regular: it is one.
+func decodeRegular(b []byte) (s slot, regular bool, err error) {
+	if len(b) == slotLen {
+		s = decodeSlot(b)
+		return s, !s.multi, nil
+	}
+	_, err = decodeSlots(b)
+	return s, false, err
 }
 
 // irregularSlots says whether a name with these links shows more than its one link.

@@ -282,6 +282,25 @@ func TestListPages(t *testing.T) {
 	if d := cmp.Diff(paged, names); d != "" {
 		t.Errorf("one by one: got - want +\n%s", d)
 	}
+	for limit := range 3 {
+		paged = nil
+		for after := ""; ; after = paged[len(paged)-1] {
+			page := must[[]string](t)(p.a.Names(RootIno, after, limit))
+			if limit > 0 && len(page) > limit {
+				t.Fatalf("%d names, limit %d", len(page), limit)
+			}
+			if len(page) == 0 {
+				break
+			}
+			paged = append(paged, page...)
+		}
+		if d := cmp.Diff(paged, names); d != "" {
+			t.Errorf("names, limit %d: got - want +\n%s", limit, d)
+		}
+	}
+	if _, err := p.a.Names(p.ino(p.a, "f.txt").ID, "", 0); !errors.Is(err, vfs.ErrNotDir) {
+		t.Errorf("names in a file: %v", err)
+	}
 }
 
 // TestReopen: everything that memory knows is read again.

@@ -69,6 +69,11 @@ func (d *DB) List(parent vfs.NodeID, after string, limit int) ([]Entry, error) {
 	})
 }
 
+// Names is List of the names alone, which costs a part of it: the rows of the entries are not read.
+func (d *DB) Names(parent vfs.NodeID, after string, limit int) ([]string, error) {
+	return readAs(d, func(v view) ([]string, error) { return v.names(parent, after, limit) })
+}
+
 // Parent is the folder that a folder is in; the root's is the root. Errors: vfs.ErrNotExist, vfs.ErrNotDir.
 func (d *DB) Parent(folder vfs.NodeID) (vfs.NodeID, error) {
 	if folder == RootIno {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -160,52 +161,93 @@ func (v view) regular(name string, s slot) (shown, error) {
 
 // list is at most limit entries of a folder after a name, in order; limit 0: all.
 func (v view) list(parent Ino, after string, limit int) ([]shown, error) {
-	if _, err := v.shownFolder(parent); err != nil {
+	rows, done, err := v.inOrder()
+	if err != nil {
 		return nil, err
+	}
+	defer done()
+	var out []shown
+	err = v.eachName(parent, after, limit, func(name []byte, at slot, contested *shown) error {
+		if contested != nil {
+			out = append(out, *contested)
+			return nil
+		}
+		s, err := rows.regular(string(name), at)
+		out = append(out, s)
+		return err
+	})
+	return out, err
+}
+
+// names is list of the names alone: it reads the rows of contested ones, no others.
+func (v view) names(parent Ino, after string, limit int) ([]string, error) {
+	var out []string
+	err := v.eachName(parent, after, limit, func(name []byte, _ slot, contested *shown) error {
+		if contested != nil {
+			out = append(out, contested.name)
+		} else {
+			out = append(out, string(name))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// eachName calls f for at most limit names of a folder after a name, in order, until it returns errStop; limit 0: all. A name that one link alone claims is that
+// of its slot, and valid until f returns; any other comes with what it shows.
+func (v view) eachName(parent Ino, after string, limit int, f func(name []byte, at slot, contested *shown) error) error {
+	if _, err := v.shownFolder(parent); err != nil {
+		return err
 	}
 	special, err := v.contested(parent)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	i, found := slices.BinarySearchFunc(special, after, byShownName)
 	if found {
 		i++
 	}
 	special = special[i:]
-	v, done, err := v.inOrder()
-	if err != nil {
-		return nil, err
+	told, stopped := 0, false
+	tell := func(name []byte, at slot, contested *shown) error {
+		err := errStop
+		if told++; limit == 0 || told <= limit {
+			err = f(name, at, contested)
+		}
+		stopped = errors.Is(err, errStop)
+		return err
 	}
-	defer done()
-	var out []shown
-	full := func() bool { return limit > 0 && len(out) >= limit }
+	// before tells of the contested names that come before one; nil: of all that are left.
+	before := func(name []byte) error {
+		for ; len(special) > 0 && (name == nil || special[0].name < string(name)); special = special[1:] {
+			if err := tell(nil, slot{}, &special[0]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	lower := nameKey(keyIndex, parent, after)
 	if after != "" {
 		lower = append(lower, 0)
 	}
 	err = scan(v.r, lower, prefixEnd(inoKey(keyIndex, parent)), func(key, value []byte) error {
-		slots, err := decodeSlots(value)
+		at, regular, err := decodeRegular(value)
 		if err != nil {
 			return err
 		}
-		name := string(key[9:])
-		for len(special) > 0 && special[0].name < name && !full() {
-			out, special = append(out, special[0]), special[1:]
+		name := key[9:]
+		if err := before(name); err != nil || !regular {
+			return err
 		}
-		if full() {
-			return errStop
-		}
-		if irregularSlots(slots) || len(slots) == 0 {
-			return nil
-		}
-		s, err := v.regular(name, slots[0])
-		out = append(out, s)
-		return err
+		return tell(name, at, nil)
 	})
-	for len(special) > 0 && !full() {
-		out, special = append(out, special[0]), special[1:]
+	if err == nil && !stopped {
+		err = before(nil)
 	}
-	return out, err
+	if stopped {
+		return nil
+	}
+	return err
 }
 
 // byNumber is what is shown under a number, with no name. Error: vfs.ErrNotExist.

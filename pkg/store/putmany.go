@@ -127,7 +127,7 @@ func (g *putGroup) append(ctx context.Context) error {
 	return s.appendMany(g.heads, g.b, func(seg uint64) {
 		for i := range g.heads {
 			h := &g.heads[i]
-			s.setRow(h.id, row{}, false, newRow(place{seg, h.off}, *h))
+			s.setRow(h.id, row{}, false, newRow(place{seg, h.off}, *h, block.Fragment{}))
 		}
 	})
 }

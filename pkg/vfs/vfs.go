@@ -196,6 +196,12 @@ type Change struct {
 	Name   string
 }
 
+// NameReader is an FS that lists the names in a folder for less than it costs to read all the entries.
+type NameReader interface {
+	// ReadNames is FS.ReadDir of the names alone.
+	ReadNames(ctx context.Context, id NodeID, after string, limit int) ([]string, error)
+}
+
 // Watcher is an FS that tells of changes made elsewhere (by other pods or other surfaces).
 type Watcher interface {
 	// Watch calls f with changes, in order, until ctx ends. f may wait: changes are then merged, or, past

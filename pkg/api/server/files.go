@@ -101,19 +101,38 @@ func names(ctx context.Context, p Pod, q api.PathRequest, f func([]api.Text) err
 	if n.attr.Kind != vfs.KindFolder {
 		return f([]api.Text{api.Text(path.Base(n.path))})
 	}
-	page := make([]api.Text, 0, pageSize)
-	err = eachEntry(ctx, fs, n.attr.ID, func(d vfs.DirEntry) error {
-		page = append(page, api.Text(d.Name))
-		if len(page) < pageSize {
-			return nil
+	return pathError(n.path, eachPage(ctx, fs, n.attr.ID, f))
+}
+
+// eachPage calls f for the names in a folder, in order, a page at a time.
+func eachPage(ctx context.Context, fs vfs.FS, id vfs.NodeID, f func([]api.Text) error) error {
+	for after := ""; ; {
+		list, err := readNames(ctx, fs, id, after)
+		if err != nil || len(list) == 0 {
+			return err
 		}
-		defer func() { page = page[:0] }()
-		return f(page)
-	})
-	if err == nil && len(page) > 0 {
-		err = f(page)
+		page := make([]api.Text, len(list))
+		for i, name := range list {
+			page[i] = api.Text(name)
+		}
+		if err := f(page); err != nil {
+			return err
+		}
+		after = list[len(list)-1]
 	}
-	return pathError(n.path, err)
+}
+
+// readNames is a page of the names in a folder.
+func readNames(ctx context.Context, fs vfs.FS, id vfs.NodeID, after string) ([]string, error) {
+	if r, ok := fs.(vfs.NameReader); ok {
+		return r.ReadNames(ctx, id, after, pageSize)
+	}
+	list, err := fs.ReadDir(ctx, id, after, pageSize)
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].Name
+	}
+	return names, err
 }
 
 // lsFolder lists a folder and then, if told so, those in it.

@@ -249,6 +249,12 @@ func (m *model) list() {
 	if g, w := names(got), names(ref); !slices.Equal(g, w) {
 		m.Fatalf("list node %d after %q, limit %d: got %q, want %q", id, after, limit, g, w)
 	}
+	if r, ok := m.got.(vfs.NameReader); ok {
+		g, err := r.ReadNames(m.ctx, m.ids[id], after, limit)
+		if w := names(ref); err != nil || !slices.Equal(g, w) {
+			m.Fatalf("names of node %d after %q, limit %d: got %q, %v, want %q", id, after, limit, g, err, w)
+		}
+	}
 	for i := range ref {
 		m.sameAttr(ref[i].Name, ref[i].Attr, got[i].Attr)
 	}
