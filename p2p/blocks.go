@@ -105,7 +105,7 @@ func (p *pool) take(ctx context.Context) (*blockStream, error) {
 		return b, nil
 	}
 	p.mu.Unlock()
-	s, err := openStream(ctx, p.l.conn.net, protoX)
+	s, err := openX(ctx, p.l.conn)
 	if err != nil {
 		return nil, err
 	}

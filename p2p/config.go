@@ -137,4 +137,20 @@ type Peer struct {
 	RTT       time.Duration // of the last ping; 0: not known yet
 	Since     time.Time     // when it was connected
 	LastHeard time.Time     // when the last byte came; pings go each second, so 4 s of silence is suspect
+	Sent      Traffic
+	Received  Traffic
+}
+
+// Traffic is what went over a connection in one direction: messages and blocks.
+type Traffic struct {
+	Bytes int64 // since it was connected
+	Rate  int64 // bytes a second, over the last few seconds
+}
+
+// Absent is a pod that is dialled and not connected.
+type Absent struct {
+	Pod    ident.Pod
+	Addrs  []string  // at which it is dialled
+	Tried  time.Time // when the last dial ended; zero: none did yet
+	Failed error     // what became of it
 }

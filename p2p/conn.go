@@ -31,6 +31,8 @@ type conn struct {
 	pod  ident.Pod
 	bad  error       // the other side's identity is none of ours
 	said atomic.Bool // the hello was begun: there is one on each connection
+	// Of streams that this side uses after the hello.
+	sent, received traffic
 	// enrolments is how many of a stranger's requests are being answered.
 	enrolments atomic.Int32
 
@@ -175,6 +177,15 @@ func openStream(ctx context.Context, nc network.Conn, p protocol.ID) (network.St
 	return s, nil
 }
 
+// openX opens a stream of our protocol, whose bytes are counted.
+func openX(ctx context.Context, c *conn) (network.Stream, error) {
+	s, err := openStream(ctx, c.net, protoX)
+	if err != nil {
+		return nil, err
+	}
+	return counted{s, c}, nil
+}
+
 // greet is the dialler's part of the hello; then it is the link's reader.
 func (h *Host) greet(c *conn) {
 	ctx, cancel := context.WithTimeout(h.ctx, helloTimeout)
@@ -188,7 +199,7 @@ func (h *Host) greet(c *conn) {
 }
 
 func (h *Host) sayHello(ctx context.Context, c *conn) (*link, error) {
-	s, err := openStream(ctx, c.net, protoX)
+	s, err := openX(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -335,6 +346,7 @@ func (h *Host) linger(ctx context.Context, s network.Stream) {
 // serveX serves a stream of protoX: the hello, or blocks once there is a link.
 func (h *Host) serveX(s network.Stream) {
 	c := h.conn(s.Conn())
+	s = counted{s, c}
 	ctx, cancel := context.WithTimeout(h.ctx, helloTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })

@@ -34,6 +34,8 @@ type known struct {
 	dialling bool
 	next     time.Time     // of the next dial; zero: now
 	backoff  time.Duration // before the dial after that
+	tried    time.Time     // when the last dial ended
+	failed   error         // how; nil: it worked
 }
 
 // knownLocked is what is known of a pod, from now on at least.
@@ -169,7 +171,7 @@ func (h *Host) redial(ctx context.Context, pod ident.Pod) {
 	err := h.Connect(ctx, pod, nil)
 	h.mu.Lock()
 	if k := h.known[pod]; k != nil {
-		k.dialling = false
+		k.dialling, k.tried, k.failed = false, h.clock.Now(), err
 		switch {
 		case err == nil || k.backoff == 0: // 0: there was news of the pod meanwhile
 		case errors.Is(err, ErrRefused):

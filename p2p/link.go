@@ -150,6 +150,8 @@ func (l *link) ping() error {
 		if err := clock.Sleep(l.ctx, l.h.clock, pingInterval); err != nil {
 			return err
 		}
+		l.conn.sent.tick()
+		l.conn.received.tick()
 		if silent := clock.Since(l.h.clock, l.heardAt()); silent > silenceMax {
 			return fmt.Errorf("p2p: nothing heard for %s: %w", silent.Round(time.Second), ErrUnreachable)
 		}

@@ -172,10 +172,53 @@ func TestPeers(t *testing.T) {
 	if d := cmp.Diff(b.Addrs(), got[0].Addrs); d != "" {
 		t.Errorf("announced (-want +got):\n%s", d)
 	}
+	if sent, received := got[0].Sent.Bytes, got[0].Received.Bytes; sent < 8 || received < 8 {
+		t.Errorf("%d bytes sent, %d received", sent, received)
+	}
+	if got := a.Absent(); len(got) != 0 {
+		t.Errorf("absent are %+v", got)
+	}
 	a.Disconnect(b.id)
 	a.until("gone", func() bool { return !a.up[b.id] })
 	if a.Connected(b.id) || len(a.Peers()) != 0 {
 		t.Error("still connected")
+	}
+}
+
+// A pod that can't be reached is told of with the reason.
+func TestAbsent(t *testing.T) {
+	a, b := pair(t)
+	addrs := b.Addrs()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.until("gone", func() bool { return !a.up[b.id] })
+	a.Know(b.id, addrs)
+	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got := a.Absent()
+		if len(got) == 1 && got[0].Pod == b.id && len(got[0].Addrs) > 0 && errors.Is(got[0].Failed, ErrUnreachable) && !got[0].Tried.IsZero() {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("absent are %+v", got)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	var x traffic
+	for range 40 {
+		x.bytes.Add(1000)
+		x.tick()
+	}
+	if got := x.traffic(); got.Rate < 990 || got.Rate > 1000 || got.Bytes != 40000 {
+		t.Errorf("%+v after 1000 bytes a second", got)
+	}
+	for range 40 {
+		x.tick()
+	}
+	if got := x.traffic().Rate; got > 10 {
+		t.Errorf("%d bytes a second after a long rest", got)
 	}
 }
 

@@ -221,9 +221,26 @@ func (h *Host) Peers() []Peer {
 			RTT:       time.Duration(p.links[0].rtt.Load()),
 			Since:     since,
 			LastHeard: heard,
+			Sent:      p.links[0].conn.sent.traffic(),
+			Received:  p.links[0].conn.received.traffic(),
 		})
 	}
 	slices.SortFunc(out, func(a, b Peer) int { return cmp.Compare(string(a.Pod[:]), string(b.Pod[:])) })
+	return out
+}
+
+// Absent are the pods that are dialled and not connected, by id.
+func (h *Host) Absent() []Absent {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []Absent
+	for pod, k := range h.known {
+		if p := h.peers[pod]; p != nil && len(p.links) > 0 {
+			continue
+		}
+		out = append(out, Absent{Pod: pod, Addrs: addrText(mergeAddrs(k.found, k.announced, k.remembered), pod), Tried: k.tried, Failed: k.failed})
+	}
+	slices.SortFunc(out, func(a, b Absent) int { return cmp.Compare(string(a.Pod[:]), string(b.Pod[:])) })
 	return out
 }
 

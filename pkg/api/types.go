@@ -95,6 +95,24 @@ type Pod struct {
 	Self      bool       `json:"self"`
 }
 
+// Peer is a pod of the network, and the connection to it.
+type Peer struct {
+	Name              Text       `json:"name"`
+	ID                string     `json:"id"`
+	Connected         bool       `json:"connected"`
+	Address           string     `json:"address"`   // of the connection: a multiaddr
+	Transport         string     `json:"transport"` // tcp
+	Direct            bool       `json:"direct"`    // not by way of a relay
+	RTTMS             float64    `json:"rtt_ms"`    // 0: not known yet
+	Since             *time.Time `json:"since"`     // connected since; else, when it was tried last; null: never
+	SentBytes         int64      `json:"sent_bytes"`
+	ReceivedBytes     int64      `json:"received_bytes"`
+	SentBytesPerS     int64      `json:"sent_bytes_per_s"` // over the last few seconds
+	ReceivedBytesPerS int64      `json:"received_bytes_per_s"`
+	Addresses         []string   `json:"addresses"` // at which it is, or was, to be found
+	Why               string     `json:"why"`       // it is not connected; "": it is
+}
+
 // Warning is a state that a user should know of.
 type Warning struct {
 	Code     string `json:"code"`

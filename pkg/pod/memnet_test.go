@@ -114,6 +114,8 @@ func (m *memPeer) Connected(pod ident.Pod) bool {
 }
 
 // Peers is network's.
+func (m *memPeer) Absent() []p2p.Absent { return nil }
+
 func (m *memPeer) Peers() []p2p.Peer {
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()

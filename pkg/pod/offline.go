@@ -21,6 +21,7 @@ func (offline) ListenPort() int               { return 0 }
 func (offline) Know(ident.Pod, []string)      {}
 func (offline) Connected(ident.Pod) bool      { return false }
 func (offline) Peers() []p2p.Peer             { return nil }
+func (offline) Absent() []p2p.Absent          { return nil }
 
 func (offline) Ask(context.Context, ident.Pod, p2p.Kind, []byte) ([]byte, error) {
 	return nil, errOffline

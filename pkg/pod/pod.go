@@ -126,6 +126,7 @@ type network interface {
 	Know(pod ident.Pod, addrs []string)
 	Connected(pod ident.Pod) bool
 	Peers() []p2p.Peer
+	Absent() []p2p.Absent
 	Ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte) ([]byte, error)
 	Tell(pod ident.Pod, kind p2p.Kind, body []byte)
 	Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id block.ID, wire []byte, err error) error) error

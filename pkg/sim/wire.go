@@ -321,6 +321,9 @@ func (e *wireEnd) Connected(id ident.Pod) bool {
 	return err == nil
 }
 
+// Absent is pod.Network's: nobody is dialled.
+func (e *wireEnd) Absent() []p2p.Absent { return nil }
+
 // Peers is pod.Network's.
 func (e *wireEnd) Peers() []p2p.Peer {
 	e.w.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -86,6 +87,18 @@ func (p *Pod) Pods(context.Context) ([]pod.PodInfo, error) {
 		Pod: p.PodInfo.Pod, Name: p.PodInfo.Name, Self: true, State: "up", Role: p.PodInfo.Role, Zone: "home", Class: "ssd",
 		Weight: 100, UsedBytes: 1 << 20, FreeBytes: 1 << 30, LastSeen: time.Unix(1700000000, 0),
 	}}, nil
+}
+
+// Peers are one that is connected, and one that isn't.
+func (p *Pod) Peers() []pod.PeerInfo {
+	return []pod.PeerInfo{
+		{
+			Name: "nas", Connected: true, Addr: "/ip4/10.0.0.2/tcp/4001", Transport: "tcp", Direct: true, RTT: 1500 * time.Microsecond,
+			Since: time.Unix(1700000000, 0), Sent: p2p.Traffic{Bytes: 1 << 20, Rate: 1 << 10}, Received: p2p.Traffic{Bytes: 17},
+			Addrs: []string{"/ip4/10.0.0.2/tcp/4001"},
+		},
+		{Name: "laptop", Addrs: []string{"/ip4/10.0.0.3/tcp/4001"}, Since: time.Unix(1700000000, 0), Why: "no route to host"},
+	}
 }
 
 // Status is healthy, with one notice.

@@ -24,6 +24,23 @@ func pods(ctx context.Context, p Pod, _ struct{}) ([]api.Pod, error) {
 	return apiPods(all), err
 }
 
+func peers(_ context.Context, p Pod, _ struct{}) ([]api.Peer, error) {
+	out := []api.Peer{}
+	for _, i := range p.Peers() {
+		a := api.Peer{
+			Name: api.Text(i.Name), ID: i.Pod.String(), Connected: i.Connected, Address: i.Addr, Transport: i.Transport, Direct: i.Direct,
+			RTTMS: float64(i.RTT.Microseconds()) / 1000, SentBytes: i.Sent.Bytes, ReceivedBytes: i.Received.Bytes,
+			SentBytesPerS: i.Sent.Rate, ReceivedBytesPerS: i.Received.Rate, Addresses: notNil(i.Addrs), Why: i.Why,
+		}
+		if !i.Since.IsZero() {
+			t := i.Since.UTC()
+			a.Since = &t
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
 func apiPods(all []pod.PodInfo) []api.Pod {
 	out := make([]api.Pod, 0, len(all))
 	for _, i := range all {

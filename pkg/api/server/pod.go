@@ -24,6 +24,7 @@ type Pod interface {
 	// Invite makes a token; uses is at least 1.
 	Invite(ctx context.Context, role string, ttl time.Duration, uses int) (token string, err error)
 	Pods(ctx context.Context) ([]pod.PodInfo, error)
+	Peers() []pod.PeerInfo
 	Status(ctx context.Context) (pod.Status, error)
 	Usage(ctx context.Context) (pod.Usage, error)
 	Root(ctx context.Context) (block.ID, error)

@@ -68,6 +68,7 @@ func (s *Server) routes() {
 	}))
 	onPod(s, "invite", invite)
 	onPod(s, "pods", pods)
+	onPod(s, "peers", peers)
 	onPod(s, "status", status)
 	onPod(s, "usage", usage)
 	onPod(s, "root", root)
