@@ -85,6 +85,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.allStatements()
 	case p2p.KindHas:
 		return h.p.answerHas(body)
+	case p2p.KindFragments:
+		return h.p.answerFragments(body)
 	case p2p.KindTips:
 		return h.p.answerTips()
 	case p2p.KindPeers:

@@ -159,7 +159,7 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 			Text: fmt.Sprintf("%d files or folders were changed on several pods apart: wh conflicts lists them", n),
 		})
 	}
-	if n := len(p.damaged.list()); n > 0 {
+	if n := len(p.damaged.list()) + len(p.damaged.listFragments()); n > 0 {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}
 	out.Healthy = len(out.Reasons) == 0
