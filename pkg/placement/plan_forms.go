@@ -155,11 +155,17 @@ func (p *planner) fill(s Stripe, set []ident.Pod, at matching) {
 	}
 }
 
-// copies is how many pods have whole copies of their own, counted or not.
-func (p *planner) copies() (n int) {
+// othersBear is how many losses what there is beside a stripe bears at the most, all its forms together.
+func (p *planner) othersBear(s Stripe) int {
+	n := -1
 	for i := range p.holders {
 		if p.holders[i].Whole && p.n.active(p.holders[i].Pod) {
 			n++
+		}
+	}
+	for _, o := range p.stripes() {
+		if m := match(o, p.holders, p.active, nil); o != s {
+			n += m.losses() + 1
 		}
 	}
 	return n
@@ -210,7 +216,7 @@ func (p *planner) releaseStripe(s Stripe, n int) {
 	set := p.n.full.Set(p.c.Group, n)
 	in := func(pod ident.Pod) bool { return slices.Contains(set, pod) }
 	m := match(s, p.holders, in, nil)
-	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < max(p.losses, p.copies()-1) {
+	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < p.othersBear(s) {
 		return
 	}
 	p.release(func(h *Holder, whole bool, f Fragment) bool {

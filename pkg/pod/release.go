@@ -154,14 +154,7 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 }
 
 func (p *Pod) askKept(ctx context.Context, pod ident.Pod, list []*placing) error {
-	ids := make([]byte, 0, len(list)*block.IDLen)
-	for _, c := range list {
-		ids = c.id.Append(ids)
-	}
-	q := cbor.AppendArray(nil, 2)
-	q = cbor.AppendBytes(q, p.db.VV().Append(nil))
-	q = cbor.AppendBytes(q, ids)
-	answer, err := p.ask(ctx, pod, p2p.KindKept, q)
+	answer, err := p.ask(ctx, pod, p2p.KindKept, keptQuestion(p.db.VV(), list))
 	if err != nil {
 		return err
 	}
@@ -174,17 +167,36 @@ func (p *Pod) askKept(ctx context.Context, pod ident.Pod, list []*placing) error
 	return nil
 }
 
+// keptQuestion is [vv of who asks, the IDs one after the other].
+func keptQuestion(vv state.VV, list []*placing) []byte {
+	ids := make([]byte, 0, len(list)*block.IDLen)
+	for _, c := range list {
+		ids = c.id.Append(ids)
+	}
+	q := cbor.AppendArray(nil, 2)
+	q = cbor.AppendBytes(q, vv.Append(nil))
+	return cbor.AppendBytes(q, ids)
+}
+
+func readKeptQuestion(body []byte) (vv state.VV, ids []byte, err error) {
+	r := cbor.NewReader(body)
+	r.Tuple(2)
+	b := r.Bytes(p2p.TellMax)
+	ids = r.Bytes(hasMax * block.IDLen)
+	if err := r.Done(); err != nil {
+		return nil, nil, fmt.Errorf("pod: question about blocks: %w", err)
+	}
+	if len(ids)%block.IDLen != 0 {
+		return nil, nil, fmt.Errorf("pod: question about blocks has %d bytes: %w", len(ids), block.ErrBadID)
+	}
+	vv, err = state.DecodeVV(b)
+	return vv, ids, err
+}
+
 // answerKept is answerHas for who wants to rely on it: what is owned is synced, and nothing is where the other does not know all
 // that is known here.
 func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
-	r := cbor.NewReader(body)
-	r.Tuple(2)
-	vv := r.Bytes(p2p.TellMax)
-	ids := r.Bytes(hasMax * block.IDLen)
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("pod: question about blocks: %w", err)
-	}
-	theirs, err := state.DecodeVV(vv)
+	theirs, ids, err := readKeptQuestion(body)
 	if err != nil {
 		return nil, err
 	}
