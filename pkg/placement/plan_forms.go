@@ -216,7 +216,7 @@ func (p *planner) releaseStripe(s Stripe, n int) {
 	set := p.n.full.Set(p.c.Group, n)
 	in := func(pod ident.Pod) bool { return slices.Contains(set, pod) }
 	m := match(s, p.holders, in, nil)
-	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < p.othersBear(s) {
+	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < max(p.losses, p.othersBear(s)) {
 		return
 	}
 	p.release(func(h *Holder, whole bool, f Fragment) bool {
