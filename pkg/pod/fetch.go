@@ -31,6 +31,9 @@ func (b blocks) Put(ctx context.Context, id block.ID, plain []byte) error {
 // put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
 func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	defer p.leases.release(p.leases.take(id))
+	if err := p.leaving.stay(ctx, id); err != nil {
+		return err
+	}
 	return fullDisk(p.store.Put(ctx, id, plain))
 }
 

@@ -48,6 +48,7 @@ type Options struct {
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
 	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	LowerAfter    time.Duration  // how long a policy must have held until what it does not ask for is released; 0: 24 h
 	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
 	NoHistory     bool           // keep no tree roots between snapshots, and make no snapshots
 	OnConflict    func(Conflict) // called once when a conflict is first seen; it must not block
@@ -92,6 +93,7 @@ type Pod struct {
 	published state.Dot // the newest commit that was told; the barrier's goroutine only
 
 	leases      *leases
+	leaving     leaving
 	damaged     damaged
 	coding      coding
 	byFragments atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
@@ -277,6 +279,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.TrashAfter == 0 {
 		o.TrashAfter = DefaultTrash
+	}
+	if o.LowerAfter == 0 {
+		o.LowerAfter = lowerAfter
 	}
 	if o.DormantAfter == 0 {
 		o.DormantAfter = DefaultDormant
