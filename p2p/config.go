@@ -63,6 +63,7 @@ const (
 	KindOffer                      // what proves a state, so that it can be joined
 
 	KindTips      Kind = 16 // the newest commits of all authors that a pod has
+	KindKept      Kind = 17 // which blocks are held for good, so that the asker may give them up
 	KindFragments Kind = 24 // which fragments of blocks are held
 )
 

@@ -1,6 +1,11 @@
 package placement
 
-import "github.com/wormhole-fs/wormhole/pkg/ident"
+import (
+	"maps"
+	"slices"
+
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+)
 
 // Condition is what is known of a pod's life. The zero value is that it is down: of a pod of which nothing is known
 // nothing is expected.
@@ -28,14 +33,34 @@ type Network struct {
 // NewNetwork is a layout with the conditions of its pods, and of others that may hold something. pods is copied.
 func NewNetwork(l Layout, pods map[ident.Pod]Condition) *Network {
 	n := &Network{pods: make(map[ident.Pod]Condition, len(pods)), all: l}
-	for pod, c := range pods {
-		n.pods[pod] = c
-	}
+	maps.Copy(n.pods, pods)
 	n.full = n.without(Out)
 	n.long = n.without(Out, DownLong)
 	n.live = n.without(Out, DownLong, Down)
 	n.majority = 2*n.live.Len() > n.full.Len()
 	return n
+}
+
+// Is says whether NewNetwork would make the same of a layout and pods.
+func (n *Network) Is(l Layout, pods map[ident.Pod]Condition) bool {
+	return n.all == l && maps.Equal(n.pods, pods)
+}
+
+// Set is the pods of which the planner would know what they hold of a chunk: those of the sets in which it may be, whoever is
+// down. The caller owns the slice.
+func (n *Network) Set(g Group, want Policy) []ident.Pod {
+	set := n.all.Set(g, want.pods())
+	for _, l := range []Layout{n.full, n.long, n.live} {
+		if l == n.all {
+			continue
+		}
+		for _, pod := range l.Set(g, want.pods()) {
+			if !slices.Contains(set, pod) {
+				set = append(set, pod)
+			}
+		}
+	}
+	return set
 }
 
 // without is the layout without the pods that are in one of some conditions.

@@ -208,10 +208,13 @@ func (p *planner) holder(pod ident.Pod) *Holder {
 	return &p.holders[i]
 }
 
-// source is a pod that has a whole copy: an own one rather than a cached one, and along the walk.
+// source is a pod that has a whole copy: who asks, rather than others, an own one rather than a cached one, and along the walk.
 func (p *planner) source(form FormDigest) *Holder {
 	var best *Holder
 	rank := func(h *Holder) int {
+		if h.Pod == p.c.Self {
+			return -1
+		}
 		r := slices.Index(p.n.all.Walk(p.c.Group), h.Pod)
 		if r < 0 {
 			r = CopiesMax * Groups // portals last

@@ -155,6 +155,22 @@ func (p *planner) fill(s Stripe, set []ident.Pod, at matching) {
 	}
 }
 
+// othersBear is how many losses what there is beside a stripe bears at the most, all its forms together.
+func (p *planner) othersBear(s Stripe) int {
+	n := -1
+	for i := range p.holders {
+		if p.holders[i].Whole && p.n.active(p.holders[i].Pod) {
+			n++
+		}
+	}
+	for _, o := range p.stripes() {
+		if m := match(o, p.holders, p.active, nil); o != s {
+			n += m.losses() + 1
+		}
+	}
+	return n
+}
+
 // readable is how many fragments of a stripe there are, wherever.
 func (p *planner) readable(s Stripe) int {
 	var have [FragmentsMax]bool
@@ -194,13 +210,13 @@ func freeIndex(at *matching, position int) (int, bool) {
 	return 0, false
 }
 
-// releaseStripe releases all but the fragments of a stripe that stand on the set, once all of them that fit are there, and
-// they bear what the rest bears.
+// releaseStripe releases all but the fragments of a stripe that stand on the set, once all of them are there; or all that fit,
+// if they bear what the rest bears.
 func (p *planner) releaseStripe(s Stripe, n int) {
 	set := p.n.full.Set(p.c.Group, n)
 	in := func(pod ident.Pod) bool { return slices.Contains(set, pod) }
 	m := match(s, p.holders, in, nil)
-	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < p.losses {
+	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < max(p.losses, p.othersBear(s)) {
 		return
 	}
 	p.release(func(h *Holder, whole bool, f Fragment) bool {

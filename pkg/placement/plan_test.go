@@ -137,6 +137,8 @@ func TestPlan(t *testing.T) {
 			frag(b, Stripe{K: 1, M: 2, Form: s.Form}, 1)}}, "rs:1+2", "degraded 2/3", nil},
 		{"unless nothing is to spare", down(Down, c), Chunk{Holders: []Holder{frag(a, s, 0), frag(b, s, 1)}}, "rs:2+1", "spreading 2/3",
 			[]Action{{Kind: Rebuild, To: pods[3], Stripe: s, Index: 2}}},
+		{"fragments stay fragments however few pods are up", down(Down, pods[2:]...), Chunk{Holders: []Holder{frag(a, s, 0), frag(b, s, 1)}}, "rs:2+1",
+			"degraded 2/3", nil},
 		{"too few are there", down(Down, b, c), Chunk{Holders: []Holder{frag(a, s, 0)}}, "rs:2+1", "unavailable", nil},
 		{"to copies", n, Chunk{Holders: []Holder{frag(a, s, 0), frag(b, s, 1), frag(c, s, 2)}}, "replica:2", "safe",
 			[]Action{{Kind: JoinWhole, To: a, Stripe: s}, {Kind: JoinWhole, To: b, Stripe: s}}},

@@ -42,6 +42,9 @@ func (p *Pod) putBlocks(ctx context.Context, list []block.Block) error {
 // put stores a block as the pod's own, durable after the store's Sync. A full disk is vfs.ErrNoSpace too.
 func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	defer p.leases.release(p.leases.take(id))
+	if err := p.leaving.stay(ctx, id); err != nil {
+		return err
+	}
 	return fullDisk(p.store.Put(ctx, id, plain))
 }
 
@@ -140,6 +143,25 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 		return p.put(ctx, id, plain)
 	}
 	return p.store.PutCached(ctx, id, plain)
+}
+
+// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first.
+func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
+	byFragments := p.byFragments.Load()
+	ways := [2]func(context.Context, block.ID) ([]byte, error){p.askWhole, p.gatherBlock}
+	if byFragments {
+		ways[0], ways[1] = ways[1], ways[0]
+	}
+	plain, err := ways[0](ctx, id)
+	if err == nil || ctx.Err() != nil {
+		return plain, err
+	}
+	plain, err2 := ways[1](ctx, id)
+	if err2 == nil {
+		p.byFragments.Store(!byFragments)
+		return plain, nil
+	}
+	return nil, errors.Join(err, err2)
 }
 
 // likelyHolders is every connected pod, those of the block's walk in their order.

@@ -87,6 +87,10 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.allStatements()
 	case p2p.KindHas:
 		return h.p.answerHas(body)
+	case p2p.KindFragments:
+		return h.p.answerFragments(body)
+	case p2p.KindKept:
+		return h.p.answerKept(ctx, body)
 	case p2p.KindTips:
 		return h.p.answerTips()
 	case p2p.KindPeers:
@@ -105,6 +109,9 @@ func (h handler) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, e
 
 // PutBlock is p2p.Handler's.
 func (h handler) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
+	if err := h.p.leaving.stay(ctx, id); err != nil {
+		return err
+	}
 	err := h.p.store.PutWire(ctx, id, wire, false)
 	if errors.Is(err, store.ErrNoSpace) {
 		return errors.Join(err, p2p.ErrFull)
@@ -116,7 +123,10 @@ func (h handler) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []
 func (h handler) PutSync(ctx context.Context, _ ident.Pod) error { return h.p.store.Sync(ctx) }
 
 // HaveBlock is p2p.Handler's.
-func (h handler) HaveBlock(_ context.Context, _ ident.Pod, id block.ID) bool {
+func (h handler) HaveBlock(ctx context.Context, _ ident.Pod, id block.ID) bool {
+	if h.p.leaving.stay(ctx, id) != nil {
+		return false
+	}
 	owned, _ := h.p.store.Has(id)
 	return owned
 }

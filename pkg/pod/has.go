@@ -81,14 +81,7 @@ func (p *Pod) answerHas(body []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch owned, isCached := p.store.Has(id); {
-		case owned:
-			out = append(out, hasOwned)
-		case isCached:
-			out = append(out, hasCached)
-		default:
-			out = append(out, hasNot)
-		}
+		out = append(out, p.holds(id))
 	}
 	return out, nil
 }

@@ -22,8 +22,8 @@ const (
 	toldMax = 4
 )
 
-// askHolders asks the pods that may hold a block, the likeliest first, until one sends it. Who is slow is not waited for alone.
-func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
+// askWhole asks the pods that may hold a block, the likeliest first, until one sends it. Who is slow is not waited for alone.
+func (p *Pod) askWhole(ctx context.Context, id block.ID) ([]byte, error) {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel() // of those who lost
 	type answer struct {

@@ -48,6 +48,7 @@ type Options struct {
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
 	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
+	LowerAfter    time.Duration  // how long a policy must have held until what it does not ask for is released; 0: 24 h
 	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
 	NoHistory     bool           // keep no tree roots between snapshots, and make no snapshots
 	OnConflict    func(Conflict) // called once when a conflict is first seen; it must not block
@@ -93,7 +94,10 @@ type Pod struct {
 
 	leases      *leases
 	events      *events
+	leaving     leaving
 	damaged     damaged
+	coding      coding
+	byFragments atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
 	kept        keptRoots
 	conflicts   conflictWatch
 	past        past
@@ -131,6 +135,8 @@ type network interface {
 	Tell(pod ident.Pod, kind p2p.Kind, body []byte)
 	Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id block.ID, wire []byte, err error) error) error
 	Put(ctx context.Context, pod ident.Pod, n int, id func(i int) block.ID, wire func(i int) ([]byte, error)) ([]error, error)
+	GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(name block.Fragment, wire []byte, err error) error) error
+	PutFragments(ctx context.Context, pod ident.Pod, n int, name func(i int) block.Fragment, wire func(i int) ([]byte, error)) ([]error, error)
 }
 
 func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert member.Cert, reg *registry, log *slog.Logger) state.Options {
@@ -277,6 +283,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.TrashAfter == 0 {
 		o.TrashAfter = DefaultTrash
+	}
+	if o.LowerAfter == 0 {
+		o.LowerAfter = lowerAfter
 	}
 	if o.DormantAfter == 0 {
 		o.DormantAfter = DefaultDormant

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -106,7 +108,13 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	out := Status{Pods: pods, UnsafeBytes: p.spread.unsafeBytes(), DirtyBytes: p.dirtyBytes.Load()}
+	out := Status{Pods: pods, DirtyBytes: p.dirtyBytes.Load()}
+	var bytes stateBytes
+	out.UnsafeBytes, bytes = p.spread.counted()
+	bytes[placement.StateDirty] += out.DirtyBytes
+	for s, n := range bytes {
+		out.States = append(out.States, StateBytes{State: placement.State(s).String(), Bytes: n})
+	}
 	active := 0
 	for _, pod := range pods {
 		if pod.Weight > 0 {
@@ -132,11 +140,11 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 			Text: "the network is encrypted and this pod has no key: files can't be read or written here",
 		})
 	}
-	counts, err := p.copies(vfs.RootID)
+	all, err := p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID}}})
 	if err != nil {
 		return Status{}, err
 	}
-	copies := counts[0]
+	copies := all[0].policy.Losses() + 1
 	switch {
 	case copies > active:
 		out.Warnings = append(out.Warnings, Warning{
@@ -158,14 +166,14 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 			Text: fmt.Sprintf("%d files or folders were changed on several pods apart: wh conflicts lists them", n),
 		})
 	}
-	if n := len(p.damaged.list()); n > 0 {
+	if n := len(p.damaged.list()) + len(p.damaged.listFragments()); n > 0 {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}
 	out.Healthy = len(out.Reasons) == 0
 	return out, nil
 }
 
-// Where tells who holds a file's blocks, as far as the pods that may hold them are connected.
+// Where tells who holds a file's blocks, as far as pods are connected, and how safe they are.
 func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
 	n, err := p.db.Get(id)
 	if err != nil {
@@ -178,65 +186,79 @@ func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
 	if err != nil {
 		return Where{}, err
 	}
-	out := Where{Policy: policy.Policy, Safe: true}
-	var ids []block.ID
-	err = p.contentBlocks(ctx, n, func(w wanted) error {
-		ids = append(ids, w.id)
-		out.Chunks = append(out.Chunks, ChunkWhere{ID: w.id, Bytes: w.size})
-		return nil
-	})
+	out := Where{Policy: policy.Policy}
+	list, safety, err := p.judge(ctx, n)
 	if err != nil {
 		return Where{}, err
 	}
-	if len(ids) == 0 {
-		return out, nil
-	}
-	out.ID = ids[0]
-	for i, id := range ids {
-		switch owned, isCached := p.store.Has(id); {
-		case owned, i == 0: // the body stands in the row
-			out.Chunks[i].hold(p.id, p.reg.name(p.id), hasOwned)
-		case isCached:
-			out.Chunks[i].hold(p.id, p.reg.name(p.id), hasCached)
+	out.Safety, out.Safe = safety, safety.State == placement.StateSafe
+	for _, c := range list {
+		if out.ID.IsZero() {
+			out.ID = c.id // the body's comes first
 		}
-	}
-	var errs []error
-	for _, pod := range p.connected() {
-		has, err := p.askHas(ctx, pod, ids)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		chunk := ChunkWhere{ID: c.id, Bytes: c.size, Safety: c.plan.Safety}
+		for _, h := range c.holders {
+			chunk.hold(h, p.reg.name(h.Pod), slices.Contains(c.keep, h.Pod))
 		}
-		for i := range ids {
-			out.Chunks[i].hold(pod, p.reg.name(pod), has[i])
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		p.log.WarnContext(ctx, "where: not every pod answered", "err", err)
-	}
-	counts, err := p.copies(n.ID)
-	if err != nil {
-		return Where{}, err
-	}
-	need := max(counts[0], 1)
-	for _, c := range out.Chunks {
-		whole := 0
-		for _, h := range c.Holders {
-			if h.Kind == "whole" {
-				whole++
-			}
-		}
-		out.Safe = out.Safe && whole >= need
+		out.Chunks = append(out.Chunks, chunk)
 	}
 	return out, nil
 }
 
-func (c *ChunkWhere) hold(pod ident.Pod, name string, has byte) {
-	switch has {
-	case hasOwned:
-		c.Holders = append(c.Holders, Holder{Pod: pod, Name: name, Kind: "whole", Index: -1})
-	case hasCached:
-		c.Holders = append(c.Holders, Holder{Pod: pod, Name: name, Kind: "cached", Index: -1})
+// judge says how safe a node's contents are, by what all connected pods say that they hold. Contents that are not named yet are
+// dirty.
+func (p *Pod) judge(ctx context.Context, n state.Node) ([]*placing, placement.Safety, error) {
+	list, _, err := p.placingOf(ctx, []state.Node{n}, placeOptions{})
+	if err != nil {
+		return nil, placement.Safety{}, err
+	}
+	ask := make(map[ident.Pod][]*placing)
+	for _, c := range list {
+		c.hold(p.id, p.holds(c.id))
+	}
+	for _, pod := range p.connected() {
+		ask[pod] = list
+	}
+	if err := p.askAll(ctx, ask); err != nil {
+		p.log.WarnContext(ctx, "where: not every pod answered", "err", err)
+	}
+	var worst placement.Safety
+	net := p.placing()
+	for _, c := range list {
+		c.plan = net.Plan(c.chunk(p.id))
+		worst = worst.Worse(c.plan.Safety)
+	}
+	if p.isDirty(n.ID) {
+		worst = worst.Worse(placement.Safety{State: placement.StateDirty, Need: 1})
+	}
+	return list, worst, nil
+}
+
+// isDirty says whether a file holds bytes that the state does not name yet.
+func (p *Pod) isDirty(id vfs.NodeID) bool {
+	n := p.inUse(id)
+	if n == nil {
+		return false
+	}
+	defer p.release(n)
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.loaded && n.changed()
+}
+
+func (c *ChunkWhere) hold(h placement.Holder, name string, pinned bool) {
+	one := Holder{Pod: h.Pod, Name: name, Index: -1}
+	switch {
+	case h.Whole:
+		one.Kind, one.Pinned = "whole", pinned
+		c.Holders = append(c.Holders, one)
+	case h.Cached:
+		one.Kind = "cached"
+		c.Holders = append(c.Holders, one)
+	}
+	for _, f := range h.Fragments {
+		one.Kind, one.Index, one.Pinned = "fragment", int(f.Index), false
+		c.Holders = append(c.Holders, one)
 	}
 }
 

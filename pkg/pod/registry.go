@@ -250,6 +250,13 @@ func (r *registry) author(a ident.Actor) (ed25519.PublicKey, error) {
 	return pod.Key(), nil
 }
 
+// pod is the pod of an actor; zero where it is not known.
+func (r *registry) pod(a ident.Actor) ident.Pod {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.members[a.Member]
+}
+
 // actorName is the name of an actor's pod, for names of conflict copies.
 func (r *registry) actorName(a ident.Actor) string {
 	r.mu.RLock()

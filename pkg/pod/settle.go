@@ -40,8 +40,8 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 		case err == nil && got.missing == 0 && got.short == 0 && coming == 0 && p.pulls.idle():
 			return nil
 		case err == nil && got.missing == 0 && got.short > 0 && coming == 0:
-			return fmt.Errorf("pod: %d blocks have fewer than %d copies, since %d pods that store data are up: add a pod, or start one that is down: %w",
-				got.short, got.copies, p.liveLayout().Len(), ErrNotSafe)
+			return fmt.Errorf("pod: %d blocks are on fewer pods than the %d that they need, since %d pods that store data are up: add a pod, or start one that is down: %w",
+				got.short, got.need, p.placing().Live().Len(), ErrNotSafe)
 		case err != nil:
 			p.log.InfoContext(ctx, "sync: trying again", "missing", got.missing, "err", err)
 		}
@@ -70,7 +70,7 @@ func (p *Pod) placeBelow(ctx context.Context, id vfs.NodeID) (placed, error) {
 	var errs []error
 	var batch []state.Node
 	flush := func() {
-		got, err := p.place(ctx, batch, true)
+		got, err := p.place(ctx, batch, placeOptions{pull: true})
 		total.add(got)
 		errs = append(errs, err)
 		batch = batch[:0]

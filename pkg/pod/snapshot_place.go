@@ -28,7 +28,7 @@ func (p *Pod) placeSnapshots(ctx context.Context) error {
 	var errs []error
 	var batch []state.Node
 	flush := func() error {
-		_, err := p.place(ctx, batch, true)
+		_, err := p.place(ctx, batch, placeOptions{pull: true})
 		errs, batch = append(errs, err), batch[:0]
 		return ctx.Err()
 	}

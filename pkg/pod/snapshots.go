@@ -14,6 +14,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -141,10 +142,10 @@ func (p *Pod) RemoveSnapshot(ctx context.Context, name string) error {
 // snapshotHolders are the other pods that are to hold the nodes of snapshots: so many that, with this one, as many can be lost as the policy of
 // the root bears; the first of one walk, so that each has most of the next snapshot already. Pods that are not connected can't be among them.
 func (p *Pod) snapshotHolders() []ident.Pod {
-	counts, err := p.copies(vfs.RootID)
+	all, err := p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID}}})
 	want := 1
 	if err == nil {
-		want = max(counts[0], 1)
+		want = all[0].policy.Losses() + 1
 	}
 	var out []ident.Pod
 	for _, pod := range p.reg.layout().Walk(placement.GroupOf(block.Sum(block.DagCBOR, p.reg.network[:]))) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
 
 // Info is what a pod is.
@@ -38,7 +39,7 @@ type PodInfo struct { //nolint:revive // Info is what this pod is; this one is o
 type Holder struct {
 	Pod    ident.Pod
 	Name   string
-	Kind   string // "whole", "cached", later "fragment"
+	Kind   string // "whole", "cached", "fragment"
 	Index  int    // of a fragment, else -1
 	Pinned bool
 }
@@ -48,13 +49,15 @@ type ChunkWhere struct {
 	ID      block.ID
 	Bytes   int64
 	Holders []Holder
+	Safety  placement.Safety
 }
 
 // Where tells who holds a file.
 type Where struct {
 	ID     block.ID // the file's
 	Policy string
-	Safe   bool // every block is held as the policy promises
+	Safe   bool             // every block is held as the policy promises
+	Safety placement.Safety // that of the least safe
 	Chunks []ChunkWhere
 }
 
@@ -75,9 +78,16 @@ type Status struct {
 	Healthy     bool
 	Reasons     []string // why not healthy
 	Pods        []PodInfo
-	UnsafeBytes int64 // acknowledged here or elsewhere and below its policy, as known here
-	DirtyBytes  int64 // not yet committed here
+	UnsafeBytes int64        // acknowledged here or elsewhere and below its policy although there are pods enough, as known here
+	States      []StateBytes // of all contents, each once, as the last round over all found them, and of what is dirty; in the order of placement.State
+	DirtyBytes  int64        // not yet committed here
 	Warnings    []Warning
+}
+
+// StateBytes is how many bytes are how safe.
+type StateBytes struct {
+	State string // placement.State's word
+	Bytes int64
 }
 
 // Usage is how the pod's disk is used, in bytes.

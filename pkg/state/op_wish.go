@@ -78,44 +78,25 @@ func (d *DB) EffectiveWish(id vfs.NodeID) (w Wish, from Ino, err error) {
 		if err != nil {
 			return err
 		}
-		for {
-			_, own, _, err := v.wish(s.ino)
-			if err != nil {
-				return err
-			}
-			if w.Policy.Value == "" && own.Policy.Value != "" {
-				w.Policy, from = own.Policy, s.ino
-			}
-			if w.Durability.Value == "" {
-				w.Durability = own.Durability
-			}
-			if len(w.Homes.Value) == 0 {
-				w.Homes = own.Homes
-			}
-			w.Pins = inherit(w.Pins, own.Pins)
-			if s.ino == RootIno {
-				return nil
-			}
-			parent, _, err := v.where(s)
-			if err != nil {
-				return err
-			}
-			s = shown{ino: parent, f: rootFolded()} // of a folder only the number counts
-		}
+		e, err := v.effective(s, make(map[Ino]effectiveWish))
+		w, from = e.Wish, e.from
+		return err
 	})
 	return w, from, err
 }
 
-// Policies are the policies that hold at nodes, "" where none is set: those of EffectiveWish for many, with one look at each
-// folder. A node that is gone has none.
-func (d *DB) Policies(ids []vfs.NodeID) ([]string, error) {
-	out := make([]string, len(ids))
+// Wishes are the wishes that hold at nodes: those of EffectiveWish for many, with one look at each folder. A node that is gone
+// has none. What they point to is shared and must not be changed.
+func (d *DB) Wishes(ids []vfs.NodeID) ([]Wish, error) {
+	out := make([]Wish, len(ids))
 	err := d.read(func(v view) error {
-		folders := make(map[Ino]string)
+		folders := make(map[Ino]effectiveWish)
 		for i, id := range ids {
 			s, err := v.byNumber(id)
 			if err == nil {
-				out[i], err = v.policy(s, folders)
+				var e effectiveWish
+				e, err = v.effective(s, folders)
+				out[i] = e.Wish
 			}
 			if err != nil && !errors.Is(err, vfs.ErrNotExist) {
 				return err
@@ -126,39 +107,70 @@ func (d *DB) Policies(ids []vfs.NodeID) ([]string, error) {
 	return out, err
 }
 
-// policy is the policy that holds at a node; folders are those that were asked before.
-func (v view) policy(s shown, folders map[Ino]string) (string, error) {
-	var passed []Ino // on the way up
-	var found string
+// effectiveWish is a wish with what it inherits, and the node where its policy is set.
+type effectiveWish struct {
+	Wish
+	from Ino
+}
+
+// effective is the wish that holds at a node; folders are those that were asked before.
+func (v view) effective(s shown, folders map[Ino]effectiveWish) (effectiveWish, error) {
+	type step struct {
+		ino Ino
+		own Wish
+	}
+	var up []step // from the node to the root, or to a folder that is known
+	var e effectiveWish
 	for {
 		known, ok := folders[s.ino]
 		if ok {
-			found = known
+			e = known
 			break
 		}
 		_, own, _, err := v.wish(s.ino)
 		if err != nil {
-			return "", err
+			return e, err
 		}
-		passed = append(passed, s.ino)
-		if own.Policy.Value != "" || s.ino == RootIno {
-			found = own.Policy.Value
+		up = append(up, step{s.ino, own})
+		if s.ino == RootIno {
 			break
 		}
 		parent, _, err := v.where(s)
 		if err != nil {
-			return "", err
+			return e, err
 		}
 		s = shown{ino: parent, f: rootFolded()} // of a folder only the number counts
 	}
-	for _, ino := range passed {
-		folders[ino] = found
+	for _, n := range slices.Backward(up) {
+		e = e.under(n.ino, n.own)
+		folders[n.ino] = e
 	}
-	return found, nil
+	return e, nil
+}
+
+// under is the wish of a node in a folder with the wish e.
+func (e effectiveWish) under(ino Ino, own Wish) effectiveWish {
+	if own.Policy.Value != "" {
+		e.Policy, e.from = own.Policy, ino
+	} else if own.Policy.TS.Compare(e.Policy.TS) > 0 {
+		e.Policy.TS = own.Policy.TS // it was unset: that is a change, too
+	}
+	if own.Durability.Value != "" {
+		e.Durability = own.Durability
+	}
+	if len(own.Homes.Value) > 0 {
+		e.Homes = own.Homes
+	}
+	e.Pins = inherit(own.Pins, e.Pins)
+	return e
 }
 
 // inherit adds to pins those of a folder above that are not taken back, for pods of which pins says nothing.
 func inherit(pins, above []Pin) []Pin {
+	if len(pins) == 0 {
+		return above
+	}
+	pins = slices.Clone(pins)
 	for _, p := range above {
 		known := slices.ContainsFunc(pins, func(o Pin) bool { return bytes.Equal(o.Pod[:], p.Pod[:]) })
 		if !known {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,43 +97,58 @@ func (s *Store) HasFragment(f block.Fragment) bool {
 // Fragments lists the fragments of a block that are held, of all its stripes, in no special order. Damaged ones and those in the trash are left out.
 // Errors: ErrClosed, those of reading the index.
 func (s *Store) Fragments(id block.ID) ([]block.Fragment, error) {
-	family := familyOf(id)
-	if !s.claims.enter() {
-		return nil, fmt.Errorf("store: fragments of %s: %w", id, ErrClosed)
-	}
-	defer s.claims.leave()
 	var out []block.Fragment
-	add := func(r row) {
-		if r.of.ID == id && !r.bad() && !r.trashed() {
+	err := s.family(id, func(r row) error {
+		if !r.bad() && !r.trashed() {
 			out = append(out, r.of)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: fragments of %s: %w", id, err)
 	}
+	return out, nil
+}
+
+// KnowsFragments says whether there are fragments of a block, be they damaged or in the trash. Errors are those of Fragments.
+func (s *Store) KnowsFragments(id block.ID) (bool, error) {
+	err := s.family(id, func(row) error { return errFound })
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+var errFound = errors.New("found")
+
+// family calls f with the rows of all fragments of a block.
+func (s *Store) family(id block.ID, f func(row) error) error {
+	family := familyOf(id)
+	if !s.claims.enter() {
+		return ErrClosed
+	}
+	defer s.claims.leave()
 	// The changes are copied first: what a flush moves to the index after that is in both.
 	s.mu.RLock()
 	may, generation := s.filter.mayHave(family), s.generation
-	changes := make(map[block.ID]change)
-	for _, list := range []map[block.ID]change{s.flushing, s.pending} {
-		if !may || len(list) == 0 {
-			continue
-		}
-		for name, c := range list {
-			if isFragment(name) && familyOf(name) == family {
-				changes[name] = c
-			}
-		}
+	var changes map[block.ID]change
+	if may {
+		changes = familyChanges(family, s.flushing, s.pending)
 	}
 	s.mu.RUnlock()
 	if !may {
-		return nil, nil
+		return nil
 	}
 	for _, c := range changes {
-		if !c.gone {
-			add(c.row)
+		if !c.gone && c.of.ID == id {
+			if err := f(c.row); err != nil {
+				return err
+			}
 		}
 	}
 	prefix := blockKey(generation, family)
 	prefix = prefix[:len(prefix)-nameHalf]
-	err := s.index.each(context.Background(), prefix, prefix, func(key, value []byte) error {
+	return s.index.each(context.Background(), prefix, prefix, func(key, value []byte) error {
 		name, err := readID(key[2:])
 		if err != nil {
 			return fmt.Errorf("index: %w: %w", err, block.ErrCorrupt)
@@ -141,15 +157,24 @@ func (s *Store) Fragments(id block.ID) ([]block.Fragment, error) {
 			return nil
 		}
 		r, err := decodeRow(value)
-		if err == nil {
-			add(r)
+		if err == nil && r.of.ID == id {
+			err = f(r)
 		}
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("store: fragments of %s: %w", id, err)
+}
+
+// familyChanges is what of some changes is about fragments of a block; later ones count.
+func familyChanges(family block.ID, lists ...map[block.ID]change) map[block.ID]change {
+	changes := make(map[block.ID]change)
+	for _, list := range lists {
+		for name, c := range list {
+			if isFragment(name) && familyOf(name) == family {
+				changes[name] = c
+			}
+		}
 	}
-	return out, nil
+	return changes
 }
 
 // EachFragment calls f for every fragment, those of a block one after the other, with the bytes of its record; trashed says that it is in the trash, since when.

@@ -132,6 +132,14 @@ func TestFragments(t *testing.T) {
 		if len(trashOf(t, s)) != 0 {
 			t.Error("fragments are in the trash of blocks")
 		}
+		for seed, f := range all {
+			if knows, err := s.KnowsFragments(f.ID); err != nil || !knows {
+				t.Errorf("seed %d: fragments of its block are known: %t, %v", seed, knows, err)
+			}
+		}
+		if knows, err := s.KnowsFragments(block.Sum(block.Raw, []byte("another"))); err != nil || knows {
+			t.Errorf("fragments of nothing are known: %t, %v", knows, err)
+		}
 		if got, err := s.Fragments(block.Sum(block.Raw, []byte("another"))); err != nil || len(got) != 0 {
 			t.Errorf("fragments of nothing: %v, %v", got, err)
 		}

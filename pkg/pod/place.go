@@ -1,0 +1,404 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/wormhole-fs/wormhole/dag"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// placed is what a look at contents found, after doing what could be done.
+type placed struct {
+	blocks  int   // looked at
+	missing int   // copies that are to be made and were not
+	short   int   // blocks for which too few pods live, or that a home or pin lacks that does not answer
+	need    int   // the most pods that one of those asks for
+	unsafe  int64 // bytes below their policy although there are pods enough
+	bytes   stateBytes
+}
+
+// stateBytes are bytes by how safe they are: each block counts once in a look.
+type stateBytes [placement.StateUnavailable + 1]int64
+
+func (a *placed) add(b placed) {
+	a.blocks += b.blocks
+	a.missing += b.missing
+	a.short += b.short
+	a.need = max(a.need, b.need)
+	a.unsafe += b.unsafe
+	for i := range b.bytes {
+		a.bytes[i] += b.bytes[i]
+	}
+}
+
+// wanted is a block that some pod should hold.
+type wanted struct {
+	id   block.ID
+	size int64
+}
+
+// placing is a block whose place is looked after.
+type placing struct {
+	wanted
+	wants
+	isNew   bool
+	holders []placement.Holder
+	plan    placement.Plan
+}
+
+// chunk is what the planner is asked.
+func (c *placing) chunk(self ident.Pod) placement.Chunk {
+	return placement.Chunk{
+		Group: placement.GroupOf(c.id), Want: c.policy, Author: c.author, Self: self, Keep: c.keep,
+		Holders: c.holders, New: c.isNew, Lower: c.lower,
+	}
+}
+
+// hold notes what a pod says that it has.
+func (c *placing) hold(pod ident.Pod, has byte) {
+	i := slices.IndexFunc(c.holders, func(h placement.Holder) bool { return h.Pod == pod })
+	if i < 0 {
+		i = len(c.holders)
+		c.holders = append(c.holders, placement.Holder{Pod: pod})
+	}
+	c.holders[i].Whole, c.holders[i].Cached = has == hasOwned, has == hasCached
+}
+
+// adds is how many actions of the plan are to make a copy.
+func (c *placing) adds() (n int) {
+	for _, a := range c.plan.Actions {
+		if a.Kind != placement.Release {
+			n++
+		}
+	}
+	return n
+}
+
+// placeOptions say how place goes about it.
+type placeOptions struct {
+	pull  bool // this pod fetches what it should hold
+	isNew bool // the contents were never placed: pods that are down are passed over
+	look  bool // nothing is done
+	round *round
+}
+
+// place has the blocks of contents brought to where the planner wants them, as far as the pods are connected and this one has
+// what they lack.
+func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (placed, error) {
+	list, out, err := p.placingOf(ctx, nodes, o)
+	errs := []error{err}
+	net := p.placing()
+	errs = append(errs, p.survey(ctx, net, list))
+	for _, c := range list {
+		c.plan = net.Plan(c.chunk(p.id))
+	}
+	if !o.look {
+		errs = append(errs, p.carryOut(ctx, net, list, o.pull))
+	}
+	for _, c := range list {
+		out.count(net, c)
+		if o.round != nil {
+			o.round.note(c)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// count adds what became of a block.
+func (a *placed) count(net *placement.Network, c *placing) {
+	s := c.plan.Safety
+	a.blocks++
+	a.bytes[s.State] += c.size
+	adds := c.adds()
+	a.missing += adds
+	if s.State != placement.StateSafe && (adds == 0 || s.State == placement.StateUnavailable) {
+		a.short++
+		a.need = max(a.need, s.Need)
+	}
+	if s.State != placement.StateSafe && net.Layout().Len() >= s.Need {
+		a.unsafe += c.size
+	}
+	for _, pod := range c.keep {
+		if !net.Up(pod) && adds == 0 && s.State == placement.StateSafe {
+			a.short++ // a home or pin that can't be served now
+			a.need = max(a.need, s.Need+1)
+		}
+	}
+}
+
+// placingOf lists the blocks of contents, each once. What can't be listed is counted as missing.
+func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions) ([]*placing, placed, error) {
+	var out placed
+	all, err := p.wantsOf(nodes)
+	if err != nil {
+		return nil, out, err
+	}
+	byID := make(map[block.ID]*placing)
+	var list []*placing
+	var errs []error
+	for i, n := range nodes {
+		err := p.putBody(ctx, n.Body)
+		if err == nil {
+			err = p.contentBlocks(ctx, n, func(w wanted) error {
+				c := byID[w.id]
+				if c != nil {
+					c.wants = c.join(all[i])
+					return nil
+				}
+				c = &placing{wanted: w, wants: all[i], isNew: o.isNew}
+				byID[w.id] = c
+				list = append(list, c)
+				return nil
+			})
+		}
+		if err != nil {
+			errs = append(errs, err)
+			out.missing++
+			out.unsafe += int64(n.Size)
+			out.bytes[placement.StateUnavailable] += int64(n.Size)
+		}
+	}
+	return list, out, errors.Join(errs...)
+}
+
+// survey asks who holds blocks: the pods of their sets, homes, pins, and the author of what has one copy; and where these don't
+// have one, all that are connected.
+func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placing) error {
+	ask := make(map[ident.Pod][]*placing)
+	for _, c := range list {
+		pods := append(net.Set(placement.GroupOf(c.id), c.policy), c.keep...)
+		if c.policy.Kind <= placement.PolicyNone {
+			pods = append(slices.Clone(c.keep), c.author)
+		}
+		slices.SortFunc(pods, comparePods)
+		for _, pod := range slices.Compact(pods) {
+			if pod != p.id && net.Up(pod) {
+				ask[pod] = append(ask[pod], c)
+			}
+		}
+		c.hold(p.id, p.holds(c.id))
+	}
+	err := p.askAll(ctx, ask)
+	clear(ask)
+	for _, c := range list {
+		if slices.ContainsFunc(c.holders, func(h placement.Holder) bool { return h.Whole || h.Cached }) {
+			continue
+		}
+		for _, pod := range p.connected() {
+			ask[pod] = append(ask[pod], c)
+		}
+	}
+	return errors.Join(err, p.askAll(ctx, ask))
+}
+
+// askAll asks pods how they hold blocks. One that is not connected has not answered, which is no error.
+func (p *Pod) askAll(ctx context.Context, ask map[ident.Pod][]*placing) error {
+	var errs []error
+	for pod, list := range ask {
+		if !p.net.Connected(pod) {
+			continue
+		}
+		ids := make([]block.ID, len(list))
+		for i, c := range list {
+			ids[i] = c.id
+		}
+		has, err := p.askHas(ctx, pod, ids)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for i, c := range list {
+			c.hold(pod, has[i])
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// holds is what this pod answers when it is asked how it holds a block.
+func (p *Pod) holds(id block.ID) byte {
+	switch owned, isCached := p.store.Has(id); {
+	case owned && !p.leaving.has(id):
+		return hasOwned
+	case owned || isCached:
+		return hasCached
+	}
+	return hasNot
+}
+
+// carryOut does what this pod can do of plans, and plans anew.
+func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*placing, pull bool) error {
+	send := make(map[ident.Pod][]*placing)
+	var own []*placing
+	for _, c := range list {
+		for _, a := range c.plan.Actions {
+			switch {
+			case a.Kind != placement.CopyWhole:
+			case a.To == p.id && pull:
+				own = append(own, c)
+			case a.From == p.id && a.To != p.id && p.net.Connected(a.To):
+				send[a.To] = append(send[a.To], c)
+			}
+		}
+	}
+	var errs []error
+	for pod, part := range send {
+		errs = append(errs, p.send(ctx, pod, part))
+	}
+	if len(own) > 0 {
+		errs = append(errs, p.ownAll(ctx, own))
+	}
+	for _, c := range list {
+		if len(c.plan.Actions) > 0 {
+			c.plan = net.Plan(c.chunk(p.id))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// send puts blocks of this pod to another, and notes which it has acknowledged.
+func (p *Pod) send(ctx context.Context, pod ident.Pod, list []*placing) error {
+	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
+	results, err := p.net.Put(ctx, pod, len(list),
+		func(i int) block.ID { return list[i].id },
+		func(i int) ([]byte, error) { return p.store.Wire(ctx, list[i].id) })
+	if err != nil {
+		return fmt.Errorf("pod: send %d blocks to %s: %w", len(list), p.reg.name(pod), err)
+	}
+	var errs []error
+	for i, err := range results {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("pod: send %s to %s: %w", list[i].id, p.reg.name(pod), err))
+			continue
+		}
+		list[i].hold(pod, hasOwned)
+	}
+	return errors.Join(errs...)
+}
+
+// ownAll has this pod own blocks, durably.
+func (p *Pod) ownAll(ctx context.Context, list []*placing) error {
+	var errs []error
+	var got []*placing
+	for _, c := range list {
+		err := p.ownBlock(ctx, c.id)
+		errs = append(errs, err)
+		if err == nil {
+			got = append(got, c)
+		}
+	}
+	err := p.store.Sync(ctx)
+	if err == nil {
+		for _, c := range got {
+			c.hold(p.id, hasOwned)
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// contentBlocks calls f with every block of a file's contents, the body's own included.
+func (p *Pod) contentBlocks(ctx context.Context, n state.Node, f func(wanted) error) error {
+	body, err := decodeBody(n.Body)
+	if err != nil {
+		return fmt.Errorf("pod: file %d: %w", n.ID, err)
+	}
+	if body.Size == 0 {
+		return nil
+	}
+	if err := f(wanted{body.ID(), int64(len(n.Body))}); err != nil {
+		return err
+	}
+	return dag.Blocks(ctx, blocks{p}, body, func(id block.ID, _ bool, size uint64) error {
+		return f(wanted{id, int64(size)})
+	})
+}
+
+// putBody puts the block of an encoded body, which stands in a row, unless it is here: the next checkpoint would put it, and it is needed now.
+func (p *Pod) putBody(ctx context.Context, body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	id := block.Sum(block.DagCBOR, body)
+	if owned, _ := p.store.Has(id); owned {
+		return nil
+	}
+	return p.put(ctx, id, body)
+}
+
+// bring has a pod hold blocks, and returns those that it doesn't hold in the end.
+func (p *Pod) bring(ctx context.Context, pod ident.Pod, list []wanted, pull bool) ([]wanted, error) {
+	if pod == p.id {
+		return p.bringHere(ctx, list, pull)
+	}
+	if !p.net.Connected(pod) {
+		return list, nil
+	}
+	lacks, err := p.lacking(ctx, pod, list)
+	if err != nil || len(lacks) == 0 {
+		return lacks, err
+	}
+	var here []*placing
+	var left []wanted
+	for _, w := range lacks {
+		if owned, _ := p.store.Has(w.id); owned {
+			here = append(here, &placing{wanted: w})
+		} else {
+			left = append(left, w)
+		}
+	}
+	if len(here) == 0 {
+		return left, nil
+	}
+	err = p.send(ctx, pod, here)
+	for _, c := range here {
+		if len(c.holders) == 0 {
+			left = append(left, c.wanted)
+		}
+	}
+	return left, err
+}
+
+// bringHere has this pod own blocks; with pull unset it only looks.
+func (p *Pod) bringHere(ctx context.Context, list []wanted, pull bool) ([]wanted, error) {
+	var left []wanted
+	var errs []error
+	for _, w := range list {
+		owned, _ := p.store.Has(w.id)
+		if owned {
+			continue
+		}
+		err := error(nil)
+		if pull {
+			err = p.ownBlock(ctx, w.id)
+			errs = append(errs, err)
+		}
+		if !pull || err != nil {
+			left = append(left, w)
+		}
+	}
+	if pull {
+		errs = append(errs, p.store.Sync(ctx))
+	}
+	return left, errors.Join(errs...)
+}
+
+// ownBlock makes a block this pod's own: a cached copy, or one from another pod.
+func (p *Pod) ownBlock(ctx context.Context, id block.ID) error {
+	if err := p.leaving.stay(ctx, id); err != nil {
+		return err
+	}
+	if _, isCached := p.store.Has(id); isCached || p.store.InTrash(id) {
+		defer p.leases.release(p.leases.take(id))
+		if err := p.store.Own(ctx, id); err == nil {
+			return nil
+		}
+	}
+	_, err := p.fetchBlock(ctx, id, true)
+	return err
+}

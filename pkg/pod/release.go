@@ -1,0 +1,210 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/cbor"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// releaseMax is how many blocks a round may find surplus; the next finds the rest.
+const releaseMax = 1 << 16
+
+// leaving are the blocks that this pod is about to give up. From the moment that one is here until it is given up, or is not
+// after all, this pod tells others that it has a cached copy at the most: so two pods never give up a block each because the
+// other has it.
+type leaving struct {
+	mu     sync.Mutex
+	blocks map[block.ID]chan struct{} // closed when the block has been given up; nil: it is marked, and may stay
+}
+
+// mark says that a block is to be given up; false: it is already.
+func (l *leaving) mark(id block.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.blocks[id]; ok {
+		return false
+	}
+	if l.blocks == nil {
+		l.blocks = make(map[block.ID]chan struct{})
+	}
+	l.blocks[id] = nil
+	return true
+}
+
+// begin says that a block is given up now, unless it has been asked to stay. The caller calls done.
+func (l *leaving) begin(id block.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.blocks[id]; !ok {
+		return false
+	}
+	l.blocks[id] = make(chan struct{})
+	return true
+}
+
+// done ends it, whatever became of it.
+func (l *leaving) done(id block.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if gone := l.blocks[id]; gone != nil {
+		close(gone)
+	}
+	delete(l.blocks, id)
+}
+
+func (l *leaving) has(id block.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.blocks[id]
+	return ok
+}
+
+// stay says that somebody relies on a block from now on: it is not given up, or has been when stay returns. Error: the context's.
+func (l *leaving) stay(ctx context.Context, id block.ID) error {
+	l.mu.Lock()
+	gone, ok := l.blocks[id]
+	if ok && gone == nil {
+		delete(l.blocks, id)
+	}
+	l.mu.Unlock()
+	if gone == nil {
+		return nil
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// giveUp makes cached copies of the chunks of nodes that this pod owns and need not, once those who should own them have
+// acknowledged that they do. It returns how many.
+func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (released int, err error) {
+	var marked []*placing
+	for id, c := range surplus {
+		if p.leaving.mark(id) {
+			marked = append(marked, c)
+		}
+	}
+	defer func() {
+		for _, c := range marked {
+			p.leaving.done(c.id)
+		}
+	}()
+	net := p.placing()
+	if err := p.acknowledged(ctx, net, marked); err != nil {
+		return 0, err
+	}
+	for _, c := range marked {
+		if !surplusHere(net.Plan(c.chunk(p.id)), p.id) || !p.leaving.begin(c.id) {
+			continue
+		}
+		err := p.store.Disown(ctx, c.id)
+		p.leaving.done(c.id)
+		if errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt) {
+			continue
+		}
+		if err != nil {
+			return released, fmt.Errorf("pod: release %s: %w", c.id, err)
+		}
+		released++
+	}
+	return released, p.store.Sync(ctx)
+}
+
+func surplusHere(plan placement.Plan, self ident.Pod) bool {
+	for _, a := range plan.Actions {
+		if a.Kind == placement.Release && a.To == self && a.Stripe == (placement.Stripe{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// acknowledged asks the pods of the sets of blocks which they own for good: synced there, not about to be given up, and by pods
+// that know of nothing that is not known here, such as a policy that asks for more.
+func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*placing) error {
+	ask := make(map[ident.Pod][]*placing)
+	for _, c := range list {
+		c.holders = nil
+		c.hold(p.id, hasOwned)
+		for _, pod := range append(net.Set(placement.GroupOf(c.id), c.policy), c.author) {
+			if pod != p.id && net.Up(pod) && p.net.Connected(pod) {
+				ask[pod] = append(ask[pod], c)
+			}
+		}
+	}
+	for pod, part := range ask {
+		for ; len(part) > 0; part = part[min(hasMax, len(part)):] {
+			if err := p.askKept(ctx, pod, part[:min(hasMax, len(part))]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Pod) askKept(ctx context.Context, pod ident.Pod, list []*placing) error {
+	answer, err := p.ask(ctx, pod, p2p.KindKept, keptQuestion(p.db.VV(), list))
+	if err != nil {
+		return err
+	}
+	if len(answer) != len(list) {
+		return fmt.Errorf("pod: %s answers for %d blocks of %d: %w", p.reg.name(pod), len(answer), len(list), block.ErrCorrupt)
+	}
+	for i, c := range list {
+		c.hold(pod, answer[i])
+	}
+	return nil
+}
+
+// keptQuestion is [vv of who asks, the IDs one after the other].
+func keptQuestion(vv state.VV, list []*placing) []byte {
+	ids := make([]byte, 0, len(list)*block.IDLen)
+	for _, c := range list {
+		ids = c.id.Append(ids)
+	}
+	q := cbor.AppendArray(nil, 2)
+	q = cbor.AppendBytes(q, vv.Append(nil))
+	return cbor.AppendBytes(q, ids)
+}
+
+func readKeptQuestion(body []byte) (vv state.VV, ids []byte, err error) {
+	r := cbor.NewReader(body)
+	r.Tuple(2)
+	b := r.Bytes(p2p.TellMax)
+	ids = r.Bytes(hasMax * block.IDLen)
+	if err := r.Done(); err != nil {
+		return nil, nil, fmt.Errorf("pod: question about blocks: %w", err)
+	}
+	if len(ids)%block.IDLen != 0 {
+		return nil, nil, fmt.Errorf("pod: question about blocks has %d bytes: %w", len(ids), block.ErrBadID)
+	}
+	vv, err = state.DecodeVV(b)
+	return vv, ids, err
+}
+
+// answerKept is answerHas for who wants to rely on it: what is owned is synced, and nothing is where the other does not know all
+// that is known here.
+func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
+	theirs, ids, err := readKeptQuestion(body)
+	if err != nil {
+		return nil, err
+	}
+	if !p.db.VV().LessEqual(theirs) {
+		return make([]byte, len(ids)/block.IDLen), nil
+	}
+	if err := p.store.Sync(ctx); err != nil {
+		return nil, err
+	}
+	return p.answerHas(ids)
+}

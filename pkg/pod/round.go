@@ -1,0 +1,101 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// classesMax is how many kinds of wants a round tells apart. With more of them nothing is released, which is safe.
+const classesMax = 64
+
+// class is what files that want the same of their blocks have in common.
+type class struct {
+	wants
+	blocks int     // of them, repetitions counted
+	named  *filter // which; nil: not known, for the round before did not see this class
+}
+
+// round is a look at all contents, as of one moment. It notes which blocks this pod may give up, and, since a block that one file
+// needs no more may be one of another's, what all files that name it want.
+type round struct {
+	p       *Pod
+	classes map[string]*class
+	before  map[string]int // blocks of the classes of the round before
+	surplus map[block.ID]*placing
+}
+
+func (s *spreader) newRound() *round {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &round{p: s.p, classes: make(map[string]*class), before: s.classes, surplus: make(map[block.ID]*placing)}
+}
+
+// note takes in what became of a block.
+func (r *round) note(c *placing) {
+	key := fmt.Sprint(c.policy, c.lower, c.keep)
+	k := r.classes[key]
+	if k == nil {
+		if len(r.classes) > classesMax {
+			return
+		}
+		k = &class{wants: c.wants}
+		if n, known := r.before[key]; known && len(r.before) > 1 {
+			k.named = newFilter(n + n/8)
+		}
+		r.classes[key] = k
+	}
+	k.blocks++
+	if k.named != nil {
+		k.named.add(c.id)
+	}
+	if len(r.surplus) < releaseMax && c.id.Codec() == block.Raw && surplusHere(c.plan, r.p.id) {
+		r.surplus[c.id] = &placing{wanted: c.wanted, wants: c.wants}
+	}
+}
+
+// trim releases what was found surplus, unless another file wants more of it: a live one, or one of a snapshot, of which all is
+// kept as the root's policy says.
+func (r *round) trim(ctx context.Context) error {
+	p := r.p
+	counts := make(map[string]int)
+	known := len(r.classes) <= classesMax
+	for key, k := range r.classes {
+		counts[key] = k.blocks
+		known = known && (k.named != nil || len(r.classes) == 1)
+	}
+	p.spread.mu.Lock()
+	p.spread.classes = counts
+	p.spread.mu.Unlock()
+	if !known || len(r.surplus) == 0 {
+		return nil // the next round knows the classes
+	}
+	snapshots, err := p.db.Snapshots()
+	if err != nil {
+		return err
+	}
+	var root []wants
+	if len(snapshots) > 0 {
+		if root, err = p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID, Btime: p.clock.Now().UnixNano()}}}); err != nil {
+			return err
+		}
+	}
+	for id, c := range r.surplus {
+		for _, k := range r.classes {
+			if k.named != nil && k.named.has(id) {
+				c.wants = c.join(k.wants)
+			}
+		}
+		for _, w := range root {
+			c.wants = c.join(w)
+		}
+	}
+	n, err := p.giveUp(ctx, r.surplus)
+	if n > 0 {
+		p.log.InfoContext(ctx, "surplus copies are cache now", "blocks", n)
+	}
+	return err
+}
