@@ -62,7 +62,8 @@ const (
 	KindUsage                      // bytes held and free
 	KindOffer                      // what proves a state, so that it can be joined
 
-	KindTips Kind = 16 // the newest commits of all authors that a pod has
+	KindTips  Kind = 16 // the newest commits of all authors that a pod has
+	KindClock Kind = 20 // the time on the pod's machine
 )
 
 // Config is what New needs.

@@ -131,7 +131,9 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 // askHolders asks the pods that may hold a block, the likeliest first, until one sends it.
 func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 	var errs []error
+	asked := make(map[ident.Pod]bool)
 	for _, pod := range p.likelyHolders(id) {
+		asked[pod] = true
 		plain, err := p.askFor(ctx, pod, id)
 		if err == nil {
 			return plain, nil
@@ -141,7 +143,11 @@ func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", p.reg.name(pod), err))
 	}
-	return nil, fmt.Errorf("pod: get %s: asked %d connected pods: %w", id, len(errs), errors.Join(append(errs, block.ErrUnavailable)...))
+	plain, err := p.askFound(ctx, id, asked)
+	if err == nil {
+		return plain, nil
+	}
+	return nil, fmt.Errorf("pod: get %s: asked %d connected pods: %w", id, len(errs), errors.Join(append(errs, err)...))
 }
 
 // likelyHolders is every connected pod, those of the block's walk in their order.

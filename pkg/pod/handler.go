@@ -46,6 +46,7 @@ func (h handler) Connected(pod ident.Pod) {
 	p.log.Info("pod connected", "pod", p.reg.name(pod))
 	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met, f.compared = p.clock.Now(), false, false })
 	p.pulls.connected(pod)
+	p.records.connected()
 	p.spread.poke()
 }
 
@@ -87,6 +88,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerHas(body)
 	case p2p.KindTips:
 		return h.p.answerTips()
+	case p2p.KindClock:
+		return h.p.answerClock(), nil
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
 	case p2p.KindHead:
