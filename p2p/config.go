@@ -64,6 +64,7 @@ const (
 
 	KindTips      Kind = 16 // the newest commits of all authors that a pod has
 	KindKept      Kind = 17 // which blocks are held for good, so that the asker may give them up
+	KindClock     Kind = 20 // the time on the pod's machine
 	KindFragments Kind = 24 // which fragments of blocks are held
 )
 

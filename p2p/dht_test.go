@@ -181,9 +181,18 @@ func TestDHTForgedHeads(t *testing.T) {
 	}
 	// What the liar's own library would refuse is sent by a liar without that check.
 	liar.kad.c.CheckHead = func(ident.Pod, []byte) error { return nil }
-	liar.kad.c.NewerHead = func(a, b []byte) bool { return !bytes.Equal(a, b) }
+	liar.kad.c.NewerHead = func(_, _ []byte) bool { return false } // what it has is replaced by what it puts
 	for _, lie := range [][]byte{[]byte("nonsense"), testHead(liar.id, 9), testHead(victim.id, 3), make([]byte, DHTHeadMax)} {
-		_ = liar.kad.dht.PutValue(ctx, headKey(victim.id), lie) // those that refuse it say nothing
+		served := reader.DHT().Stats().Served
+		if err := liar.kad.dht.PutValue(ctx, headKey(victim.id), lie); err != nil {
+			t.Fatal(err) // it did not even lie
+		}
+		wait(t, "the lie is told", func() error {
+			if reader.DHT().Stats().Served < served+2 { // the lookup, and the lie
+				return errors.New("not yet")
+			}
+			return nil
+		})
 		for _, p := range []*pod{victim, reader} {
 			head, err := p.DHT().FindHead(ctx, victim.id)
 			if err != nil || !bytes.Equal(head, testHead(victim.id, 7)) {

@@ -145,7 +145,8 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 	return p.store.PutCached(ctx, id, plain)
 }
 
-// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first.
+// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first;
+// last, pods that the DHT knows of and that are not connected.
 func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 	byFragments := p.byFragments.Load()
 	ways := [2]func(context.Context, block.ID) ([]byte, error){p.askWhole, p.gatherBlock}
@@ -161,7 +162,11 @@ func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 		p.byFragments.Store(!byFragments)
 		return plain, nil
 	}
-	return nil, errors.Join(err, err2)
+	plain, err3 := p.askFound(ctx, id)
+	if err3 == nil {
+		return plain, nil
+	}
+	return nil, errors.Join(err, err2, err3)
 }
 
 // likelyHolders is every connected pod, those of the block's walk in their order.

@@ -47,6 +47,7 @@ func (h handler) Connected(pod ident.Pod) {
 	p.event(Event{Kind: EventConnected, Pod: p.reg.name(pod)})
 	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met, f.compared = p.clock.Now(), false, false })
 	p.pulls.connected(pod)
+	p.records.connected()
 	p.spread.poke()
 }
 
@@ -93,6 +94,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerKept(ctx, body)
 	case p2p.KindTips:
 		return h.p.answerTips()
+	case p2p.KindClock:
+		return h.p.answerClock(), nil
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
 	case p2p.KindHead:

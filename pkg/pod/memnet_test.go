@@ -25,6 +25,9 @@ type memPeer struct {
 	p     *Pod
 	inbox chan func(ctx context.Context) // what others tell
 
+	dht    p2p.DHT            // nil: none
+	hidden map[ident.Pod]bool // not connected until they are reached by the DHT; guarded by net.mu
+
 	unplugged bool // Run doesn't connect it: join does
 
 	spoil func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) // what becomes of a fragment that it sends; nil: nothing
@@ -71,7 +74,7 @@ func (m *memPeer) to(pod ident.Pod) (*memPeer, error) {
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()
 	o := m.net.peers[pod]
-	if o == nil || o == m || m.net.peers[m.p.id] != m {
+	if o == nil || o == m || m.net.peers[m.p.id] != m || m.hidden[pod] {
 		return nil, fmt.Errorf("pod %s: %w", pod, p2p.ErrUnreachable)
 	}
 	return o, nil
@@ -92,6 +95,22 @@ func (n *memNet) join(m *memPeer) {
 		handler{m.p}.Connected(o.p.id)
 	}
 }
+
+// hide has a pod not connected, as seen from here, until see.
+func (m *memPeer) hide(pod ident.Pod) {
+	m.net.mu.Lock()
+	defer m.net.mu.Unlock()
+	m.hidden = map[ident.Pod]bool{pod: true}
+}
+
+func (m *memPeer) see(pod ident.Pod) {
+	m.net.mu.Lock()
+	defer m.net.mu.Unlock()
+	delete(m.hidden, pod)
+}
+
+// DHT is p2p.Host's.
+func (m *memPeer) DHT() p2p.DHT { return m.dht }
 
 // Run is network's.
 func (m *memPeer) Run(ctx context.Context) error {
@@ -126,7 +145,7 @@ func (m *memPeer) Peers() []p2p.Peer {
 		return nil
 	}
 	for _, o := range m.net.peers {
-		if o != m {
+		if o != m && !m.hidden[o.p.id] {
 			out = append(out, p2p.Peer{Pod: o.p.id, LastHeard: m.p.clock.Now()})
 		}
 	}

@@ -36,6 +36,8 @@ type peerFacts struct {
 	vv         state.VV // what it has applied, as it last said; not to be changed. nil: it never did
 	diverged   bool     // it has another state of the same history
 
+	found *state.Head // what it said last, as others keep it; nil: nothing was found. Not to be changed
+
 	heard, passed time.Time // see passage
 }
 

@@ -73,6 +73,11 @@ type Pod struct {
 	clock clock.Clock
 	log   *slog.Logger
 
+	stamps  *stampClock // the state's clock
+	clocks  clocks
+	records *headRecords
+	vain    vain
+
 	reg       *registry
 	db        *state.DB
 	store     *store.Store
@@ -196,6 +201,8 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		leases:  newLeases(o.Clock),
 		events:  newEvents(o.FS, o.Dir, o.Log),
 		started: o.Clock.Now(),
+		stamps:  &stampClock{Clock: o.Clock},
+		records: newHeadRecords(),
 
 		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
@@ -222,7 +229,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	opened = append(opened, p.store.Close)
 	p.store.SetCacheLimit(o.CacheBytes)
 	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
-	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, o.Clock
+	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, p.stamps
 	so.Copy = o.copyName
 	if so.Copy == nil {
 		so.Copy = copyName(o.Dir)
@@ -320,7 +327,7 @@ func (p *Pod) openNetwork() (network, error) {
 	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
 		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
-		Clock: p.clock, Log: p.log,
+		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log,
 	})
 }
 
@@ -335,7 +342,8 @@ func (p *Pod) Run(ctx context.Context) error {
 	go func() { ended <- p.runBarrier(last) }()
 
 	group, work := errgroup.WithContext(work)
-	group.Go(func() error { return p.net.Run(work) })
+	net := p.runNetwork(ctx)
+	group.Go(func() error { return net.wait(work) })
 	group.Go(func() error { return p.pulls.run(work) })
 	group.Go(func() error { return p.spread.run(work) })
 	group.Go(func() error { return p.runCheckpoints(work) })
@@ -348,6 +356,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runConflicts(work) })
 	group.Go(func() error { return p.runForks(work) })
 	group.Go(func() error { return p.events.run(work) })
+	group.Go(func() error { return p.runHeadRecords(work) })
+	group.Go(func() error { return p.runAnnounce(work) })
+	group.Go(func() error { return p.runClocks(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
@@ -362,7 +373,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	barrierErr := p.awaitBarrier(ended)
 	if p.guard.err() == nil {
 		p.saveHistory(context.WithoutCancel(ctx))
+		p.putLastHead(context.WithoutCancel(ctx))
 	}
+	net.end(p.guard)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}

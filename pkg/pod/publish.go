@@ -135,6 +135,7 @@ func (p *Pod) checkpointLocked(ctx context.Context) (state.CheckpointInfo, error
 		return made, err
 	}
 	p.madeRoot(made.Tree)
+	p.records.wake()
 	if message, err := p.headMessage(ctx, nil); err == nil {
 		p.tellHead(message)
 	}

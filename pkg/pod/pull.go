@@ -161,6 +161,10 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	if err := p.learnAll(ctx, theirs, pod); err != nil {
 		p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
 	}
+	if err := p.compareClock(ctx, pod); err != nil {
+		p.log.DebugContext(ctx, "a pod did not tell its time", "pod", p.reg.name(pod), "err", err)
+	}
+	p.compareFirst(ctx)
 	if err := p.db.Reconcile(ctx, podPeer{p, pod}); err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ func (p *Pod) Pods(ctx context.Context) ([]PodInfo, error) {
 		if e, ok := p.reg.entry(pod); ok {
 			info.Zone, info.Class, info.Weight = e.Zone, e.Class, e.Weight
 		}
+		if facts.found != nil && !p.net.Connected(pod) && !facts.found.TreeRoot.IsZero() {
+			info.Root = facts.found.TreeRoot // it told others later than this pod, or after this one started
+		}
 		if info.Self {
 			u, err := p.Usage(ctx)
 			if err != nil {
@@ -123,6 +126,12 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 		if p.peers.of(pod.Pod).diverged {
 			out.Reasons = append(out.Reasons, fmt.Sprintf("pod %s shows another state of the same history: one of the two is faulty", pod.Name))
 		}
+		if n := p.untold(pod.Pod); n > 0 {
+			out.Warnings = append(out.Warnings, Warning{
+				Code: "changes_elsewhere", Title: "Changes are not here", Severity: "warning",
+				Text: fmt.Sprintf("pod %s, which is not connected, told others of %d changes that have not come here", pod.Name, n),
+			})
+		}
 		switch {
 		case pod.Weight == 0 && !pod.Self:
 		case pod.State == "down" || pod.State == "out":
@@ -133,6 +142,12 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 				Text: fmt.Sprintf("pod %s has not been heard for 4 s or more", pod.Name),
 			})
 		}
+	}
+	if off := p.clockOff(); off != 0 {
+		out.Warnings = append(out.Warnings, Warning{
+			Code: "clock", Title: "The clock is wrong", Severity: "warning",
+			Text: fmt.Sprintf("this machine's clock is %s of the other pods: set it, or keep it right by NTP", offText(off)),
+		})
 	}
 	if err := p.seal.usable(); err != nil && p.own.chain.Leaf().Role.MayRead() {
 		out.Warnings = append(out.Warnings, Warning{

@@ -31,11 +31,11 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 		return err
 	}
 	for pause := settlePoll; ; pause = min(2*pause, settlePollMax) {
+		coming := p.onTheirWay() // before it is placed: who comes meanwhile is a holder the next time
 		got, err := p.placeBelow(ctx, id)
 		if ctx.Err() != nil {
 			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, ctx.Err())
 		}
-		coming := p.onTheirWay()
 		switch {
 		case err == nil && got.missing == 0 && got.short == 0 && coming == 0 && p.pulls.idle():
 			return nil

@@ -49,6 +49,7 @@
 //	'h' ino               the CID of a folder as of the newest checkpoint
 //	'k' ino name          a computed name that the newest checkpoint shows
 //	'u' ino kind1         what was done apart with the inode and its row can't tell (conflict_apart.go), never replicated
+//	'a' key               a record of another part of the program (Records), which can do without it
 //	'o' ino               32 bytes: which file of the host the contents were imported from (NewContent.Origin), never replicated
 //
 // A name in the view is regular, and costs one look into the index, as long as one link stands there and its inode has

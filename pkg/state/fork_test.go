@@ -191,6 +191,56 @@ func TestSetBack(t *testing.T) {
 	}
 }
 
+// TestCompareHead: a pod that was set back learns it from a head of its own alone, and goes on under a new incarnation, once. A head that it has caught up
+// with, or has been past, says nothing.
+func TestCompareHead(t *testing.T) {
+	n := newPods()
+	m := n.machine(1)
+	d := openWith(t, m.o)
+	ctx := t.Context()
+	headOf := func(d *DB) *Head {
+		t.Helper()
+		must[int](t)(d.Commit(ctx))
+		return must[*Head](t)(DecodeHead(must[[]byte](t)(d.Head(ctx))))
+	}
+	mkfile(t, d, RootIno, "f", "text")
+	old := headOf(d)
+	image := m.image()
+	mkfile(t, d, RootIno, "g", "text")
+	newer := headOf(d)
+	if !newer.Newer(old) || old.Newer(newer) || newer.Newer(newer) {
+		t.Error("the order of heads is wrong")
+	}
+	for _, h := range []*Head{old, newer} {
+		if renewed, err := d.CompareHead(ctx, h); renewed || err != nil {
+			t.Errorf("own head at %d: %v, %v", h.Seq, renewed, err)
+		}
+	}
+	back := openWith(t, image.o)
+	self := back.Actor()
+	if renewed, err := back.CompareHead(ctx, old); renewed || err != nil {
+		t.Errorf("the head at which it was set back: %v, %v", renewed, err)
+	}
+	fork := image.image()
+	if renewed, err := back.CompareHead(ctx, newer); !renewed || err != nil || back.Actor() == self {
+		t.Errorf("set back: %v, %v, actor %s", renewed, err, back.Actor())
+	}
+	if renewed, err := back.CompareHead(ctx, newer); renewed || err != nil {
+		t.Errorf("again: %v, %v", renewed, err)
+	}
+	n.clock.turn(time.Second)
+	mkfile(t, back, RootIno, "h", "text")
+	if h := headOf(back); !h.Newer(newer) || newer.Newer(h) {
+		t.Error("a head of the new incarnation is not newer")
+	}
+	other := openWith(t, fork.o)
+	mkfile(t, other, RootIno, "i", "text")
+	must[int](t)(other.Commit(ctx))
+	if renewed, err := other.CompareHead(ctx, newer); !renewed || err != nil {
+		t.Errorf("another commit at its place: %v, %v", renewed, err)
+	}
+}
+
 // TestOtherCopy: a directory that is opened on another machine goes on under another incarnation from the start.
 func TestOtherCopy(t *testing.T) {
 	n := newPods()

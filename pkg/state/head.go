@@ -94,6 +94,15 @@ func (h *Head) Verify(key ed25519.PublicKey) error {
 	return nil
 }
 
+// Newer says whether of two heads of one pod this is the later one: by the number of its last commit, or by its time where that is equal or of another incarnation.
+// A clock that is set back in a new incarnation can make three heads a circle; nothing rests on which of them is kept.
+func (h *Head) Newer(than *Head) bool {
+	if h.Actor == than.Actor && h.Seq != than.Seq {
+		return h.Seq > than.Seq
+	}
+	return h.HLC > than.HLC
+}
+
 // appendLink appends a link to a node, or null for the zero ID.
 func appendLink(b []byte, id block.ID) []byte {
 	if id.IsZero() {

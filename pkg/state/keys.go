@@ -35,6 +35,7 @@ const (
 	keyApart     = 'u'
 	keyFork      = 'g'
 	keyBranch    = 'b'
+	keyRecord    = 'a'
 )
 
 // inoKey is prefix and number: 9 bytes.

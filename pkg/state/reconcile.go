@@ -75,6 +75,33 @@ func (d *DB) compareOwn(ctx context.Context, tips []Tip) error {
 	return d.Renew(ctx)
 }
 
+// CompareHead is what Reconcile does with what a head of this pod's own says, which was found elsewhere and whose signature the caller has verified: it takes a new
+// incarnation, and says so, if the head knows commits of the present one that are not here, or another in the place of one that is. Sync: as Renew's.
+func (d *DB) CompareHead(ctx context.Context, h *Head) (renewed bool, err error) {
+	if d.o.Sign == nil {
+		return false, nil
+	}
+	d.commitMu.Lock()
+	self := d.self
+	seq := d.heads[self].seq // written while commitMu is held
+	d.commitMu.Unlock()
+	other := h.VV[self] > seq
+	if !other && h.Actor == self && h.Seq > 0 {
+		d.opMu.Lock()
+		digest, known, err := d.applied().digestAt(self, h.Seq)
+		d.opMu.Unlock()
+		if err != nil {
+			return false, err
+		}
+		other = known && digest != h.CommitDigest
+	}
+	if !other {
+		return false, nil
+	}
+	d.slog.WarnContext(ctx, "a head of this pod's own shows changes that are not here: it was set back, or is a copy, and goes on under a new incarnation", "actor", self.String(), "seq", h.VV[self], "here", seq)
+	return true, d.Renew(ctx)
+}
+
 // suspects are commits that are here, and are not what another pod has at their places, as far as can be seen from its tips and from what was refused.
 func (d *DB) suspects(tips []Tip) ([]Dot, error) {
 	d.opMu.Lock()

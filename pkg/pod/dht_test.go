@@ -1,0 +1,358 @@
+package pod
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// memDHT is what the pods of a memNet keep together: in one place, without a limit of time.
+type memDHT struct {
+	mu      sync.Mutex // guards the fields below
+	heads   map[ident.Pod][]byte
+	holders map[p2p.Key][]ident.Pod
+	asked   int // FindHolders
+}
+
+func newMemDHT() *memDHT {
+	return &memDHT{heads: make(map[ident.Pod][]byte), holders: make(map[p2p.Key][]ident.Pod)}
+}
+
+// join gives a pod a part in it.
+func (d *memDHT) join(m *memPeer) { m.dht = memDHTOf{d, m} }
+
+// memDHTOf is a pod's part in a memDHT.
+type memDHTOf struct {
+	*memDHT
+
+	m *memPeer
+}
+
+var _ p2p.DHT = memDHTOf{}
+
+// PutHead is p2p.DHT's.
+func (d memDHTOf) PutHead(_ context.Context, head []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := d.m.p.checkHead(d.m.p.id, head); err != nil {
+		return err
+	}
+	if old := d.heads[d.m.p.id]; old != nil && newerHead(old, head) {
+		return errors.New("others have a newer one")
+	}
+	d.heads[d.m.p.id] = head
+	return nil
+}
+
+// FindHead is p2p.DHT's.
+func (d memDHTOf) FindHead(_ context.Context, pod ident.Pod) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if head := d.heads[pod]; head != nil {
+		return head, nil
+	}
+	return nil, block.ErrNotFound
+}
+
+// Announce is p2p.DHT's.
+func (d memDHTOf) Announce(_ context.Context, keys []p2p.Key) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range keys {
+		d.holders[key] = append(d.holders[key], d.m.p.id)
+	}
+	return nil
+}
+
+// FindHolders is p2p.DHT's.
+func (d memDHTOf) FindHolders(_ context.Context, key p2p.Key) ([]ident.Pod, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked++
+	return d.holders[key], nil
+}
+
+// Reach is p2p.DHT's.
+func (d memDHTOf) Reach(_ context.Context, pod ident.Pod) error {
+	d.m.net.mu.Lock()
+	m := d.m.net.peers[pod]
+	d.m.net.mu.Unlock()
+	if m == nil {
+		return p2p.ErrUnreachable
+	}
+	d.m.see(pod)
+	return nil
+}
+
+// Stats is p2p.DHT's.
+func (d memDHTOf) Stats() p2p.DHTStats { return p2p.DHTStats{} }
+
+// TestSetBackByDHT: a pod is set back, and meets only one that never had its newer commits. It learns of them from its own head in the DHT, and goes on under a new
+// incarnation; else it would give numbers again that others have, and fork.
+func TestSetBackByDHT(t *testing.T) {
+	pods := newCopyable(t, "second", "third")
+	dht, net := newMemDHT(), newMemNet()
+	a, b := pods.startDHT(net, dht, 0, pods.disk[0]), pods.startDHT(net, dht, 1, pods.disk[1])
+	a.write("/before", "x")
+	a.settle()
+	sameRoot(t, a, b)
+	a.stop()
+	back := pods.image(0)
+	a = pods.startDHT(net, dht, 0, pods.disk[0])
+	a.write("/lost", "known to second alone")
+	a.settle()
+	b.reads("/lost", "known to second alone")
+	self := a.db.Actor()
+	a.stop() // it puts its last head
+	b.stop()
+	if dht.heads[a.id] == nil {
+		t.Fatal("no head was put when the pod ended")
+	}
+	c := pods.startDHT(net, dht, 2, pods.disk[2])
+	a = pods.startDHT(net, dht, 0, back)
+	if got := a.db.Actor(); got != self {
+		t.Fatalf("it begins as %s", got)
+	}
+	eventually(t, "a new incarnation", func() error {
+		if got := a.db.Actor(); got == self {
+			return fmt.Errorf("still %s", got)
+		}
+		return nil
+	})
+	a.write("/after", "y")
+	c.reads("/after", "y")
+	// The one that has the newer commits comes back: nobody finds a fork, and nothing is lost.
+	b = pods.startDHT(net, dht, 1, pods.disk[1])
+	sameRoot(t, a, b, c)
+	for _, p := range []*testPod{a, b, c} {
+		p.reads("/lost", "known to second alone")
+		p.reads("/after", "y")
+		p.knowsForks(0)
+	}
+}
+
+// startDHT is start, with a part in a DHT.
+func (c *copyable) startDHT(net *memNet, dht *memDHT, i int, disk pebblevfs.FS) *testPod {
+	c.t.Helper()
+	p, err := Open(quickly(c.t), Options{Dir: c.dirs[i], Offline: true, FS: disk, Log: testLog(c.t)})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	dht.join(net.attach(p))
+	tp := started(c.t, p, c.dirs[i])
+	c.t.Cleanup(tp.stop)
+	return tp
+}
+
+// TestForgedHeads: what somebody keeps for a pod is believed only if that pod signed it, as a member that may write, in this network, under its own number, and not
+// far in the future; and an old one never replaces a newer one.
+func TestForgedHeads(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	a.write("/f", "x")
+	a.settle()
+	sameRoot(t, a, b)
+	good, err := a.db.Head(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.checkHead(a.id, good); err != nil {
+		t.Errorf("a good head: %v", err)
+	}
+	forge := func(key ed25519.PrivateKey, change func(h *state.Head)) []byte {
+		h, err := state.DecodeHead(good)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(h)
+		return h.Encode(func(msg []byte) []byte { return ed25519.Sign(key, msg) })
+	}
+	same := func(*state.Head) {}
+	for name, tt := range map[string]struct {
+		head []byte
+		want error
+	}{
+		"nonsense":         {[]byte("nonsense"), block.ErrCorrupt},
+		"another's key":    {forge(b.own.key, same), state.ErrSignature},
+		"another's number": {forge(a.own.key, func(h *state.Head) { h.Actor, h.Seq, h.CommitDigest = ident.Actor{Member: 77}, 0, [32]byte{} }), member.ErrDenied},
+		"another network":  {forge(a.own.key, func(h *state.Head) { h.Network[0]++ }), state.ErrForeign},
+		"from the future":  {forge(a.own.key, func(h *state.Head) { h.HLC = state.HLCOf(time.Now().Add(time.Hour)) }), state.ErrFuture},
+		"a flipped bit":    {append(good[:len(good)-1:len(good)-1], good[len(good)-1]^1), state.ErrSignature},
+	} {
+		if _, err := b.checkHead(a.id, tt.head); !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", name, err, tt.want)
+		}
+	}
+	if _, err := b.checkHead(ident.Pod{1}, good); !errors.Is(err, member.ErrDenied) {
+		t.Errorf("a head of a stranger: %v", err)
+	}
+	older := forge(a.own.key, func(h *state.Head) { h.Seq--; h.VV[h.Actor]-- })
+	if !newerHead(good, older) || newerHead(older, good) || newerHead(good, good) {
+		t.Error("the order of heads is wrong")
+	}
+}
+
+// TestLastHeadIsFound: what a pod did just before it ended is in its head, which those that live on keep, though nobody was told of it in
+// another way; the tree root that it had is shown, and a status says what is not here.
+func TestLastHeadIsFound(t *testing.T) {
+	a := firstPod(t)
+	b, c := joinPod(t, a, "second"), joinPod(t, a, "third")
+	sameRoot(t, a, b, c)
+	eventually(t, "all are connected", func() error {
+		for _, p := range []*testPod{a, b, c} {
+			if n := p.dht().Stats().Peers; n != 2 {
+				return fmt.Errorf("%s has %d peers", p.Info().Name, n)
+			}
+		}
+		return nil
+	})
+	a.write("/f", "x")
+	a.settle()
+	root, err := a.Root(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := a.db.VV()[a.db.Actor()]
+	a.stop()
+	eventually(t, "head of the pod that ended", func() error {
+		c.findHeads(quickly(t), c.dht())
+		head := c.peers.of(a.id).found
+		if head == nil || head.Seq != seq {
+			return fmt.Errorf("found %+v", head)
+		}
+		return nil
+	})
+	pods, err := c.Pods(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range pods {
+		if info.Pod == a.id && info.Root != root {
+			t.Errorf("root %s is shown, want %s", info.Root, root)
+		}
+	}
+	if n := c.untold(a.id); n != 0 {
+		t.Errorf("%d changes are said to be missing", n)
+	}
+	h := *c.peers.of(a.id).found
+	h.VV = h.VV.Clone()
+	h.VV[h.Actor] += 3
+	h.Seq += 3
+	c.foundHead(a.id, &h)
+	st, err := c.Status(quickly(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !hasWarning(st, "changes_elsewhere", "first") || !hasWarning(st, "changes_elsewhere", " 3 changes") {
+		t.Errorf("warnings: %+v", st.Warnings)
+	}
+}
+
+func hasWarning(st Status, code, text string) bool {
+	for _, w := range st.Warnings {
+		if w.Code == code && strings.Contains(w.Text, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestGroupsAreFound: pods announce the groups that they hold, and another finds them, so that it needs no layout.
+func TestGroupsAreFound(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	sameRoot(t, a, b)
+	ctx := quickly(t)
+	eventually(t, "layout of two", func() error {
+		if n := b.reg.layout().Len(); n != 2 {
+			return fmt.Errorf("%d entries", n)
+		}
+		return nil
+	})
+	for _, p := range []*testPod{a, b} {
+		if err := p.announce(ctx, p.dht(), p.reg.layout()); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.dht().Stats().Announced; n != placement.Groups+1 {
+			t.Errorf("%d keys are announced", n)
+		}
+	}
+	eventually(t, "holders", func() error {
+		for g := 0; g < placement.Groups; g += 511 {
+			pods, err := b.dht().FindHolders(ctx, p2p.GroupKey(b.reg.network, uint16(g)))
+			if err != nil || len(pods) != 1 || pods[0] != a.id {
+				return fmt.Errorf("group %d: %v, %v", g, pods, err)
+			}
+		}
+		return nil
+	})
+	// A pod that is no holder any more announces nothing.
+	if err := a.announce(ctx, a.dht(), placement.NewLayout(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.dht().Stats().Announced; n != 1 {
+		t.Errorf("%d keys are announced without a layout", n)
+	}
+}
+
+// TestReaderWithoutLayout: a pod that has no layout, and is not connected with the holder, gets a block through the DHT; one that nobody has fails soon, and is
+// not looked for at each read.
+func TestReaderWithoutLayout(t *testing.T) {
+	pods := newCopyable(t, "second", "third")
+	dht, net := newMemDHT(), newMemNet()
+	a, b := pods.startDHT(net, dht, 0, pods.disk[0]), pods.startDHT(net, dht, 1, pods.disk[1])
+	c := pods.startDHT(net, dht, 2, pods.disk[2])
+	sameRoot(t, a, b, c)
+	if err := a.announce(quickly(t), a.dht(), a.reg.layout()); err != nil {
+		t.Fatal(err)
+	}
+	id, err := a.putBlockOnlyHere("bytes that only the first pod has")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memOf(c).hide(a.id)
+	c.reg.mu.Lock()
+	c.reg.lay = placement.Layout{}
+	c.reg.mu.Unlock()
+	plain, err := c.getBlock(quickly(t), id)
+	if err != nil || string(plain) != "bytes that only the first pod has" {
+		t.Fatalf("got %q, %v", plain, err)
+	}
+	nobody := block.Sum(block.Raw, []byte("nobody has this"))
+	for range 3 {
+		if _, err := c.getBlock(quickly(t), nobody); !errors.Is(err, block.ErrUnavailable) {
+			t.Errorf("a block that nobody has: %v", err)
+		}
+	}
+	if dht.asked != 2 {
+		t.Errorf("holders were looked for %d times", dht.asked)
+	}
+}
+
+// putBlockOnlyHere stores a block that nothing names.
+func (p *testPod) putBlockOnlyHere(text string) (block.ID, error) {
+	id := block.Sum(block.Raw, []byte(text))
+	return id, p.store.Put(quickly(p.t), id, []byte(text))
+}
+
+func memOf(p *testPod) *memPeer {
+	m, ok := p.net.(*memPeer)
+	if !ok {
+		p.t.Fatalf("network is a %T", p.net)
+	}
+	return m
+}
