@@ -64,6 +64,7 @@ const (
 
 	KindTips Kind = 16 // the newest commits of all authors that a pod has
 	KindKept Kind = 17 // which blocks are held for good, so that the asker may give them up
+	KindDuty Kind = 18 // an admin has a pod drained or removed
 )
 
 // Config is what New needs.

@@ -125,6 +125,7 @@ func newRoot(e *env) *cobra.Command {
 		Short:         "Wormhole turns the disks of several machines into one folder",
 		Long:          "Wormhole turns the disks of several machines into one folder." + exits(),
 		SilenceErrors: true, SilenceUsage: true,
+		TraverseChildren: true, // --home and --pod before a command are these; place and pin have their own behind it
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return errors.New("a command is missing") },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -146,6 +147,7 @@ func newRoot(e *env) *cobra.Command {
 	c.AddCommand(
 		newInit(e), newInvite(e), newJoin(e), newUp(e), newDown(e), newMount(e), newUnmount(e), newPods(e), newStatus(e),
 		newAdd(e), newGet(e), newLs(e), newCat(e), newStat(e), newMkdir(e), newMv(e), newCp(e), newRm(e), newWhere(e),
+		newPin(e), newEvict(e), newPlace(e), newPod(e),
 		newRoots(e), newPolicy(e), newSync(e), newFsck(e), newScrub(e), newGC(e), newDf(e), newVersion(e),
 		newLog(e), newDiff(e), newSnapshot(e), newRestore(e), newUndelete(e), newConflicts(e),
 	)
