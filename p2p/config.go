@@ -65,6 +65,8 @@ const (
 	KindTips      Kind = 16 // the newest commits of all authors that a pod has
 	KindKept      Kind = 17 // which blocks are held for good, so that the asker may give them up
 	KindFragments Kind = 24 // which fragments of blocks are held
+
+	KindKeptFragments Kind = 25 // which fragments of blocks are held for good, so that the asker may give up what it has
 )
 
 // Config is what New needs.

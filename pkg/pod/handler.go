@@ -87,6 +87,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerHas(body)
 	case p2p.KindFragments:
 		return h.p.answerFragments(body)
+	case p2p.KindKeptFragments:
+		return h.p.answerKeptFragments(ctx, body)
 	case p2p.KindKept:
 		return h.p.answerKept(ctx, body)
 	case p2p.KindTips:

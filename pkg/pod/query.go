@@ -215,6 +215,9 @@ func (p *Pod) judge(ctx context.Context, n state.Node) ([]*placing, placement.Sa
 	ask := make(map[ident.Pod][]*placing)
 	for _, c := range list {
 		c.hold(p.id, p.holds(c.id))
+		if err := p.holdOwn(c); err != nil {
+			return nil, placement.Safety{}, err
+		}
 	}
 	for _, pod := range p.connected() {
 		ask[pod] = list
@@ -302,9 +305,6 @@ func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability s
 			return err
 		}
 		parsed = parsed.Resolve(p.reg.layout().Len())
-		if parsed.Kind == placement.PolicyRS {
-			return fmt.Errorf("pod: %s needs erasure coding; use none, raid0, raid1 or replica:N: %w", policy, ErrPolicy)
-		}
 		text := parsed.String()
 		edit.Policy = &text
 	}
