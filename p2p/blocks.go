@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
-
-	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 // Streams of blocks that one side uses at once on one link; each carries one request after the other.
@@ -124,10 +122,10 @@ func (p *pool) take(ctx context.Context) (*blockStream, error) {
 	return b, nil
 }
 
-// request sends a batch of ids and returns the number by which the answers name it.
-func (b *blockStream) request(t frameType, ids []block.ID) (uint64, error) {
+// request sends a batch of names and returns the number by which the answers name it.
+func (b *blockStream) request(t frameType, objects []object) (uint64, error) {
 	b.req++
-	if err := writeFrame(b.w, frameHeader{typ: t, id: b.req}, appendIDs(nil, ids)); err != nil {
+	if err := writeFrame(b.w, frameHeader{typ: t, id: b.req}, appendObjects(nil, t, objects)); err != nil {
 		return 0, err
 	}
 	return b.req, b.flush()
@@ -153,11 +151,6 @@ func (b *blockStream) header(req uint64) (frameHeader, error) {
 		err = fmt.Errorf("p2p: answer to request %d instead of %d: %w", f.id, req, ErrProtocol)
 	}
 	return f, err
-}
-
-// wireOK says whether a block of this ID may have a header and form of so many bytes.
-func wireOK(id block.ID, length int) bool {
-	return length >= block.HeaderLen && length <= block.HeaderLen+block.SizeMax(id)
 }
 
 // hearing counts what is read from a stream of blocks as a sign of life.

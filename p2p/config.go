@@ -62,9 +62,12 @@ const (
 	KindUsage                      // bytes held and free
 	KindOffer                      // what proves a state, so that it can be joined
 
-	KindTips Kind = 16 // the newest commits of all authors that a pod has
-	KindKept Kind = 17 // which blocks are held for good, so that the asker may give them up
-	KindDuty Kind = 18 // an admin has a pod drained or removed
+	KindTips      Kind = 16 // the newest commits of all authors that a pod has
+	KindKept      Kind = 17 // which blocks are held for good, so that the asker may give them up
+	KindDuty      Kind = 18 // an admin has a pod drained or removed
+	KindFragments Kind = 24 // which fragments of blocks are held
+
+	KindKeptFragments Kind = 25 // which fragments of blocks are held for good, so that the asker may give up what it has
 )
 
 // Config is what New needs.
@@ -116,6 +119,17 @@ type Handler interface {
 	PutSync(ctx context.Context, from ident.Pod) error
 	// HaveBlock says whether a block that a peer offers is here and owned, so that it need not be sent.
 	HaveBlock(ctx context.Context, from ident.Pod, id block.ID) bool
+	FragmentHandler
+}
+
+// FragmentHandler does with fragments what Handler does with blocks. PutSync makes durable what PutFragment took, too.
+type FragmentHandler interface {
+	// Fragment returns a fragment as block.StripeRecord.AppendWire writes it, which it must not change afterwards; block.ErrNotFound is told to the peer as a miss.
+	Fragment(ctx context.Context, from ident.Pod, f block.Fragment) (wire []byte, err error)
+	// PutFragment stores a fragment that a peer puts; the rest is as of PutBlock.
+	PutFragment(ctx context.Context, from ident.Pod, f block.Fragment, wire []byte) error
+	// HaveFragment says whether a fragment that a peer offers is here, so that it need not be sent.
+	HaveFragment(ctx context.Context, from ident.Pod, f block.Fragment) bool
 }
 
 // Peer is a connected pod.

@@ -57,11 +57,14 @@ const (
 	frameAddrs    frameType = 11 // where the sender listens now; body: addresses
 
 	frameGet   frameType = 16 // body: ids; id: a number that rises
-	frameData  frameType = 17 // body: a block's header and form; id: the request's
+	frameData  frameType = 17 // body: a block's header and form, or a fragment; id: the request's
 	frameMiss  frameType = 18 // the block is not here
 	frameOffer frameType = 19 // body: ids; id: a number that rises
 	frameWant  frameType = 20 // body: a bit for each id, lowest bit first: 1 send, 0 have
 	frameAck   frameType = 21 // body: acks, after what was put is durable
+
+	frameGetFragments   frameType = 22 // body: names of fragments; answered as frameGet is
+	frameOfferFragments frameType = 23 // body: names of fragments; answered as frameOffer is
 
 	frameEnrol frameType = 32 // body: the request
 	frameReply frameType = 33 // body: the reply
@@ -70,7 +73,7 @@ const (
 const (
 	frameHeaderLen = 16       // bytes
 	pieceMax       = 64 << 10 // bytes of a message, question or answer in one frame, so that others get in between
-	batchMax       = 256      // ids in one request
+	batchMax       = 256      // ids, or names of fragments, in one request
 	addrsMax       = 8 << 10  // bytes of a frame of addresses
 	ackTextMax     = 256      // bytes of text for each failed block of an ack
 
@@ -99,6 +102,8 @@ func bodyMax(r role, t frameType) (int, bool) {
 		switch t {
 		case frameGet, frameOffer:
 			return batchMax * block.IDLen, true
+		case frameGetFragments, frameOfferFragments:
+			return batchMax * block.FragmentLen, true
 		case frameData:
 			return WireMax, true
 		case frameMiss:
@@ -221,27 +226,4 @@ func writeFrame(w io.Writer, f frameHeader, body []byte) error {
 		return fmt.Errorf("p2p: write frame: %w", err)
 	}
 	return nil
-}
-
-func appendIDs(b []byte, ids []block.ID) []byte {
-	for _, id := range ids {
-		b = id.Append(b)
-	}
-	return b
-}
-
-// parseIDs reads what appendIDs writes, one id at least; the error is ErrProtocol.
-func parseIDs(b []byte) ([]block.ID, error) {
-	if len(b) == 0 || len(b)%block.IDLen != 0 || len(b)/block.IDLen > batchMax {
-		return nil, fmt.Errorf("p2p: %d bytes of block ids: %w", len(b), ErrProtocol)
-	}
-	ids := make([]block.ID, 0, len(b)/block.IDLen)
-	for ; len(b) > 0; b = b[block.IDLen:] {
-		id, err := block.FromBytes(b[:block.IDLen])
-		if err != nil {
-			return nil, fmt.Errorf("p2p: block ids: %w: %w", ErrProtocol, err)
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
 }

@@ -22,7 +22,10 @@ func TestGolden(t *testing.T) {
 	golden(t, "preamble", appendPreamble(nil, roleMessages))
 	golden(t, "hello", appendFrame(nil, frameHeader{typ: frameHello}, hello{network: ident.Network{1, 2}, instance: 3, body: []byte("hi")}.encode()))
 	golden(t, "question", appendFrame(nil, frameHeader{typ: frameQuestion, kind: KindLog, flags: flagMore, id: 7}, []byte("piece")))
-	golden(t, "get", appendFrame(nil, frameHeader{typ: frameGet, id: 1}, appendIDs(nil, []block.ID{id, id})))
+	golden(t, "get", appendFrame(nil, frameHeader{typ: frameGet, id: 1}, appendObjects(nil, frameGet, []object{wholeBlock(id), wholeBlock(id)})))
+	f := object{Stripe: block.Stripe{ID: id, Form: [32]byte{1, 2, 3}, K: 4, M: 2}, I: 5}
+	golden(t, "getfragments", appendFrame(nil, frameHeader{typ: frameGetFragments, id: 1}, appendObjects(nil, frameGetFragments, []object{f, f})))
+	golden(t, "offerfragments", appendFrame(nil, frameHeader{typ: frameOfferFragments, id: 2}, appendObjects(nil, frameOfferFragments, []object{f})))
 	golden(t, "fail", appendFrame(nil, frameHeader{typ: frameFail, id: 9}, encodeFailure(fmt.Errorf("no such block: %w", block.ErrNotFound))))
 	golden(t, "acks", appendFrame(nil, frameHeader{typ: frameAck, id: 2}, appendAck(appendAck(nil, nil), ErrFull)))
 	golden(t, "addrs", appendFrame(nil, frameHeader{typ: frameAddrs}, encodeAddrs(parseAddrs([]string{"10.0.0.1:4001", "[fd00::1]:4001"}))))
@@ -80,13 +83,16 @@ func FuzzHello(f *testing.F) {
 
 // FuzzBodies reads bytes as each of the bodies that have a form of their own.
 func FuzzBodies(f *testing.F) {
-	f.Add(appendIDs(nil, []block.ID{block.Sum(block.Raw, nil)}))
+	f.Add(appendObjects(nil, frameGet, []object{wholeBlock(block.Sum(block.Raw, nil))}))
+	f.Add(appendObjects(nil, frameGetFragments, []object{{Stripe: block.Stripe{ID: block.Sum(block.Raw, nil), K: 1, M: 1}, I: 1}}))
 	f.Add(appendAck(appendAck(nil, nil), ErrFull))
 	f.Add(encodeAddrs(parseAddrs([]string{"10.0.0.1:4001", "/dns4/a.example/tcp/1"})))
 	f.Add(encodeFailure(errors.New("ö\x00")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if ids, err := parseIDs(b); err == nil && !bytes.Equal(appendIDs(nil, ids), b) {
-			t.Errorf("ids differ: %x", b)
+		for _, typ := range []frameType{frameGet, frameOffer, frameGetFragments, frameOfferFragments} {
+			if objects, err := parseObjects(typ, b); err == nil && (!bytes.Equal(appendObjects(nil, typ, objects), b) || len(objects) > batchMax) {
+				t.Errorf("names differ: %x", b)
+			}
 		}
 		if addrs, err := decodeAddrs(b); err == nil && len(addrs) > PeerAddrsMax {
 			t.Errorf("%d addresses", len(addrs))

@@ -23,13 +23,31 @@ import (
 // any more. If the connection is lost, f is called for each block still missing, and Get returns the
 // error too: an ErrUnreachable.
 func (h *Host) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id block.ID, wire []byte, err error) error) error {
-	if len(ids) == 0 {
+	objects := make([]object, len(ids))
+	for i, id := range ids {
+		objects[i] = wholeBlock(id)
+	}
+	return h.getObjects(ctx, pod, frameGet, objects, func(o object, wire []byte, err error) error { return f(o.ID, wire, err) })
+}
+
+// GetFragments is Get for fragments, which come as block.StripeRecord.AppendWire writes them: f verifies them (block.CheckFragment). A pod of a version that has no
+// fragments ends the connection; such a one answers no question of KindFragments.
+func (h *Host) GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(name block.Fragment, wire []byte, err error) error) error {
+	objects := make([]object, len(names))
+	for i, name := range names {
+		objects[i] = object(name)
+	}
+	return h.getObjects(ctx, pod, frameGetFragments, objects, func(o object, wire []byte, err error) error { return f(o.fragment(), wire, err) })
+}
+
+func (h *Host) getObjects(ctx context.Context, pod ident.Pod, t frameType, objects []object, f func(o object, wire []byte, err error) error) error {
+	if len(objects) == 0 {
 		return nil
 	}
 	done := 0
 	l, err := h.link(pod)
 	if err == nil {
-		err = l.gets.use(ctx, func(b *blockStream) error { return b.get(ids, &done, f) })
+		err = l.gets.use(ctx, func(b *blockStream) error { return b.get(t, objects, &done, f) })
 	}
 	var own callerError
 	switch {
@@ -40,53 +58,53 @@ func (h *Host) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	for _, id := range ids[done:] {
-		if own := f(id, nil, err); own != nil {
+	for _, o := range objects[done:] {
+		if own := f(o, nil, err); own != nil {
 			return own
 		}
 	}
 	return err
 }
 
-// get gets ids, keeping one request ahead of the one that is being answered. done counts the calls of f.
-func (b *blockStream) get(ids []block.ID, done *int, f func(id block.ID, wire []byte, err error) error) error {
+// get gets objects, keeping one request ahead of the one that is being answered. done counts the calls of f.
+func (b *blockStream) get(t frameType, objects []object, done *int, f func(o object, wire []byte, err error) error) error {
 	first := b.req + 1
 	asked := 0
 	ask := func() error {
-		to := min(len(ids), asked+batchMax)
-		_, err := b.request(frameGet, ids[asked:to])
+		to := min(len(objects), asked+batchMax)
+		_, err := b.request(t, objects[asked:to])
 		asked = to
 		return err
 	}
-	for *done < len(ids) {
-		for asked < len(ids) && asked-*done <= batchMax {
+	for *done < len(objects) {
+		for asked < len(objects) && asked-*done <= batchMax {
 			if err := ask(); err != nil {
 				return err
 			}
 		}
-		if err := b.getOne(first+uint64(*done/batchMax), ids[*done], done, f); err != nil {
+		if err := b.getOne(first+uint64(*done/batchMax), objects[*done], done, f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *blockStream) getOne(req uint64, id block.ID, done *int, f func(id block.ID, wire []byte, err error) error) error {
+func (b *blockStream) getOne(req uint64, o object, done *int, f func(o object, wire []byte, err error) error) error {
 	head, err := b.header(req)
 	if err != nil {
 		return err
 	}
 	call := func(wire []byte, err error) error {
 		*done++
-		if own := f(id, wire, err); own != nil {
+		if own := f(o, wire, err); own != nil {
 			return callerError{own}
 		}
 		return nil
 	}
 	switch head.typ {
 	case frameData:
-		if !wireOK(id, int(head.length)) {
-			return fmt.Errorf("p2p: block %s comes with %d bytes: %w", id, head.length, ErrProtocol)
+		if !o.wireOK(int(head.length)) {
+			return fmt.Errorf("p2p: %s comes with %d bytes: %w", o, head.length, ErrProtocol)
 		}
 		wire := takeWire(int(head.length))
 		defer wires.Put(wire)
@@ -95,21 +113,21 @@ func (b *blockStream) getOne(req uint64, id block.ID, done *int, f func(id block
 		}
 		return call(*wire, nil)
 	case frameMiss:
-		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", id, b.l.pod(), block.ErrNotFound))
+		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", o, b.l.pod(), block.ErrNotFound))
 	case frameFail:
 		body, err := readBody(b.r, head)
 		if err != nil {
 			return err
 		}
-		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", id, b.l.pod(), decodeFailure(body)))
+		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", o, b.l.pod(), decodeFailure(body)))
 	}
 	return fmt.Errorf("p2p: frame of type %d instead of a block: %w", head.typ, ErrProtocol)
 }
 
-// getRequest is a batch of blocks that the peer asks for.
+// getRequest is a batch of blocks or fragments that the peer asks for.
 type getRequest struct {
-	req uint64
-	ids []block.ID
+	req     uint64
+	objects []object
 }
 
 // reply is one block, or why it doesn't come; free gives back what its bytes hold of link.blockBytes.
@@ -157,16 +175,16 @@ func (l *link) readGets(ctx context.Context, r *bufio.Reader, to chan<- getReque
 			return err
 		}
 		l.hear()
-		if f.typ != frameGet || f.id <= last {
+		if f.typ != frameGet && f.typ != frameGetFragments || f.id <= last {
 			return fmt.Errorf("p2p: frame of type %d, id %d instead of a request: %w", f.typ, f.id, ErrProtocol)
 		}
 		last = f.id
-		ids, err := parseIDs(body)
+		objects, err := parseObjects(f.typ, body)
 		if err != nil {
 			return err
 		}
 		select {
-		case to <- getRequest{f.id, ids}:
+		case to <- getRequest{f.id, objects}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -182,16 +200,20 @@ func (l *link) fetchBlocks(ctx context.Context, from <-chan getRequest, to chan<
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for _, id := range q.ids {
-			p := reply{req: q.req, held: int64(block.SizeMax(id))}
+		for _, o := range q.objects {
+			p := reply{req: q.req, held: int64(o.wireMax())}
 			if err := l.blockBytes.Acquire(ctx, p.held); err != nil {
 				return err
 			}
 			p.err = l.h.guard("block", func() (err error) {
-				p.wire, err = l.h.cfg.Handler.Block(ctx, l.pod(), id)
+				if o.isFragment() {
+					p.wire, err = l.h.cfg.Handler.Fragment(ctx, l.pod(), o.fragment())
+				} else {
+					p.wire, err = l.h.cfg.Handler.Block(ctx, l.pod(), o.ID)
+				}
 				return err
 			})
-			if p.err == nil && !wireOK(id, len(p.wire)) {
+			if p.err == nil && !o.wireOK(len(p.wire)) {
 				p.err = fmt.Errorf("block of %d bytes: %w", len(p.wire), block.ErrCorrupt)
 			}
 			select {

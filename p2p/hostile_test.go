@@ -98,7 +98,11 @@ func TestGarbage(t *testing.T) {
 		return appendFrame(nil, frameHeader{typ: typ, id: id, kind: kind, flags: flags}, []byte(body))
 	}
 	length := frameHeader{typ: frameQuestion, length: 1 << 31, id: 1}.append(nil)
-	ids := string(appendIDs(nil, []block.ID{block.Sum(block.Raw, nil)}))
+	ids := string(appendObjects(nil, frameGet, []object{wholeBlock(block.Sum(block.Raw, nil))}))
+	fragment := object{Stripe: block.Stripe{ID: block.Sum(block.Raw, nil), K: 4, M: 2}, I: 5}
+	names := string(appendObjects(nil, frameOfferFragments, []object{fragment}))
+	fragment.I = 6
+	noName := string(appendObjects(nil, frameOfferFragments, []object{fragment}))
 	get := func(b []byte) []byte { return append(appendPreamble(nil, roleGet), b...) }
 	put := func(b ...byte) []byte { return append(appendPreamble(nil, rolePut), b...) }
 	n := byte(10)
@@ -130,6 +134,12 @@ func TestGarbage(t *testing.T) {
 		"block that was not offered":  {hello: true, stream: true, send: put(frame(frameData, 1, 0, 0, ids)...)},
 		"block of another put":        {hello: true, stream: true, send: put(append(frame(frameOffer, 1, 0, 0, ids), frame(frameData, 2, 0, 0, ids)...)...)},
 		"block without a header":      {hello: true, stream: true, send: put(append(frame(frameOffer, 1, 0, 0, ids), frame(frameData, 1, 0, 0, "x")...)...)},
+		"names of another length":     {hello: true, stream: true, send: get(frame(frameGetFragments, 1, 0, 0, names+"x"))},
+		"ids for names":               {hello: true, stream: true, send: get(frame(frameGetFragments, 1, 0, 0, ids))},
+		"fragment 6 of 4+2":           {hello: true, stream: true, send: get(frame(frameGetFragments, 1, 0, 0, noName))},
+		"too many names":              {hello: true, stream: true, send: get(frameHeader{typ: frameGetFragments, length: batchMax*block.FragmentLen + 1, id: 1}.append(nil))},
+		"fragment without a name":     {hello: true, stream: true, send: put(append(frame(frameOfferFragments, 1, 0, 0, names), frame(frameData, 1, 0, 0, strings.Repeat("x", block.FragmentNameLen-1))...)...)},
+		"fragment that is too long":   {hello: true, stream: true, send: put(append(frame(frameOfferFragments, 1, 0, 0, names), frameHeader{typ: frameData, id: 1, length: 1<<20 + 4096}.append(nil)...)...)},
 		"second stream of messages":   {hello: true, stream: true, send: appendPreamble(nil, roleMessages)},
 		"message over the limit":      {hello: true, send: []byte(strings.Repeat(string(frame(frameTell, 0, 1, flagMore, strings.Repeat("x", pieceMax))), TellMax/pieceMax+1))},
 		"addresses of too many":       {hello: true, send: frame(frameAddrs, 0, 0, 0, strings.Repeat("\x00\x01x", PeerAddrsMax+1))},
@@ -161,7 +171,7 @@ func TestSilence(t *testing.T) {
 	p := start(t, 1, hurried)
 	mute, early := rawTo(t, p, 2), rawTo(t, p, 3)
 	s := early.open(protoX)
-	early.send(s, appendFrame(appendPreamble(nil, roleGet), frameHeader{typ: frameGet, id: 1}, appendIDs(nil, []block.ID{block.Sum(block.Raw, nil)})))
+	early.send(s, appendFrame(appendPreamble(nil, roleGet), frameHeader{typ: frameGet, id: 1}, appendObjects(nil, frameGet, []object{wholeBlock(block.Sum(block.Raw, nil))})))
 	if _, err := s.Read(make([]byte, 1)); err == nil {
 		t.Error("blocks are served before the hello")
 	}

@@ -116,6 +116,21 @@ func (f *fake) PutSync(context.Context, ident.Pod) error {
 	return nil
 }
 
+// The name of a fragment of which the fake makes the ID that it is kept under.
+func fragmentKey(f block.Fragment) block.ID { return block.Sum(block.Raw, f.Append(nil)) }
+
+func (f *fake) Fragment(ctx context.Context, from ident.Pod, name block.Fragment) ([]byte, error) {
+	return f.Block(ctx, from, fragmentKey(name))
+}
+
+func (f *fake) PutFragment(ctx context.Context, from ident.Pod, name block.Fragment, wire []byte) error {
+	return f.PutBlock(ctx, from, fragmentKey(name), wire)
+}
+
+func (f *fake) HaveFragment(ctx context.Context, from ident.Pod, name block.Fragment) bool {
+	return f.HaveBlock(ctx, from, fragmentKey(name))
+}
+
 func (f *fake) HaveBlock(_ context.Context, _ ident.Pod, id block.ID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -23,6 +23,16 @@ var errNotPut = fmt.Errorf("p2p: not acknowledged: %w", ErrUnreachable)
 // The second error is that of the whole: ErrUnreachable, the context's. Blocks that were not acknowledged
 // then have an error too.
 func (h *Host) Put(ctx context.Context, pod ident.Pod, n int, id func(i int) block.ID, wire func(i int) ([]byte, error)) ([]error, error) {
+	return h.putObjects(ctx, pod, frameOffer, n, func(i int) object { return wholeBlock(id(i)) }, wire)
+}
+
+// PutFragments is Put for fragments; wire(i) gives them as block.StripeRecord.AppendWire writes them. A pod of a version that has no fragments ends the
+// connection; such a one answers no question of KindFragments.
+func (h *Host) PutFragments(ctx context.Context, pod ident.Pod, n int, name func(i int) block.Fragment, wire func(i int) ([]byte, error)) ([]error, error) {
+	return h.putObjects(ctx, pod, frameOfferFragments, n, func(i int) object { return object(name(i)) }, wire)
+}
+
+func (h *Host) putObjects(ctx context.Context, pod ident.Pod, t frameType, n int, name func(i int) object, wire func(i int) ([]byte, error)) ([]error, error) {
 	errs := make([]error, n)
 	if n == 0 {
 		return errs, nil
@@ -36,34 +46,34 @@ func (h *Host) Put(ctx context.Context, pod ident.Pod, n int, id func(i int) blo
 	}
 	err = l.puts.use(ctx, func(b *blockStream) error {
 		return eachBatch(n, func(from, to int) error {
-			return b.put(errs[from:to], func(i int) block.ID { return id(from + i) }, func(i int) ([]byte, error) { return wire(from + i) })
+			return b.put(t, errs[from:to], func(i int) object { return name(from + i) }, func(i int) ([]byte, error) { return wire(from + i) })
 		})
 	})
 	return errs, err
 }
 
 // put puts one batch.
-func (b *blockStream) put(errs []error, id func(i int) block.ID, wire func(i int) ([]byte, error)) error {
-	ids := make([]block.ID, len(errs))
-	for i := range ids {
-		ids[i] = id(i)
+func (b *blockStream) put(t frameType, errs []error, name func(i int) object, wire func(i int) ([]byte, error)) error {
+	objects := make([]object, len(errs))
+	for i := range objects {
+		objects[i] = name(i)
 	}
-	req, err := b.request(frameOffer, ids)
+	req, err := b.request(t, objects)
 	if err != nil {
 		return err
 	}
-	want, err := b.wanted(req, len(ids))
+	want, err := b.wanted(req, len(objects))
 	if err != nil {
 		return err
 	}
-	own := make([]error, len(ids))
-	for i, id := range ids {
+	own := make([]error, len(objects))
+	for i, o := range objects {
 		if !wants(want, i) {
 			continue
 		}
 		form, err := wire(i)
-		if err == nil && !wireOK(id, len(form)) {
-			err = fmt.Errorf("p2p: put %s of %d bytes: %w", id, len(form), ErrTooLarge)
+		if err == nil && !o.wireOK(len(form)) {
+			err = fmt.Errorf("p2p: put %s of %d bytes: %w", o, len(form), ErrTooLarge)
 		}
 		if own[i] = err; err != nil {
 			err = writeFrame(b.w, frameHeader{typ: frameMiss, id: req}, nil)
@@ -77,13 +87,13 @@ func (b *blockStream) put(errs []error, id func(i int) block.ID, wire func(i int
 	if err := b.flush(); err != nil {
 		return err
 	}
-	acks, err := b.acks(req, len(ids))
+	acks, err := b.acks(req, len(objects))
 	if err != nil {
 		return err
 	}
 	for i := range errs {
 		if errs[i] = own[i]; errs[i] == nil && acks[i] != nil {
-			errs[i] = fmt.Errorf("p2p: put %s to %s: %w", ids[i], b.l.pod(), acks[i])
+			errs[i] = fmt.Errorf("p2p: put %s to %s: %w", objects[i], b.l.pod(), acks[i])
 		}
 	}
 	return nil
@@ -130,28 +140,26 @@ func (l *link) servePuts(s network.Stream, in *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		if f.typ != frameOffer || f.id <= last {
+		if f.typ != frameOffer && f.typ != frameOfferFragments || f.id <= last {
 			return fmt.Errorf("p2p: frame of type %d, id %d instead of an offer: %w", f.typ, f.id, ErrProtocol)
 		}
 		last = f.id
-		ids, err := parseIDs(body)
+		objects, err := parseObjects(f.typ, body)
 		if err != nil {
 			return err
 		}
-		if err := l.servePut(w, r, f.id, ids); err != nil {
+		if err := l.servePut(w, r, f.id, objects); err != nil {
 			return err
 		}
 	}
 }
 
 // servePut answers one offer.
-func (l *link) servePut(w *bufio.Writer, r io.Reader, req uint64, ids []block.ID) error {
+func (l *link) servePut(w *bufio.Writer, r io.Reader, req uint64, objects []object) error {
 	handler := l.h.cfg.Handler
-	want := make([]byte, (len(ids)+7)/8)
-	for i, id := range ids {
-		have := false
-		err := l.h.guard("have block", func() error { have = handler.HaveBlock(l.ctx, l.pod(), id); return nil })
-		if err != nil || !have {
+	want := make([]byte, (len(objects)+7)/8)
+	for i, o := range objects {
+		if !l.has(o) {
 			want[i/8] |= 1 << (i % 8)
 		}
 	}
@@ -161,13 +169,13 @@ func (l *link) servePut(w *bufio.Writer, r io.Reader, req uint64, ids []block.ID
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("p2p: write frame: %w", err)
 	}
-	errs := make([]error, len(ids))
-	for i, id := range ids {
+	errs := make([]error, len(objects))
+	for i, o := range objects {
 		if !wants(want, i) {
 			continue
 		}
 		var err error
-		if errs[i], err = l.takeBlock(r, req, id); err != nil {
+		if errs[i], err = l.takeObject(r, req, o); err != nil {
 			return err
 		}
 	}
@@ -192,8 +200,21 @@ func (l *link) servePut(w *bufio.Writer, r io.Reader, req uint64, ids []block.ID
 // errNotSent stands for a block that the sender offered and then could not read.
 var errNotSent = errors.New("not sent")
 
-// takeBlock takes the next block of a put. The first error is the Handler's, the second the stream's.
-func (l *link) takeBlock(r io.Reader, req uint64, id block.ID) (refused, err error) {
+// has says whether the Handler owns what is offered.
+func (l *link) has(o object) (have bool) {
+	err := l.h.guard("have block", func() error {
+		if o.isFragment() {
+			have = l.h.cfg.Handler.HaveFragment(l.ctx, l.pod(), o.fragment())
+		} else {
+			have = l.h.cfg.Handler.HaveBlock(l.ctx, l.pod(), o.ID)
+		}
+		return nil
+	})
+	return err == nil && have
+}
+
+// takeObject takes what comes next in a put. The first error is the Handler's, the second the stream's.
+func (l *link) takeObject(r io.Reader, req uint64, o object) (refused, err error) {
 	f, err := readHeader(r, rolePut)
 	switch {
 	case err != nil:
@@ -202,13 +223,18 @@ func (l *link) takeBlock(r io.Reader, req uint64, id block.ID) (refused, err err
 		return nil, fmt.Errorf("p2p: block of put %d instead of %d: %w", f.id, req, ErrProtocol)
 	case f.typ == frameMiss:
 		return errNotSent, nil
-	case f.typ != frameData || !wireOK(id, int(f.length)):
-		return nil, fmt.Errorf("p2p: frame of type %d, %d bytes instead of block %s: %w", f.typ, f.length, id, ErrProtocol)
+	case f.typ != frameData || !o.wireOK(int(f.length)):
+		return nil, fmt.Errorf("p2p: frame of type %d, %d bytes instead of %s: %w", f.typ, f.length, o, ErrProtocol)
 	}
 	wire := takeWire(int(f.length))
 	defer wires.Put(wire)
 	if _, err := io.ReadFull(r, *wire); err != nil {
 		return nil, fmt.Errorf("p2p: read block: %w", err)
 	}
-	return l.h.guard("put block", func() error { return l.h.cfg.Handler.PutBlock(l.ctx, l.pod(), id, *wire) }), nil
+	return l.h.guard("put block", func() error {
+		if o.isFragment() {
+			return l.h.cfg.Handler.PutFragment(l.ctx, l.pod(), o.fragment(), *wire)
+		}
+		return l.h.cfg.Handler.PutBlock(l.ctx, l.pod(), o.ID, *wire)
+	}), nil
 }

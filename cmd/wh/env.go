@@ -126,8 +126,8 @@ func newRoot(e *env) *cobra.Command {
 		Long:          "Wormhole turns the disks of several machines into one folder." + exits(),
 		SilenceErrors: true, SilenceUsage: true,
 		TraverseChildren: true, // --home and --pod before a command are these; place and pin have their own behind it
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return errors.New("a command is missing") },
+		Args:             cobra.NoArgs,
+		RunE:             func(*cobra.Command, []string) error { return errors.New("a command is missing") },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if home == "" {
 				return errors.New("no WH_HOME is set, and there is no home folder")

@@ -131,8 +131,27 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 	return p.store.PutCached(ctx, id, plain)
 }
 
-// askHolders asks the pods that may hold a block, the likeliest first, until one sends it.
+// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first.
 func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
+	byFragments := p.byFragments.Load()
+	ways := [2]func(context.Context, block.ID) ([]byte, error){p.askWhole, p.gatherBlock}
+	if byFragments {
+		ways[0], ways[1] = ways[1], ways[0]
+	}
+	plain, err := ways[0](ctx, id)
+	if err == nil || ctx.Err() != nil {
+		return plain, err
+	}
+	plain, err2 := ways[1](ctx, id)
+	if err2 == nil {
+		p.byFragments.Store(!byFragments)
+		return plain, nil
+	}
+	return nil, errors.Join(err, err2)
+}
+
+// askWhole asks the pods that may hold a block, the likeliest first, until one sends it.
+func (p *Pod) askWhole(ctx context.Context, id block.ID) ([]byte, error) {
 	var errs []error
 	for _, pod := range p.likelyHolders(id) {
 		plain, err := p.askFor(ctx, pod, id)

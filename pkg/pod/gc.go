@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -143,19 +144,25 @@ func (c *collection) run(ctx context.Context) error {
 	if err := c.sweep(ctx); err != nil {
 		return err
 	}
+	if err := c.sweepFragments(ctx); err != nil {
+		return err
+	}
 	if c.o.Now && !c.o.DryRun {
 		if err := c.passNow(ctx); err != nil {
 			return err
 		}
 	}
 	c.safe = p.spread.safeSince()
-	if err := c.trash(ctx); err != nil || c.o.DryRun {
+	err := errors.Join(c.trash(ctx), c.trashedFragments(ctx))
+	if c.out.Kept > 0 {
+		c.out.Waiting = c.passed.waiting
+	}
+	if err != nil || c.o.DryRun {
 		return err
 	}
 	if err := p.store.Sync(ctx); err != nil { // gives the space back
 		return err
 	}
-	var err error
 	if c.out.CompactedBytes, err = p.store.Compact(ctx); err != nil {
 		return err
 	}
@@ -279,8 +286,5 @@ func (c *collection) trash(ctx context.Context) error {
 		c.out.KeptBytes += bytes
 		return nil
 	})
-	if c.out.Kept > 0 {
-		c.out.Waiting = c.passed.waiting
-	}
 	return err
 }

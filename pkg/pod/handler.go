@@ -85,6 +85,10 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.allStatements()
 	case p2p.KindHas:
 		return h.p.answerHas(body)
+	case p2p.KindFragments:
+		return h.p.answerFragments(body)
+	case p2p.KindKeptFragments:
+		return h.p.answerKeptFragments(ctx, body)
 	case p2p.KindKept:
 		return h.p.answerKept(ctx, body)
 	case p2p.KindDuty:

@@ -26,6 +26,8 @@ type memPeer struct {
 	inbox chan func(ctx context.Context) // what others tell
 
 	unplugged bool // Run doesn't connect it: join does
+
+	spoil func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) // what becomes of a fragment that it sends; nil: nothing
 }
 
 const memInbox = 4096
@@ -184,6 +186,45 @@ func (m *memPeer) Put(ctx context.Context, pod ident.Pod, n int, id func(int) bl
 		w, err := wire(i)
 		if err == nil {
 			err = h.PutBlock(ctx, m.p.id, id(i), w)
+		}
+		errs[i] = err
+	}
+	return errs, h.PutSync(ctx, m.p.id)
+}
+
+// GetFragments is network's.
+func (m *memPeer) GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(block.Fragment, []byte, error) error) error {
+	for _, name := range names {
+		o, err := m.to(pod)
+		if err != nil {
+			return err
+		}
+		wire, err := handler{o.p}.Fragment(ctx, m.p.id, name)
+		if o.spoil != nil && err == nil {
+			wire, err = o.spoil(ctx, name, wire)
+		}
+		if err := f(name, wire, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutFragments is network's.
+func (m *memPeer) PutFragments(ctx context.Context, pod ident.Pod, n int, name func(int) block.Fragment, wire func(int) ([]byte, error)) ([]error, error) {
+	o, err := m.to(pod)
+	if err != nil {
+		return nil, err
+	}
+	h := handler{o.p}
+	errs := make([]error, n)
+	for i := range n {
+		if h.HaveFragment(ctx, m.p.id, name(i)) {
+			continue
+		}
+		w, err := wire(i)
+		if err == nil {
+			err = h.PutFragment(ctx, m.p.id, name(i), w)
 		}
 		errs[i] = err
 	}

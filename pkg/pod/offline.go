@@ -35,3 +35,11 @@ func (offline) Get(context.Context, ident.Pod, []block.ID, func(block.ID, []byte
 func (offline) Put(context.Context, ident.Pod, int, func(int) block.ID, func(int) ([]byte, error)) ([]error, error) {
 	return nil, errOffline
 }
+
+func (offline) GetFragments(context.Context, ident.Pod, []block.Fragment, func(block.Fragment, []byte, error) error) error {
+	return errOffline
+}
+
+func (offline) PutFragments(context.Context, ident.Pod, int, func(int) block.Fragment, func(int) ([]byte, error)) ([]error, error) {
+	return nil, errOffline
+}

@@ -95,6 +95,8 @@ type Pod struct {
 	leases      *leases
 	leaving     leaving
 	damaged     damaged
+	coding      coding
+	byFragments atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
 	kept        keptRoots
 	conflicts   conflictWatch
 	past        past
@@ -131,6 +133,8 @@ type network interface {
 	Tell(pod ident.Pod, kind p2p.Kind, body []byte)
 	Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(id block.ID, wire []byte, err error) error) error
 	Put(ctx context.Context, pod ident.Pod, n int, id func(i int) block.ID, wire func(i int) ([]byte, error)) ([]error, error)
+	GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(name block.Fragment, wire []byte, err error) error) error
+	PutFragments(ctx context.Context, pod ident.Pod, n int, name func(i int) block.Fragment, wire func(i int) ([]byte, error)) ([]error, error)
 }
 
 func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert member.Cert, reg *registry, log *slog.Logger) state.Options {

@@ -166,7 +166,7 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 			Text: fmt.Sprintf("%d files or folders were changed on several pods apart: wh conflicts lists them", n),
 		})
 	}
-	if n := len(p.damaged.list()); n > 0 {
+	if n := len(p.damaged.list()) + len(p.damaged.listFragments()); n > 0 {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d blocks on this pod's disk are damaged, and no connected pod has a good copy", n))
 	}
 	out.Healthy = len(out.Reasons) == 0
@@ -215,6 +215,9 @@ func (p *Pod) judge(ctx context.Context, n state.Node) ([]*placing, placement.Sa
 	ask := make(map[ident.Pod][]*placing)
 	for _, c := range list {
 		c.hold(p.id, p.holds(c.id))
+		if err := p.holdOwn(c); err != nil {
+			return nil, placement.Safety{}, err
+		}
 	}
 	for _, pod := range p.connected() {
 		ask[pod] = list
@@ -302,9 +305,6 @@ func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability s
 			return err
 		}
 		parsed = parsed.Resolve(p.reg.layout().Len())
-		if parsed.Kind == placement.PolicyRS {
-			return fmt.Errorf("pod: %s needs erasure coding; use none, raid0, raid1 or replica:N: %w", policy, ErrPolicy)
-		}
 		text := parsed.String()
 		edit.Policy = &text
 	}

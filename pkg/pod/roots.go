@@ -53,13 +53,15 @@ func (p *Pod) newMarker() *marker {
 	return &marker{p: p, get: quietBlocks{p}, live: newFilter(int(p.store.Usage().Blocks) + 1<<12), walked: make(map[walked]bool)}
 }
 
-// add marks a block, if this pod owns it: the filter's size is by what is here, not by what the network holds.
+// add marks a block, if this pod owns it, or fragments of it: the filter's size is by what is here, not by what the network holds.
 func (m *marker) add(id block.ID) {
 	if m.seen++; m.seen%yieldEvery == 0 {
 		runtime.Gosched()
 	}
 	if owned, _ := m.p.store.Has(id); owned || m.p.store.InTrash(id) {
 		m.live.add(id)
+	} else if knows, err := m.p.store.KnowsFragments(id); knows || err != nil {
+		m.live.add(id) // an index that can't be read makes nothing garbage
 	}
 }
 

@@ -57,7 +57,7 @@ func (r *round) note(c *placing) {
 	if k.named != nil {
 		k.named.add(c.id)
 	}
-	if len(r.surplus) < releaseMax && c.id.Codec() == block.Raw && surplusHere(c.plan, r.p.id) {
+	if len(r.surplus) < releaseMax && c.id.Codec() == block.Raw && len(surplusHere(c.plan, r.p.id)) > 0 {
 		r.surplus[c.id] = &placing{wanted: c.wanted, wants: c.wants}
 	}
 }

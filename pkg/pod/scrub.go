@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +33,28 @@ type Scrubbed struct {
 
 // damaged are the blocks of this pod that were found damaged, and of which no good copy could be had yet.
 type damaged struct {
-	mu  sync.Mutex // guards ids
-	ids map[block.ID]bool
+	mu        sync.Mutex // guards the fields below
+	ids       map[block.ID]bool
+	fragments map[block.Fragment]bool
+}
+
+func (d *damaged) setFragment(f block.Fragment, bad bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !bad {
+		delete(d.fragments, f)
+		return
+	}
+	if d.fragments == nil {
+		d.fragments = make(map[block.Fragment]bool)
+	}
+	d.fragments[f] = true
+}
+
+func (d *damaged) listFragments() []block.Fragment {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.fragments))
 }
 
 func (d *damaged) set(id block.ID, bad bool) {
@@ -157,6 +179,8 @@ func (p *Pod) mend(ctx context.Context, pr store.Problem) Problem {
 	out := Problem{Where: "store", What: pr.String()}
 	switch {
 	case pr.ID.IsZero():
+	case pr.Fragment != (block.Fragment{}):
+		out.Fixed = p.mendProblem(ctx, pr.Fragment) == nil
 	case pr.Cached:
 		out.Fixed = p.store.Delete(ctx, pr.ID) == nil
 	case p.store.InTrash(pr.ID): // nothing names it
@@ -175,6 +199,14 @@ func (p *Pod) mend(ctx context.Context, pr store.Problem) Problem {
 	return out
 }
 
+// mendProblem mends a damaged fragment: one in the trash is dropped, others are made again.
+func (p *Pod) mendProblem(ctx context.Context, f block.Fragment) error {
+	if dropped, err := p.store.DropFragment(ctx, f, nil); err != nil || dropped {
+		return err
+	}
+	return p.mendFragment(ctx, f)
+}
+
 // mendDamaged tries again to get what is damaged; what nothing names any more, or was put again since, is forgotten.
 func (p *Pod) mendDamaged(ctx context.Context) {
 	for _, id := range p.damaged.list() {
@@ -185,6 +217,13 @@ func (p *Pod) mendDamaged(ctx context.Context) {
 		}
 		if owned {
 			p.damaged.set(id, false)
+		}
+	}
+	for _, f := range p.damaged.listFragments() {
+		if p.store.HasFragment(f) {
+			p.damaged.setFragment(f, false)
+		} else if err := p.mendFragment(ctx, f); err == nil {
+			p.log.InfoContext(ctx, "a damaged fragment was made again", "fragment", f.String())
 		}
 	}
 }

@@ -287,20 +287,50 @@ func (e *wireEnd) Get(ctx context.Context, id ident.Pod, ids []block.ID, f func(
 	return nil
 }
 
+// GetFragments is pod.Network's.
+func (e *wireEnd) GetFragments(ctx context.Context, id ident.Pod, names []block.Fragment, f func(name block.Fragment, wire []byte, err error) error) error {
+	for _, name := range names {
+		o, err := e.travel(ctx, id)
+		if err != nil {
+			return err
+		}
+		wire, err := o.handler.Fragment(ctx, e.id, name)
+		if err := f(name, wire, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Put is pod.Network's.
 func (e *wireEnd) Put(ctx context.Context, id ident.Pod, n int, at func(i int) block.ID, wire func(i int) ([]byte, error)) ([]error, error) {
+	return e.put(ctx, id, n, wire,
+		func(h p2p.Handler, i int) bool { return h.HaveBlock(ctx, e.id, at(i)) },
+		func(h p2p.Handler, i int, b []byte) error { return h.PutBlock(ctx, e.id, at(i), b) })
+}
+
+// PutFragments is pod.Network's.
+func (e *wireEnd) PutFragments(ctx context.Context, id ident.Pod, n int, name func(i int) block.Fragment, wire func(i int) ([]byte, error)) ([]error, error) {
+	return e.put(ctx, id, n, wire,
+		func(h p2p.Handler, i int) bool { return h.HaveFragment(ctx, e.id, name(i)) },
+		func(h p2p.Handler, i int, b []byte) error { return h.PutFragment(ctx, e.id, name(i), b) })
+}
+
+func (e *wireEnd) put(ctx context.Context, id ident.Pod, n int, wire func(i int) ([]byte, error),
+	have func(h p2p.Handler, i int) bool, take func(h p2p.Handler, i int, b []byte) error,
+) ([]error, error) {
 	errs := make([]error, n)
 	for i := range n {
 		o, err := e.travel(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if o.handler.HaveBlock(ctx, e.id, at(i)) {
+		if have(o.handler, i) {
 			continue
 		}
 		b, err := wire(i)
 		if err == nil {
-			err = o.handler.PutBlock(ctx, e.id, at(i), b)
+			err = take(o.handler, i, b)
 		}
 		errs[i] = err
 	}

@@ -159,7 +159,7 @@ func (s *Store) saveLastUse() error {
 func (s *Store) loadCache(ctx context.Context) error {
 	var copies []cachedCopy
 	err := s.index.each(ctx, []byte{keyCached}, []byte{keyCached}, func(key, value []byte) error {
-		id, err := block.FromBytes(key[1:])
+		id, err := readID(key[1:])
 		if err != nil || len(value) != 4 {
 			return fmt.Errorf("index: cached copy %x: %w", key, block.ErrCorrupt)
 		}

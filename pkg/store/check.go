@@ -35,13 +35,13 @@ func (s *Store) Check(ctx context.Context, f func(Problem)) error {
 			return err
 		}
 	}
-	for _, list := range c.orphans {
+	for id, list := range c.orphans {
 		for _, p := range list {
 			s.mu.RLock()
 			_, there := s.segs[p.Segment]
 			s.mu.RUnlock()
-			if _, ok, err := s.lookup(p.ID); err == nil && !ok && there {
-				f(p)
+			if _, ok, err := s.lookup(id); err == nil && !ok && there {
+				f(p.named())
 			}
 		}
 	}
@@ -150,18 +150,28 @@ func (c *check) block(ctx context.Context, g *segment, r record) error {
 		return err
 	}
 	at := place{g.num, r.off}
-	p := Problem{ID: r.id, Segment: g.num, Offset: r.off, Bytes: r.size(), Cached: now.cached()}
+	p := Problem{ID: r.id, Fragment: now.of, Segment: g.num, Offset: r.off, Bytes: r.size(), Cached: now.cached()}
 	switch {
 	case !ok:
 		if c.s.checkRecord(g, r) == nil {
 			p.Kind = Unindexed
+			if r.kind.isFragment() {
+				p.Fragment, err = readName(g, r)
+			}
+			if errors.Is(err, block.ErrCorrupt) {
+				p.Kind, p.ID = Garbage, block.ID{}
+				c.gaps = append(c.gaps, p)
+				return nil
+			} else if err != nil {
+				return err
+			}
 			c.orphans[r.id] = append(c.orphans[r.id], p)
 		}
 		return nil
 	case now.place != at || now.bad():
 		return nil // rows reports it
 	}
-	_, err = c.s.Get(ctx, r.id) // with its second try, and its setting aside
+	err = c.s.read(ctx, r.id, c.s.verify(r.id)) // with its second try, and its setting aside
 	if err == nil || errors.Is(err, block.ErrNotFound) {
 		return nil
 	}
@@ -170,25 +180,24 @@ func (c *check) block(ctx context.Context, g *segment, r record) error {
 	}
 	if !errors.Is(err, block.ErrCorrupt) {
 		p.Kind, p.Err = Damaged, err
-		c.report(p)
+		c.report(p.named())
 	}
 	return nil // set aside: rows reports it
 }
 
 // rows checks that each row's record is where it says, and reports the blocks set aside.
 func (c *check) rows(ctx context.Context) error {
-	return c.s.eachRow(ctx, func(id block.ID, r row) error {
-		p := Problem{ID: id, Segment: r.seg, Offset: r.off, Bytes: r.size(), Cached: r.cached()}
+	return c.s.eachRow(ctx, block.ID{}, func(id block.ID, r row) error {
+		p := r.problem(Damaged, id)
 		if !r.bad() {
 			if err := c.head(id, r); err == nil || !errors.Is(err, block.ErrCorrupt) {
 				return nil // unreadable ones were reported with their segment
 			}
-			_, err := c.s.Get(ctx, id)
+			err := c.s.read(ctx, id, c.s.verify(id))
 			if err == nil || !errors.Is(err, block.ErrCorrupt) {
 				return nil // it moved meanwhile
 			}
 		}
-		p.Kind = Damaged
 		c.s.mu.RLock()
 		g := c.s.segs[r.seg]
 		if g == nil || r.off+r.size() > g.end {

@@ -146,13 +146,7 @@ func (s *Store) carryBlock(g *segment, r record) error {
 	} else if err != nil {
 		return err
 	}
-	r.kind = kindBlock
-	switch {
-	case old.cached():
-		r.kind = kindCached
-	case old.trashed():
-		r.kind = kindTrashed
-	}
+	r.kind = old.recordKind()
 	now := old
 	err = s.append(r, b, true, func(at place) {
 		now.place = at

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -105,17 +106,20 @@ func (m *model) clone() *model {
 // verify compares a store with the model: nothing acknowledged is lost, nothing wrong is served. What is found stays.
 func (m *model) verify(s *Store) error {
 	for seed := range uint64(crashSeeds) {
-		id, want := testBlock(seed, crashLen(seed))
-		now, err := stateOf(s, id)
+		it := crashItem(seed)
+		now, err := stateOf(s, it.name)
 		if err != nil || now != m.acked[seed] && !m.maybe[seed][now] {
 			return fmt.Errorf("seed %d: state %v, acknowledged %v, possible %v: %w", seed, now, m.acked[seed], m.maybe[seed], err)
 		}
 		if now != absent {
-			if got, err := s.Get(context.Background(), id); err != nil || !bytes.Equal(got, want) {
+			if got, err := it.get(s); err != nil || !bytes.Equal(got, it.bytes) {
 				return fmt.Errorf("seed %d: get: %d bytes, %w", seed, len(got), err)
 			}
 		}
 		m.acked[seed] = now
+		if list, err := s.Fragments(it.of.ID); err != nil || slices.Contains(list, it.of) != (it.isFragment() && now == owned) {
+			return fmt.Errorf("seed %d, which is %v, among the fragments %v: %w", seed, now, list, err)
+		}
 	}
 	clear(m.maybe)
 	var errs []error
@@ -123,7 +127,41 @@ func (m *model) verify(s *Store) error {
 	return errors.Join(append(errs, err)...)
 }
 
-const crashSeeds = 24 // different blocks
+const crashSeeds = 32 // different blocks and fragments
+
+// item is a block, or of each fourth seed a fragment.
+type item struct {
+	name  block.ID
+	of    block.Fragment // zero for a block
+	bytes []byte
+}
+
+func crashItem(seed uint64) item { return testItem(seed, crashLen(seed)) }
+
+func testItem(seed uint64, n int) item {
+	if seed%4 != 3 {
+		id, b := testBlock(seed, n)
+		return item{name: id, bytes: b}
+	}
+	f, wire := testFragment(seed, n)
+	return item{nameOf(f), f, wire}
+}
+
+func (it item) isFragment() bool { return isFragment(it.name) }
+
+func (it item) put(s *Store) error {
+	if it.isFragment() {
+		return s.PutFragment(context.Background(), it.of, it.bytes)
+	}
+	return s.Put(context.Background(), it.name, it.bytes)
+}
+
+func (it item) get(s *Store) ([]byte, error) {
+	if it.isFragment() {
+		return s.Fragment(context.Background(), it.of)
+	}
+	return s.Get(context.Background(), it.name)
+}
 
 func crashLen(seed uint64) int { return int(seed * seed * 37 % 9000) }
 
@@ -294,7 +332,8 @@ func (w *workload) step() error {
 	ctx := context.Background()
 	w.clock.seconds.Add(1)
 	seed := uint64(w.rng.IntN(crashSeeds))
-	id, b := testBlock(seed, crashLen(seed))
+	it := crashItem(seed)
+	id := it.name
 	was, err := stateOf(w.s, id)
 	if err != nil {
 		return err
@@ -314,9 +353,9 @@ func (w *workload) step() error {
 	trashTime := state{'t', w.clock.Now().Unix()}
 	switch n := w.rng.IntN(20); {
 	case n < 5:
-		return to(owned, func() error { return w.s.Put(ctx, id, b) })
-	case n < 7 && was != owned:
-		return to(cached, func() error { return w.s.PutCached(ctx, id, b) })
+		return to(owned, func() error { return it.put(w.s) })
+	case n < 7 && was != owned && !it.isFragment():
+		return to(cached, func() error { return w.s.PutCached(ctx, id, it.bytes) })
 	case n < 9:
 		return to(absent, func() error { return w.s.Delete(ctx, id) })
 	case n < 13 && was == owned:
@@ -325,7 +364,7 @@ func (w *workload) step() error {
 		return to(absent, func() error { return discard(w.s.Drop(ctx, id, nil)) })
 	case n < 14 && was == owned:
 		return to(absent, func() error { return discard(w.s.DeleteUnless(ctx, id, nil)) })
-	case n < 15 && was == owned:
+	case n < 15 && was == owned && !it.isFragment():
 		return to(cached, func() error { return w.s.Disown(ctx, id) })
 	case n < 16 && was != absent:
 		return to(owned, func() error { return w.s.Own(ctx, id) })
@@ -348,7 +387,7 @@ func (w *workload) step() error {
 func (w *workload) evict() error {
 	var seeds []uint64
 	for seed := range uint64(crashSeeds) {
-		id, _ := testBlock(seed, crashLen(seed))
+		id := crashItem(seed).name
 		if st, err := stateOf(w.s, id); err != nil {
 			return err
 		} else if st == cached {
@@ -358,8 +397,7 @@ func (w *workload) evict() error {
 	}
 	_, err := w.s.EvictTo(context.Background(), 0)
 	for _, seed := range seeds {
-		id, _ := testBlock(seed, crashLen(seed))
-		st, lerr := stateOf(w.s, id)
+		st, lerr := stateOf(w.s, crashItem(seed).name)
 		w.last[seed] = st
 		err = errors.Join(err, lerr)
 	}

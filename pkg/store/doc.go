@@ -1,4 +1,4 @@
-// Package store keeps blocks on disk: in append-only segment files, found by an index.
+// Package store keeps blocks and fragments on disk: in append-only segment files, found by an index.
 //
 // The segments are the log of all changes and the only truth. The index is a Pebble database
 // without a write-ahead log, derived from them: block ID to place, length and flags. Its last
@@ -34,25 +34,32 @@
 //	 0  f7 "whr"     magic
 //	 4  u8           version, 1
 //	 5  u8           kind: 1 block, owned · 2 block, cached · 3 gone · 4 own · 5 disown · 6 cut
-//	                 7 trash · 8 block, in the trash
+//	                 7 trash · 8 block, in the trash · 9 fragment · 10 fragment, in the trash
 //	 6  u16          zero
 //	 8  u64          nonce of the segment
 //	16  u64          offset of this record in the segment
 //	24  u64          synced: bytes of the segment that were known to be on disk when this was written
 //	32  u32          length of what follows the head
 //	36  u32          crc32c of what follows the head
-//	40  36 bytes     block ID, binary CIDv1; zero in a cut
+//	40  36 bytes     block ID, binary CIDv1; of a fragment its name (name.go); zero in a cut
 //	76  u32          crc32c of bytes 0 to 75 and 80 to 95
-//	80  16 bytes     kinds 1, 2, 8: block.Header; the others: the target, segment u64 and offset u64
-//	96  length       kinds 1, 2, 8: the form; 6: end offset of the cut, u64; 7: unix seconds of the
-//	                 trashing, u64; the others: nothing
+//	80  16 bytes     kinds 1, 2, 8: block.Header; 9, 10: block.FragmentHeader; the others: the target,
+//	                 segment u64 and offset u64
+//	96  length       kinds 1, 2, 8: the form; 9, 10: the fragment from its ID on (block.AppendWire);
+//	                 6: end offset of the cut, u64; 7: unix seconds of the trashing, u64; the others: nothing
 //
-// Bytes 80 to the end of a block record are the block as it is sent. Kinds 3 to 5 and 7 speak of the
+// Bytes 80 to the end of a block record are the block as it is sent, and so are a fragment's. Kinds 3 to 5 and 7 speak of the
 // block record that stands at the target, and of no other: a deletion never hits a block that was
 // put again, wherever the log is read from. A later record of the same block replaces an earlier.
 //
 // A record copied to another place, as into a chunk that holds a backup of a store, is none there:
 // nonce and offset don't fit.
+//
+// # Fragments
+//
+// A fragment is treated as a block in all that follows, under a name that is made like an ID: so it is found, put in the trash, moved,
+// scrubbed and buried as a block is. It is never cached. Its row holds what its name is made of, so that the
+// fragments of a block are listed from the index alone.
 //
 // # Damage and torn writes
 //

@@ -39,10 +39,10 @@ func (f *filter) mayHave(id block.ID) bool { return f.whole == nil || f.whole.ha
 // note takes up an ID that has a row from now on.
 func (f *filter) note(id block.ID) {
 	if f.whole != nil {
-		f.whole.add(id, f.min)
+		f.whole.addAll(id, f.min)
 	}
 	if f.growing != nil {
-		f.growing.add(id, f.min)
+		f.growing.addAll(id, f.min)
 	}
 }
 
@@ -77,6 +77,14 @@ func (g generations) has(id block.ID) bool {
 	return false
 }
 
+// addAll adds an ID; of a fragment also what tells that its block has some.
+func (g *generations) addAll(id block.ID, least int) {
+	g.add(id, least)
+	if isFragment(id) {
+		g.add(familyOf(id), least)
+	}
+}
+
 // add adds an ID that is not there; a further generation has room for an eighth of what is there.
 func (g *generations) add(id block.ID, least int) {
 	if g.has(id) {
@@ -108,7 +116,7 @@ func (s *Store) growFilter() {
 	f.growing = newGenerations(int(min(max(s.totals.blocks, int64(f.min)), filterMax)))
 	for _, changes := range []map[block.ID]change{s.pending, s.flushing} {
 		for id := range changes {
-			f.growing.add(id, f.min)
+			f.growing.addAll(id, f.min)
 		}
 	}
 	s.filling.Go(s.fillFilter)
@@ -121,7 +129,7 @@ func (s *Store) fillFilter() {
 		ids, err := s.rowsBehind(from)
 		s.mu.Lock()
 		for _, id := range ids {
-			s.filter.growing.add(id, s.filter.min)
+			s.filter.growing.addAll(id, s.filter.min)
 		}
 		done := err != nil || len(ids) < fillPage
 		if done {
@@ -153,7 +161,7 @@ func (s *Store) rowsBehind(from block.ID) ([]block.ID, error) {
 		if len(ids) == fillPage {
 			return errPageFull
 		}
-		id, err := block.FromBytes(key[len(prefix):])
+		id, err := readID(key[len(prefix):])
 		if err != nil {
 			return errors.Join(err, block.ErrCorrupt)
 		}

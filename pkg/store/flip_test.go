@@ -46,14 +46,18 @@ func newFlipImage(t *testing.T, withCached bool) *flipImage {
 	freed := int64(0)
 	for seed := range uint64(flipSeeds) {
 		clock.seconds.Add(1)
-		id := mustPut(t, s, seed, flipLen(seed))
+		it := testItem(seed, flipLen(seed))
+		id := it.name
+		if err := it.put(s); err != nil {
+			t.Fatal(err)
+		}
 		im.seeds[id] = seed
 		var err error
 		switch n := seed % 10; n {
 		case 1:
 			_, err = s.Trash(ctx, id, nil)
 		case 3:
-			if withCached {
+			if withCached && !it.isFragment() {
 				err = s.Disown(ctx, id)
 			}
 		case 0, 2, 4, 5, 6, 7, 8:
@@ -61,8 +65,8 @@ func newFlipImage(t *testing.T, withCached bool) *flipImage {
 				err = s.Delete(ctx, id)
 			}
 		case 9:
-			if err = s.Delete(ctx, id); err == nil && withCached {
-				err = s.PutCached(ctx, id, blockBytes(seed))
+			if err = s.Delete(ctx, id); err == nil && withCached && !it.isFragment() {
+				err = s.PutCached(ctx, id, it.bytes)
 			}
 		}
 		if err != nil {
@@ -97,10 +101,7 @@ func newFlipImage(t *testing.T, withCached bool) *flipImage {
 	return im
 }
 
-func blockBytes(seed uint64) []byte {
-	_, b := testBlock(seed, flipLen(seed))
-	return b
-}
+func flipItem(seed uint64) item { return testItem(seed, flipLen(seed)) }
 
 // load reads the files of a directory and lists those that have bytes.
 func (im *flipImage) load(t *testing.T, fs vfs.FS, dir string) (names []string) {
@@ -266,13 +267,14 @@ func (im *flipImage) verifyIndexFlip() error {
 		im.rebuilt++
 	}
 	failed := error(nil)
-	for id, seed := range im.seeds {
+	for _, seed := range im.seeds {
 		if failed != nil {
 			break // Pebble takes long for each such read: it tries which bit was flipped
 		}
-		got, err := s.Get(ctx, id)
+		it := flipItem(seed)
+		got, err := it.get(s)
 		switch {
-		case err == nil && !bytes.Equal(got, blockBytes(seed)):
+		case err == nil && !bytes.Equal(got, it.bytes):
 			return fmt.Errorf("seed %d: wrong bytes are served", seed)
 		case errors.Is(err, block.ErrNotFound) && im.states[seed] != absent:
 			return fmt.Errorf("seed %d is not found, recovered %+v", seed, s.Recovered())
@@ -315,7 +317,7 @@ func (im *flipImage) verifyAll(s *Store) error {
 		if now, err := stateOf(s, id); err != nil || now != im.states[seed] {
 			return fmt.Errorf("seed %d: %v, want %v, %w", seed, now, im.states[seed], err)
 		}
-		if got, err := s.Get(context.Background(), id); err != nil || !bytes.Equal(got, blockBytes(seed)) {
+		if got, err := flipItem(seed).get(s); err != nil || !bytes.Equal(got, flipItem(seed).bytes) {
 			return fmt.Errorf("seed %d: %d bytes, %w", seed, len(got), err)
 		}
 	}
@@ -352,6 +354,9 @@ func (im *flipImage) verifyHits(s *Store, hits map[block.ID][]place, what string
 	var garbage []Problem
 	note := func(p Problem) {
 		found[p.ID] = true
+		if p.Fragment.K > 0 {
+			found[nameOf(p.Fragment)] = true
+		}
 		if p.Kind == Garbage {
 			garbage = append(garbage, p)
 		}
@@ -370,7 +375,11 @@ func (im *flipImage) verifyHits(s *Store, hits map[block.ID][]place, what string
 			return err
 		} else if ok && slices.Contains(places, r.place) {
 			live[id] = true
-			if _, err := s.Wire(ctx, id); !errors.Is(err, block.ErrCorrupt) {
+			_, err := s.Wire(ctx, id)
+			if isFragment(id) {
+				_, err = flipItem(im.seeds[id]).get(s)
+			}
+			if !errors.Is(err, block.ErrCorrupt) {
 				return fmt.Errorf("wire of block %s, which is hit at %v: %w", id, places, err)
 			}
 		}
@@ -379,10 +388,11 @@ func (im *flipImage) verifyHits(s *Store, hits map[block.ID][]place, what string
 		return fmt.Errorf("scrub: %+v, %w", cursor, err)
 	}
 	for id, seed := range im.seeds {
-		got, err := s.Get(ctx, id)
+		it := flipItem(seed)
+		got, err := it.get(s)
 		isOwned, isCached := s.Has(id)
 		switch hit := len(hits[id]) > 0; {
-		case err == nil && !bytes.Equal(got, blockBytes(seed)):
+		case err == nil && !bytes.Equal(got, it.bytes):
 			return fmt.Errorf("seed %d: wrong bytes are served", seed)
 		case !hit && im.states[seed] == absent:
 			// Deleted, and nothing of it is left but perhaps its record.

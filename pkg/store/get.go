@@ -38,6 +38,15 @@ func (s *Store) Wire(ctx context.Context, id block.ID) ([]byte, error) {
 	return wire, nil
 }
 
+// FormLen is the length in bytes of a block's stored form, its header not counted, wherever the block is here: owned, cached or in the trash.
+func (s *Store) FormLen(id block.ID) (int, bool) {
+	r, ok, err := s.lookup(id)
+	if err != nil || !ok || r.bad() {
+		return 0, false
+	}
+	return int(r.length), true
+}
+
 // readTriesMax is how often a read follows a block that moves or fails before it is believed.
 const readTriesMax = 3
 
@@ -102,7 +111,7 @@ func (s *Store) readRow(id block.ID, r row, f func(r record, form []byte) error)
 	if err != nil {
 		return err
 	}
-	if rec.id != id || !rec.kind.isBlock() || (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
+	if rec.id != id || !rec.kind.isBlock() || !r.fragment() && (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
 		return fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
 	}
 	return f(rec, b[recordHead:len(b):len(b)])

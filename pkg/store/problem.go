@@ -39,13 +39,22 @@ func (k ProblemKind) String() string {
 
 // Problem is one thing that Open, Check or RebuildIndex found wrong.
 type Problem struct {
-	Kind    ProblemKind
-	ID      block.ID // zero: not known, or no block
-	Cached  bool     // the block is a cached copy: no promise is broken
-	Segment uint64
-	Offset  int64 // in the segment
-	Bytes   int64
-	Err     error // may be nil
+	Kind     ProblemKind
+	ID       block.ID       // zero: not known, or no block
+	Fragment block.Fragment // of the block, that has the problem; zero: the block itself
+	Cached   bool           // the block is a cached copy: no promise is broken
+	Segment  uint64
+	Offset   int64 // in the segment
+	Bytes    int64
+	Err      error // may be nil
+}
+
+// named has the ID of the block in the place of a fragment's name.
+func (p Problem) named() Problem {
+	if isFragment(p.ID) {
+		p.ID = p.Fragment.ID
+	}
+	return p
 }
 
 // String says it in a line.
@@ -53,6 +62,9 @@ func (p Problem) String() string {
 	text := fmt.Sprintf("%s: segment %d, offset %d, %d bytes", p.Kind, p.Segment, p.Offset, p.Bytes)
 	if !p.ID.IsZero() {
 		text += ", block " + p.ID.String()
+	}
+	if p.Fragment != (block.Fragment{}) {
+		text += fmt.Sprintf(", fragment %d of rs:%d+%d", p.Fragment.I, p.Fragment.K, p.Fragment.M)
 	}
 	if p.Cached {
 		text += " (cached)"

@@ -10,7 +10,11 @@ const pageBytes = 4096
 // scan would believe is destroyed. Where it can't be done the bytes stay dead until Compact.
 func (s *Store) punch(dead []row) {
 	for _, r := range dead {
-		from := (r.off + recordHead + pageBytes - 1) / pageBytes * pageBytes
+		keep := int64(recordHead)
+		if r.fragment() {
+			keep += nameBehind // a scan reads it, before it comes to the deletion
+		}
+		from := (r.off + keep + pageBytes - 1) / pageBytes * pageBytes
 		to := (r.off + r.size()) / pageBytes * pageBytes
 		if to <= from {
 			continue

@@ -80,7 +80,7 @@ func (s *Store) rebuild(ctx context.Context, f func(Problem)) error {
 func (s *Store) keepNamed(ctx context.Context, old byte, f func(Problem)) error {
 	prefix := []byte{keyBlock, old}
 	return s.index.each(ctx, prefix, prefix, func(key, value []byte) error {
-		id, err := block.FromBytes(key[len(prefix):])
+		id, err := readID(key[len(prefix):])
 		if err != nil {
 			return errors.Join(err, block.ErrCorrupt)
 		}
@@ -92,7 +92,7 @@ func (s *Store) keepNamed(ctx context.Context, old byte, f func(Problem)) error 
 			return err
 		}
 		r.flags |= flagBad
-		p := Problem{Kind: Damaged, ID: id, Cached: r.cached(), Segment: r.seg, Offset: r.off, Bytes: r.size()}
+		p := r.problem(Damaged, id)
 		if s.segs[r.seg] == nil {
 			p.Kind = Missing
 		}

@@ -33,9 +33,28 @@ const (
 	// kindTrashed is a block in the trash, moved by a compaction: it is there since the record that
 	// it replaces is. A trash mark with the time follows, for when that one is gone.
 	kindTrashed kind = 8
+	// kindFragment and kindTrashedFragment are to fragments what kindBlock and kindTrashed are to blocks. There are no cached ones.
+	kindFragment        kind = 9
+	kindTrashedFragment kind = 10
 )
 
-func (k kind) isBlock() bool { return k == kindBlock || k == kindCached || k == kindTrashed }
+// isBlock says whether a record holds bytes: a block or a fragment.
+func (k kind) isBlock() bool {
+	return k == kindBlock || k == kindCached || k == kindTrashed || k.isFragment()
+}
+
+func (k kind) isFragment() bool { return k == kindFragment || k == kindTrashedFragment }
+
+// isTrashed says whether a record holds what was in the trash when it was moved.
+func (k kind) isTrashed() bool { return k == kindTrashed || k == kindTrashedFragment }
+
+// fits says whether a record of this kind may be about a block or fragment of this name.
+func (k kind) fits(id block.ID) bool {
+	if isFragment(id) {
+		return k.isFragment() || k == kindGone || k == kindOwn || k == kindTrash
+	}
+	return !k.isFragment()
+}
 
 // behind is how many bytes follow the head of a record that is no block.
 func (k kind) behind() uint32 {
@@ -62,14 +81,15 @@ func (p place) before(q place) bool { return p.seg < q.seg || p.seg == q.seg && 
 // record is the head of a record. length and sum are those of the bytes that follow it.
 type record struct {
 	kind   kind
-	nonce  uint64       // the segment's
-	off    int64        // where it stands itself
-	synced int64        // bytes of its segment that were known to be on disk when it was written
-	length uint32       // bytes
-	sum    uint32       // crc32c
-	id     block.ID     // zero for a cut
-	header block.Header // of blocks only
-	target place        // of all others
+	nonce  uint64               // the segment's
+	off    int64                // where it stands itself
+	synced int64                // bytes of its segment that were known to be on disk when it was written
+	length uint32               // bytes
+	sum    uint32               // crc32c
+	id     block.ID             // zero for a cut; of fragments, and of what is about them, their name
+	header block.Header         // of blocks only
+	part   block.FragmentHeader // of fragments only
+	target place                // of all others
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -93,9 +113,12 @@ func (r *record) encode(b []byte) {
 	b = binary.BigEndian.AppendUint32(b, r.sum)
 	b = r.id.Append(b)
 	b = append(b, 0, 0, 0, 0)
-	if r.kind.isBlock() {
+	switch {
+	case r.kind.isFragment():
+		b = r.part.Append(b)
+	case r.kind.isBlock():
 		b = r.header.Append(b)
-	} else {
+	default:
 		b = binary.BigEndian.AppendUint64(b, r.target.seg)
 		b = binary.BigEndian.AppendUint64(b, uint64(r.target.off))
 	}
@@ -143,7 +166,7 @@ func parseRecord(b []byte, nonce uint64, off int64) (record, error) {
 
 // parseBody reads what depends on the kind: ID, block header or target, and the bounds of the length.
 func (r *record) parseBody(b []byte) error {
-	id, err := block.FromBytes(b[40 : 40+block.IDLen])
+	id, err := readID(b[40 : 40+block.IDLen])
 	if r.kind == kindCut {
 		if [block.IDLen]byte(b[40:]) != [block.IDLen]byte{} {
 			return fmt.Errorf("a cut with an ID: %w", block.ErrCorrupt)
@@ -152,6 +175,12 @@ func (r *record) parseBody(b []byte) error {
 		return fmt.Errorf("%w: %w", err, block.ErrCorrupt)
 	} else {
 		r.id = id
+	}
+	if !r.kind.fits(r.id) {
+		return fmt.Errorf("record of kind %d about %x: %w", r.kind, r.id.Bytes(), block.ErrCorrupt)
+	}
+	if r.kind.isFragment() {
+		return r.parseFragment(b)
 	}
 	if r.kind.isBlock() {
 		if r.header, err = block.ParseHeader(b[wireStart:]); err != nil {
@@ -164,12 +193,23 @@ func (r *record) parseBody(b []byte) error {
 		off: int64(binary.BigEndian.Uint64(b[wireStart+8:])),
 	}
 	switch {
-	case r.kind < kindBlock || r.kind > kindTrashed:
+	case r.kind < kindBlock || r.kind > kindTrashedFragment:
 		return fmt.Errorf("kind %d is not known: %w", r.kind, block.ErrCorrupt)
 	case r.length != r.kind.behind():
 		return fmt.Errorf("%d bytes behind a record of kind %d: %w", r.length, r.kind, block.ErrCorrupt)
 	case r.target.seg == 0 || r.target.off < 0 || r.target.off > math.MaxInt64/2:
 		return fmt.Errorf("target %d in segment %d: %w", r.target.off, r.target.seg, block.ErrCorrupt)
+	}
+	return nil
+}
+
+// parseFragment reads the header of a fragment, which bounds its length.
+func (r *record) parseFragment(b []byte) (err error) {
+	if r.part, err = block.ParseFragmentHeader(b[wireStart:recordHead]); err != nil {
+		return err
+	}
+	if want := r.part.WireLen() - block.FragmentHeaderLen; int64(r.length) != int64(want) {
+		return fmt.Errorf("fragment of %d bytes, its header says %d: %w", r.length, want, block.ErrCorrupt)
 	}
 	return nil
 }

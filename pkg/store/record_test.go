@@ -101,6 +101,12 @@ func FuzzRecord(f *testing.F) {
 		f.Add(b[r.off:r.end()], uint64(goldenNonce), r.off, false)
 		f.Add(b[r.off:r.end()], uint64(goldenNonce), r.off, true)
 	}
+	fragments := goldenFragmentBytes()
+	rs, _ := goldenFragments()
+	for _, r := range rs {
+		f.Add(fragments[r.off:r.end()], uint64(goldenNonce), r.off, false)
+		f.Add(fragments[r.off:r.end()], uint64(goldenNonce), r.off, true)
+	}
 	f.Fuzz(func(t *testing.T, b []byte, nonce uint64, off int64, fix bool) {
 		b = bytes.Clone(b)
 		if fix && len(b) >= recordHead { // let the fuzzer past the checksum
@@ -115,7 +121,7 @@ func FuzzRecord(f *testing.F) {
 		if !bytes.Equal(again, b[:recordHead]) {
 			t.Errorf("read %x, written %x", b[:recordHead], again)
 		}
-		if int(r.length) > block.ChunkMax+block.SealOverhead {
+		if int(r.length) > block.FragmentWireMax || !r.kind.isFragment() && int(r.length) > block.ChunkMax+block.SealOverhead {
 			t.Errorf("%d bytes allowed", r.length)
 		}
 	})
@@ -134,6 +140,8 @@ func FuzzScan(f *testing.F) {
 	f.Add(b, 200, byte(1))
 	f.Add(b[:len(b)-5], 0, byte(0))
 	f.Add(append([]byte(recordMagic), b...), 3, byte(9))
+	f.Add(goldenFragmentBytes(), 0, byte(0))
+	f.Add(goldenFragmentBytes(), recordHead+20, byte(1))
 	f.Fuzz(func(t *testing.T, b []byte, at int, flip byte) {
 		b = bytes.Clone(b)
 		if at >= 0 && at < len(b) {
@@ -181,8 +189,11 @@ func FuzzScan(f *testing.F) {
 // FuzzIndexValues: no value in the index makes its decoder panic, and what is accepted is written
 // again as it was.
 func FuzzIndexValues(f *testing.F) {
-	f.Add(row{place{1, 2}, 3, flagCached, 0}.encode())
-	f.Add(row{place{1, 2}, 3, flagTrash, 5}.encode())
+	f.Add(row{place: place{1, 2}, length: 3, flags: flagCached}.encode())
+	f.Add(row{place: place{1, 2}, length: 3, flags: flagTrash, since: 5}.encode())
+	fragment, _ := testFragment(1, 100)
+	f.Add(row{place: place{1, 2}, length: 3, flags: flagFragment, of: fragment}.encode())
+	f.Add(row{place: place{1, 2}, length: 3, flags: flagFragment | flagTrash, since: 5, of: fragment}.encode())
 	f.Add(meta{1, place{2, 3}, totals{4, 5, 6, 7}}.encode())
 	f.Add(append([]byte{1}, make([]byte, metaLenV1-1)...))
 	f.Add(segmentStats{1, 2, 3, 4}.encode())

@@ -435,6 +435,16 @@ func (rp *replay) fold(g *segment, r record) error {
 			return err
 		}
 	}
+	var of block.Fragment
+	if r.kind.isFragment() {
+		var err error
+		if of, err = readName(g, r); errors.Is(err, block.ErrCorrupt) {
+			rp.report(Problem{Kind: Garbage, Segment: g.num, Offset: r.off, Bytes: r.size(), Err: err})
+			return nil // whose fragment it is can't be said
+		} else if err != nil {
+			return err
+		}
+	}
 	old, had, err := s.find(r.id)
 	if err != nil {
 		return err
@@ -450,8 +460,8 @@ func (rp *replay) fold(g *segment, r record) error {
 		if had && !rp.rebuild && old.before(at) && s.segs[old.seg] != nil {
 			rp.replaced = append(rp.replaced, replaced{r.id, old})
 		}
-		now := newRow(at, r)
-		if r.kind == kindTrashed {
+		now := newRow(at, r, of)
+		if r.kind.isTrashed() {
 			since := s.unix() // replaced by the mark that follows
 			if had && old.trashed() {
 				since = old.since

@@ -13,7 +13,8 @@ import (
 //	                       goes (segment u64, offset u64), owned, cached bytes, blocks, trash bytes u64
 //	's' segment u64        end, live, punched u64
 //	'b' generation u8, ID  row: segment u64, offset u64, form length u32, flags u8, and of a block
-//	                       in the trash since when, unix seconds, u64
+//	                       in the trash since when, unix seconds, u64; of a fragment (name.go) then its
+//	                       binary form, 71 bytes
 //	'c' ID                 of each cached copy: last use, unix seconds, u32
 const (
 	keyMeta    = 'm'
@@ -27,13 +28,15 @@ const (
 	statsLen    = 3 * 8
 	rowLen      = 8 + 8 + 4 + 1
 	rowLenTrash = rowLen + 8
+	rowLenMax   = rowLenTrash + block.FragmentLen
 )
 
 const (
-	flagCached = 1 << iota // a cached copy
-	flagBad                // damage was found; the record is not served
-	flagRaw                // the form is raw: a hint for how its memory is taken
-	flagTrash              // in the trash; never with flagCached
+	flagCached   = 1 << iota // a cached copy
+	flagBad                  // damage was found; the record is not served
+	flagRaw                  // the form is raw: a hint for how its memory is taken
+	flagTrash                // in the trash; never with flagCached
+	flagFragment             // a fragment; never with flagCached or flagRaw
 )
 
 // row says where a block is.
@@ -41,13 +44,15 @@ type row struct {
 	place
 	length uint32 // bytes of the form
 	flags  byte
-	since  int64 // when it came into the trash, unix seconds; 0 of others
+	since  int64          // when it came into the trash, unix seconds; 0 of others
+	of     block.Fragment // of a fragment only
 }
 
-func (r row) cached() bool  { return r.flags&flagCached != 0 }
-func (r row) bad() bool     { return r.flags&flagBad != 0 }
-func (r row) trashed() bool { return r.flags&flagTrash != 0 }
-func (r row) owned() bool   { return r.flags&(flagCached|flagTrash) == 0 }
+func (r row) cached() bool   { return r.flags&flagCached != 0 }
+func (r row) bad() bool      { return r.flags&flagBad != 0 }
+func (r row) trashed() bool  { return r.flags&flagTrash != 0 }
+func (r row) fragment() bool { return r.flags&flagFragment != 0 }
+func (r row) owned() bool    { return r.flags&(flagCached|flagTrash) == 0 }
 
 // as is the row after a mark of kind own, disown or trash; since is for the last.
 func (r row) as(k kind, since int64) row {
@@ -63,6 +68,29 @@ func (r row) as(k kind, since int64) row {
 	return r
 }
 
+// recordKind is the kind of a record that holds what the row is about, as it is now.
+func (r row) recordKind() kind {
+	switch {
+	case r.fragment() && r.trashed():
+		return kindTrashedFragment
+	case r.fragment():
+		return kindFragment
+	case r.cached():
+		return kindCached
+	case r.trashed():
+		return kindTrashed
+	}
+	return kindBlock
+}
+
+// problem says that something is wrong with a block or fragment.
+func (r row) problem(k ProblemKind, id block.ID) Problem {
+	if r.fragment() {
+		id = r.of.ID
+	}
+	return Problem{Kind: k, ID: id, Fragment: r.of, Cached: r.cached(), Segment: r.seg, Offset: r.off, Bytes: r.size()}
+}
+
 // markKind is the kind of the mark that makes a row what it is.
 func (r row) markKind() kind {
 	switch {
@@ -74,9 +102,13 @@ func (r row) markKind() kind {
 	return kindOwn
 }
 
-// newRow is the row of a block whose record begins with head.
-func newRow(at place, head record) row {
-	r := row{place: at, length: head.length}
+// newRow is the row of a block whose record begins with head, or of the fragment of.
+func newRow(at place, head record, of block.Fragment) row {
+	r := row{place: at, length: head.length, of: of}
+	if head.kind.isFragment() {
+		r.flags |= flagFragment
+		return r
+	}
 	if head.kind == kindCached {
 		r.flags |= flagCached
 	}
@@ -90,7 +122,7 @@ func newRow(at place, head record) row {
 func (r row) size() int64 { return recordHead + int64(r.length) }
 
 func (r row) encode() []byte {
-	b := make([]byte, 0, rowLenTrash)
+	b := make([]byte, 0, rowLenMax)
 	b = binary.BigEndian.AppendUint64(b, r.seg)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.off))
 	b = binary.BigEndian.AppendUint32(b, r.length)
@@ -98,11 +130,14 @@ func (r row) encode() []byte {
 	if r.trashed() {
 		b = binary.BigEndian.AppendUint64(b, uint64(r.since))
 	}
+	if r.fragment() {
+		b = r.of.Append(b)
+	}
 	return b
 }
 
 func decodeRow(b []byte) (row, error) {
-	if len(b) != rowLen && len(b) != rowLenTrash {
+	if len(b) < rowLen || len(b) > rowLenMax {
 		return row{}, fmt.Errorf("index: row of %d bytes: %w", len(b), block.ErrCorrupt)
 	}
 	r := row{
@@ -110,11 +145,17 @@ func decodeRow(b []byte) (row, error) {
 		length: binary.BigEndian.Uint32(b[16:]),
 		flags:  b[20],
 	}
-	if len(b) == rowLenTrash {
-		r.since = int64(binary.BigEndian.Uint64(b[rowLen:]))
+	rest := b[rowLen:]
+	if r.trashed() && len(rest) >= 8 {
+		r.since, rest = int64(binary.BigEndian.Uint64(rest)), rest[8:]
 	}
-	if r.seg == 0 || r.off < 0 || r.length > block.ChunkMax+block.SealOverhead || r.flags > flagCached|flagBad|flagRaw|flagTrash ||
-		r.trashed() != (len(b) == rowLenTrash) || r.trashed() && r.cached() || r.since < 0 {
+	var err error
+	if r.fragment() {
+		r.of, err = block.FragmentFromBytes(rest)
+		rest = nil
+	}
+	if err != nil || len(rest) > 0 || r.seg == 0 || r.off < 0 || r.length > block.FragmentWireMax || r.flags >= 2*flagFragment ||
+		r.trashed() && (r.cached() || len(b) < rowLenTrash) || r.fragment() && r.flags&(flagCached|flagRaw) != 0 || r.since < 0 {
 		return row{}, fmt.Errorf("index: row %x: %w", b, block.ErrCorrupt)
 	}
 	return r, nil

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
@@ -22,8 +24,8 @@ type Scrubbed struct {
 //
 // Errors: block.ErrBadID for a cursor that Scrub did not give, those of reading the index, the context's.
 func (s *Store) Scrub(ctx context.Context, cursor string, maxBytes int64, f func(Problem)) (Scrubbed, error) {
-	var from block.ID
-	if err := from.UnmarshalText([]byte(cursor)); err != nil {
+	from, err := parseCursor(cursor)
+	if err != nil {
 		return Scrubbed{}, fmt.Errorf("store: scrub: %w", err)
 	}
 	out := Scrubbed{Next: cursor}
@@ -39,7 +41,7 @@ func (s *Store) Scrub(ctx context.Context, cursor string, maxBytes int64, f func
 			if err := s.scrubRow(ctx, e, f); err != nil {
 				return out, fmt.Errorf("store: scrub %s: %w", e.id, err)
 			}
-			out.Next = e.id.String()
+			out.Next = cursorAt(e.id)
 			out.Bytes += e.size()
 			out.Blocks++
 		}
@@ -52,10 +54,7 @@ func (s *Store) Scrub(ctx context.Context, cursor string, maxBytes int64, f func
 }
 
 func (s *Store) scrubRow(ctx context.Context, e idRow, f func(Problem)) error {
-	err := s.readQuietly(ctx, e.id, func(r record, form []byte) error {
-		_, err := s.codec.open(e.id, r.header, form, nil)
-		return err
-	})
+	err := s.readQuietly(ctx, e.id, s.verify(e.id))
 	switch {
 	case err == nil, errors.Is(err, block.ErrNotFound):
 		return nil
@@ -64,7 +63,8 @@ func (s *Store) scrubRow(ctx context.Context, e idRow, f func(Problem)) error {
 	case errors.Is(err, ErrClosed):
 		return err
 	}
-	p := Problem{Kind: Damaged, ID: e.id, Segment: e.seg, Offset: e.off, Bytes: e.size(), Cached: e.cached(), Err: err}
+	p := e.problem(Damaged, e.id)
+	p.Err = err
 	s.mu.RLock()
 	if g := s.segs[e.seg]; g == nil || e.off+e.size() > g.end {
 		p.Kind = Missing
@@ -72,4 +72,37 @@ func (s *Store) scrubRow(ctx context.Context, e idRow, f func(Problem)) error {
 	s.mu.RUnlock()
 	f(p)
 	return nil
+}
+
+// verify is a function for read that checks what it reads as Get does.
+func (s *Store) verify(id block.ID) func(r record, form []byte) error {
+	return func(r record, form []byte) error {
+		if r.kind.isFragment() {
+			return verifyFragment(id, r, form)
+		}
+		_, err := s.codec.open(id, r.header, form, nil)
+		return err
+	}
+}
+
+// A cursor is the text of an ID; behind all of these come fragments, with their names in hexadecimal digits.
+const cursorFragment = "fragment:"
+
+func cursorAt(id block.ID) string {
+	if isFragment(id) {
+		return cursorFragment + hex.EncodeToString(id.Append(nil))
+	}
+	return id.String()
+}
+
+func parseCursor(text string) (id block.ID, err error) {
+	name, ok := strings.CutPrefix(text, cursorFragment)
+	if !ok {
+		return id, id.UnmarshalText([]byte(text))
+	}
+	b, err := hex.DecodeString(name)
+	if err != nil {
+		return id, fmt.Errorf("cursor %q: %w", text, block.ErrBadID)
+	}
+	return readID(b)
 }

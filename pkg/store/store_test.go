@@ -110,6 +110,18 @@ func checkCounts(t testing.TB, s *Store) {
 	if err != nil {
 		t.Fatalf("each: %v", err)
 	}
+	err = s.EachFragment(context.Background(), func(_ block.Fragment, n int64, trashed bool, _ time.Time) error {
+		if trashed {
+			want.TrashBytes += n
+			return nil
+		}
+		want.Blocks++
+		want.OwnedBytes += n
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("each fragment: %v", err)
+	}
 	err = s.EachTrash(context.Background(), func(_ block.ID, n int64, _ time.Time) error {
 		want.TrashBytes += n
 		return nil

@@ -54,7 +54,7 @@ func (s *Store) changeUnless(ctx context.Context, what string, id block.ID,
 // EachTrash calls f for every block in the trash, in the order of the IDs, with the bytes of its record, 0 of a damaged
 // one, and since when it is there. A change that is made meanwhile may be seen or not. f may call the store.
 func (s *Store) EachTrash(ctx context.Context, f func(id block.ID, bytes int64, since time.Time) error) error {
-	return s.eachRow(ctx, func(id block.ID, r row) error {
+	return s.eachBlock(ctx, func(id block.ID, r row) error {
 		if !r.trashed() {
 			return nil
 		}

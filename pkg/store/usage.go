@@ -23,7 +23,7 @@ type Usage struct {
 	TrashBytes  int64
 	DeadBytes   int64 // of deleted records and marks, not given back yet
 	FreeBytes   int64 // that Put may still take, cached copies not evicted
-	Blocks      int64 // owned and cached, not those in the trash
+	Blocks      int64 // owned and cached, fragments among them, not those in the trash
 }
 
 // Usage says what the store holds now.
@@ -96,7 +96,7 @@ func (s *Store) makeCacheRoom(ctx context.Context, n int64) error {
 // Each calls f for every block, in the order of the IDs; bytes are those of its record. Damaged
 // blocks and those in the trash are left out; a change that is made meanwhile may be seen or not. f may call the store.
 func (s *Store) Each(ctx context.Context, f func(id block.ID, bytes int64, cached bool) error) error {
-	return s.eachRow(ctx, func(id block.ID, r row) error {
+	return s.eachBlock(ctx, func(id block.ID, r row) error {
 		if r.bad() || r.trashed() {
 			return nil
 		}
@@ -112,9 +112,25 @@ type idRow struct {
 	row
 }
 
-// eachRow calls f with every row, damaged blocks included.
-func (s *Store) eachRow(ctx context.Context, f func(block.ID, row) error) error {
-	from := block.ID{}
+// errBlocksEnd says that fragments follow.
+var errBlocksEnd = errors.New("no more blocks")
+
+// eachBlock calls f with every row of a block, damaged ones included.
+func (s *Store) eachBlock(ctx context.Context, f func(block.ID, row) error) error {
+	err := s.eachRow(ctx, block.ID{}, func(id block.ID, r row) error {
+		if isFragment(id) {
+			return errBlocksEnd
+		}
+		return f(id, r)
+	})
+	if errors.Is(err, errBlocksEnd) {
+		return nil
+	}
+	return err
+}
+
+// eachRow calls f with every row behind from, blocks and then fragments, damaged ones included.
+func (s *Store) eachRow(ctx context.Context, from block.ID, f func(block.ID, row) error) error {
 	for {
 		page, last, err := s.page(ctx, from)
 		if err != nil {
@@ -154,7 +170,7 @@ func (s *Store) page(ctx context.Context, from block.ID) (page []idRow, last blo
 		if n == eachPage {
 			return errPageFull
 		}
-		id, err := block.FromBytes(key[len(prefix):])
+		id, err := readID(key[len(prefix):])
 		if err != nil {
 			return fmt.Errorf("index: %w: %w", err, block.ErrCorrupt)
 		}
