@@ -125,8 +125,9 @@ func newRoot(e *env) *cobra.Command {
 		Short:         "Wormhole turns the disks of several machines into one folder",
 		Long:          "Wormhole turns the disks of several machines into one folder." + exits(),
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return errors.New("a command is missing") },
+		TraverseChildren: true, // --home and --pod before a command are these; place and pin have their own behind it
+		Args:             cobra.NoArgs,
+		RunE:             func(*cobra.Command, []string) error { return errors.New("a command is missing") },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if home == "" {
 				return errors.New("no WH_HOME is set, and there is no home folder")
@@ -146,6 +147,7 @@ func newRoot(e *env) *cobra.Command {
 	c.AddCommand(
 		newInit(e), newInvite(e), newJoin(e), newUp(e), newDown(e), newMount(e), newUnmount(e), newPods(e), newPeers(e), newStatus(e),
 		newAdd(e), newGet(e), newLs(e), newTree(e), newDu(e), newCat(e), newStat(e), newMkdir(e), newMv(e), newCp(e), newRm(e), newWhere(e),
+		newPin(e), newEvict(e), newPlace(e), newPod(e),
 		newRoots(e), newPolicy(e), newSync(e), newFsck(e), newScrub(e), newEvents(e), newGC(e), newDf(e), newVersion(e),
 		newLog(e), newDiff(e), newSnapshot(e), newRestore(e), newUndelete(e), newConflicts(e), newConfig(e),
 	)

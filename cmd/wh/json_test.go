@@ -84,6 +84,12 @@ func TestJSON(t *testing.T) {
 		{"where", "", 0, []string{"where", "/f"}},
 		{"policy", "", 0, []string{"policy", "get", "/f"}},
 		{"policy-set", "", 0, []string{"policy", "set", "/d", "replica:3"}},
+		{"pin-add", "", 0, []string{"pin", "add", "/f"}},
+		{"pin-ls", "", 0, []string{"pin", "ls", "/"}},
+		{"evict", "", 0, []string{"evict", "/f"}},
+		{"place", "", 0, []string{"place", "/f", "--home", "box"}},
+		{"pod-drain", "", 0, []string{"pod", "drain", "box", "--watch"}},
+		{"pod-remove", "", 0, []string{"pod", "remove", "box"}},
 		{"add", "again", 0, []string{"add", "-", "--name", "g"}},
 		{"ls", "", 0, []string{"ls", "-R"}},
 		{"tree", "", 0, []string{"tree"}},
@@ -175,6 +181,14 @@ func TestExitCodes(t *testing.T) {
 		t.Errorf("says %s", got)
 	}
 	check(exitNotEnough, "status")
+	check(exitNotEnough, "evict", "/lost")
+	check(exitNotEnough, "pod", "remove", "box")
+	check(exitNotFound, "pod", "drain", "other")
+	check(exitNotFound, "pin", "add", "/lost", "--pod", "other")
+	check(exitNotFound, "pin", "add", "/none")
+	check(exitUsage, "pin")
+	check(exitUsage, "place", "/lost")
+	check(exitNotFound, "place", "/lost", "--home", "other")
 	check(exitDone, "sync")
 	s.pod.Unsafe = context.DeadlineExceeded
 	check(exitNotEnough, "sync", "--wait", "--timeout", "10ms")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,6 +50,15 @@ func printStatus(e *env, st api.Status) error {
 	lines := []string{
 		network + ": " + word,
 		fmt.Sprintf("this pod %s, %s; not yet safe %s, not yet committed %s", st.Name, st.Role, size(st.UnsafeBytes), size(st.DirtyBytes)),
+	}
+	var states []string
+	for _, b := range st.States {
+		if b.Bytes > 0 {
+			states = append(states, b.State+" "+size(b.Bytes))
+		}
+	}
+	if len(states) > 0 {
+		lines = append(lines, "bytes of files: "+strings.Join(states, ", "))
 	}
 	for _, r := range st.Reasons {
 		lines = append(lines, "because: "+r)

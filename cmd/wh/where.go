@@ -28,14 +28,10 @@ func runWhere(ctx context.Context, e *env, path string) error {
 	if e.json {
 		return e.document(w)
 	}
-	word := "safe"
-	if !w.Safe {
-		word = "not safe yet"
-	}
-	if err := e.out("%s: %s, policy %s, %s", e.name(string(w.Path)), word, w.Policy, w.CID); err != nil {
+	if err := e.out("%s: %s, policy %s, %s", e.name(string(w.Path)), safety(w.Safety), w.Policy, w.CID); err != nil {
 		return err
 	}
-	rows := [][]string{{"BLOCK", "BYTES", "HELD BY"}}
+	rows := [][]string{{"BLOCK", "BYTES", "STATE", "HELD BY"}}
 	for _, c := range w.Chunks {
 		var held []string
 		for _, h := range c.Holders {
@@ -48,7 +44,15 @@ func runWhere(ctx context.Context, e *env, path string) error {
 			}
 			held = append(held, s)
 		}
-		rows = append(rows, []string{c.CID.String(), fmt.Sprint(c.Bytes), orDash(strings.Join(held, ", "))})
+		rows = append(rows, []string{c.CID.String(), fmt.Sprint(c.Bytes), safety(c.Safety), orDash(strings.Join(held, ", "))})
 	}
 	return e.table(rows)
+}
+
+// safety is how safe something is, with the numbers where they tell something.
+func safety(s api.Safety) string {
+	if s.State == "spreading" || s.State == "degraded" {
+		return fmt.Sprintf("%s %d/%d", s.State, s.Have, s.Need)
+	}
+	return s.State
 }

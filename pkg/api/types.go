@@ -136,6 +136,14 @@ type Status struct {
 	Role        string    `json:"role"`
 	Addrs       []string  `json:"addrs"`
 	Encrypted   bool      `json:"encrypted"` // the contents of files are
+	// States are the bytes of all contents by how safe they are, from the safest on; a block counts once.
+	States []StateBytes `json:"states"`
+}
+
+// StateBytes is how many bytes are how safe: safe, spreading, local, dirty, degraded, unavailable.
+type StateBytes struct {
+	State string `json:"state"`
+	Bytes int64  `json:"bytes"`
 }
 
 // Usage is how the pod's disk is used.
@@ -207,6 +215,14 @@ type Chunk struct {
 	CID     block.ID `json:"cid"`
 	Bytes   int64    `json:"bytes"`
 	Holders []Holder `json:"holders"`
+	Safety
+}
+
+// Safety is how safe bytes are, with the pods that hold a copy or fragment that counts, and how many the policy asks for.
+type Safety struct {
+	State string `json:"state"` // safe, spreading, local, dirty, degraded, unavailable
+	Have  int    `json:"have"`
+	Need  int    `json:"need"`
 }
 
 // Where tells who holds a file.
@@ -216,6 +232,7 @@ type Where struct {
 	Policy string   `json:"policy"`
 	Safe   bool     `json:"safe"`
 	Chunks []Chunk  `json:"chunks"`
+	Safety          // of the least safe chunk
 }
 
 // Policy tells which policy holds at a path.
@@ -231,6 +248,51 @@ type PolicyRequest struct {
 	Path       Text   `json:"path"`
 	Policy     string `json:"policy"`
 	Durability string `json:"durability"`
+}
+
+// Pin is a promise to keep whole copies of all at and below a path on a pod.
+type Pin struct {
+	Path Text `json:"path"`
+	Pod  Text `json:"pod"`
+	Home bool `json:"home"` // set by place, not by pin
+}
+
+// PinRequest makes or takes back a pin; Pod "" is the pod that is asked.
+type PinRequest struct {
+	Path Text   `json:"path"`
+	Pod  string `json:"on"`
+	Gone bool   `json:"gone,omitempty"`
+}
+
+// PlaceRequest sets the homes of a path; none: they are inherited again.
+type PlaceRequest struct {
+	Path  Text     `json:"path"`
+	Homes []string `json:"homes"`
+}
+
+// Evicted is what an eviction gave up here.
+type Evicted struct {
+	Bytes      int64 `json:"bytes"`
+	Blocks     int64 `json:"blocks"`
+	KeptBlocks int64 `json:"kept_blocks"` // that this pod is to have
+}
+
+// DrainRequest has a pod emptied, used again, or taken out, or asks how far it is.
+type DrainRequest struct {
+	Pod    string `json:"name"`
+	Undo   bool   `json:"undo,omitempty"`
+	Look   bool   `json:"look,omitempty"`
+	Remove bool   `json:"remove,omitempty"`
+}
+
+// Drained tells how far a pod is with being emptied.
+type Drained struct {
+	Pod       Text  `json:"pod"`
+	Draining  bool  `json:"draining"`
+	Removed   bool  `json:"removed"`
+	Counted   bool  `json:"counted"` // left_bytes are known
+	LeftBytes int64 `json:"left_bytes"`
+	Stuck     bool  `json:"stuck"` // no pod is there to take them
 }
 
 // PathRequest names a path of the network.

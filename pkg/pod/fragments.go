@@ -24,6 +24,8 @@ type coding struct {
 	codec erasure.Codec
 	sets  sync.Pool     // of *erasure.Set
 	times fragmentTimes // how long fragments take to come
+
+	speaks sync.Map // ident.Pod -> true: pods that answered a question about fragments, so that they know the frames of fragments
 }
 
 // set lends a set, whose contents are undefined.
@@ -43,6 +45,9 @@ func (h handler) Fragment(ctx context.Context, _ ident.Pod, f block.Fragment) ([
 
 // PutFragment is p2p.FragmentHandler's.
 func (h handler) PutFragment(ctx context.Context, _ ident.Pod, f block.Fragment, wire []byte) error {
+	if err := h.p.leaving.stay(ctx, f.ID); err != nil {
+		return err
+	}
 	err := h.p.store.PutFragment(ctx, f, wire)
 	if errors.Is(err, store.ErrNoSpace) {
 		return errors.Join(err, p2p.ErrFull)
@@ -51,8 +56,8 @@ func (h handler) PutFragment(ctx context.Context, _ ident.Pod, f block.Fragment,
 }
 
 // HaveFragment is p2p.FragmentHandler's.
-func (h handler) HaveFragment(_ context.Context, _ ident.Pod, f block.Fragment) bool {
-	return h.p.store.HasFragment(f)
+func (h handler) HaveFragment(ctx context.Context, _ ident.Pod, f block.Fragment) bool {
+	return h.p.leaving.stay(ctx, f.ID) == nil && h.p.store.HasFragment(f)
 }
 
 // storedFragment is a fragment of this pod as it is sent. One that turns out damaged is noted, to be made again.
@@ -82,6 +87,7 @@ func (p *Pod) askFragments(ctx context.Context, pod ident.Pod, ids []block.ID) (
 		if err != nil {
 			return nil, fmt.Errorf("pod: fragments of %s: %w", p.reg.name(pod), err)
 		}
+		p.coding.speaks.Store(pod, true)
 		out = append(out, lists...)
 	}
 	return out, nil
@@ -89,22 +95,27 @@ func (p *Pod) askFragments(ctx context.Context, pod ident.Pod, ids []block.ID) (
 
 // answerFragments answers a question of askFragments.
 func (p *Pod) answerFragments(body []byte) ([]byte, error) {
-	if len(body)%block.IDLen != 0 || len(body) > fragmentsAskMax*block.IDLen {
-		return nil, fmt.Errorf("pod: question about fragments has %d bytes: %w", len(body), block.ErrBadID)
+	return p.tellFragments(body, p.store.Fragments, func() error { return nil })
+}
+
+// tellFragments tells what list says of some blocks; sync is called before it is told.
+func (p *Pod) tellFragments(ids []byte, list func(block.ID) ([]block.Fragment, error), sync func() error) ([]byte, error) {
+	if len(ids)%block.IDLen != 0 || len(ids) > fragmentsAskMax*block.IDLen {
+		return nil, fmt.Errorf("pod: question about fragments has %d bytes: %w", len(ids), block.ErrBadID)
 	}
 	var out []byte
-	for ; len(body) > 0; body = body[block.IDLen:] {
-		id, err := block.FromBytes(body[:block.IDLen])
+	for ; len(ids) > 0; ids = ids[block.IDLen:] {
+		id, err := block.FromBytes(ids[:block.IDLen])
 		if err != nil {
 			return nil, err
 		}
-		list, err := p.store.Fragments(id)
+		has, err := list(id)
 		if err != nil {
 			return nil, err
 		}
-		out = appendFragments(out, list)
+		out = appendFragments(out, has)
 	}
-	return out, nil
+	return out, sync()
 }
 
 // appendFragments appends the fragments of one block: a byte says how many, then come their names.

@@ -90,8 +90,12 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerHas(body)
 	case p2p.KindFragments:
 		return h.p.answerFragments(body)
+	case p2p.KindKeptFragments:
+		return h.p.answerKeptFragments(ctx, body)
 	case p2p.KindKept:
 		return h.p.answerKept(ctx, body)
+	case p2p.KindDuty:
+		return h.p.answerDuty(ctx, from, body)
 	case p2p.KindTips:
 		return h.p.answerTips()
 	case p2p.KindClock:

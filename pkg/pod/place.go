@@ -49,25 +49,23 @@ type placing struct {
 	wants
 	isNew   bool
 	holders []placement.Holder
-	plan    placement.Plan
+
+	formBytes int64 // of the stored form, as far as it is known; decides whether it is cut
+	plan      placement.Plan
 }
 
 // chunk is what the planner is asked.
 func (c *placing) chunk(self ident.Pod) placement.Chunk {
 	return placement.Chunk{
-		Group: placement.GroupOf(c.id), Want: c.policy, Author: c.author, Self: self, Keep: c.keep,
+		Group: placement.GroupOf(c.id), FormBytes: c.formBytes, Want: c.policy, Author: c.author, Self: self, Keep: c.keep,
 		Holders: c.holders, New: c.isNew, Lower: c.lower,
 	}
 }
 
 // hold notes what a pod says that it has.
 func (c *placing) hold(pod ident.Pod, has byte) {
-	i := slices.IndexFunc(c.holders, func(h placement.Holder) bool { return h.Pod == pod })
-	if i < 0 {
-		i = len(c.holders)
-		c.holders = append(c.holders, placement.Holder{Pod: pod})
-	}
-	c.holders[i].Whole, c.holders[i].Cached = has == hasOwned, has == hasCached
+	h := c.holder(pod)
+	h.Whole, h.Cached = has == hasOwned, has == hasCached
 }
 
 // adds is how many actions of the plan are to make a copy.
@@ -183,11 +181,15 @@ func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placin
 			}
 		}
 		c.hold(p.id, p.holds(c.id))
+		if err := p.holdOwn(c); err != nil {
+			return err
+		}
 	}
 	err := p.askAll(ctx, ask)
 	clear(ask)
 	for _, c := range list {
-		if slices.ContainsFunc(c.holders, func(h placement.Holder) bool { return h.Whole || h.Cached }) {
+		if c.readable() {
+			p.holdForm(ctx, c)
 			continue
 		}
 		for _, pod := range p.connected() {
@@ -217,7 +219,7 @@ func (p *Pod) askAll(ctx context.Context, ask map[ident.Pod][]*placing) error {
 			c.hold(pod, has[i])
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.surveyFragments(ctx, ask))...)
 }
 
 // holds is what this pod answers when it is asked how it holds a block.
@@ -235,10 +237,13 @@ func (p *Pod) holds(id block.ID) byte {
 func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*placing, pull bool) error {
 	send := make(map[ident.Pod][]*placing)
 	var own []*placing
+	var jobs []fragmentJob
 	for _, c := range list {
 		for _, a := range c.plan.Actions {
 			switch {
-			case a.Kind != placement.CopyWhole:
+			case p.ours(a, pull):
+				jobs = append(jobs, fragmentJob{c, a})
+			case a.Kind != placement.CopyWhole && a.Kind != placement.JoinWhole:
 			case a.To == p.id && pull:
 				own = append(own, c)
 			case a.From == p.id && a.To != p.id && p.net.Connected(a.To):
@@ -253,6 +258,7 @@ func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*plac
 	if len(own) > 0 {
 		errs = append(errs, p.ownAll(ctx, own))
 	}
+	errs = append(errs, p.carryOutFragments(ctx, jobs))
 	for _, c := range list {
 		if len(c.plan.Actions) > 0 {
 			c.plan = net.Plan(c.chunk(p.id))

@@ -230,6 +230,9 @@ func (p *Pod) judge(ctx context.Context, n state.Node) ([]*placing, placement.Sa
 	ask := make(map[ident.Pod][]*placing)
 	for _, c := range list {
 		c.hold(p.id, p.holds(c.id))
+		if err := p.holdOwn(c); err != nil {
+			return nil, placement.Safety{}, err
+		}
 	}
 	for _, pod := range p.connected() {
 		ask[pod] = list

@@ -21,36 +21,36 @@ type target struct {
 // errSamePod says that two fragments of a stripe would lie on one pod: they would be lost together.
 var errSamePod = errors.New("two fragments of one block for one pod")
 
-// encodeTo cuts a block of this pod into k+m fragments and puts some of them to other pods, and to this one; it returns an error for each target: nil means durable
+// encodeTo cuts a block of this pod into k+m fragments and puts some of them to other pods, and to this one; it returns their stripe, and an error for each target: nil means durable
 // there, whether it was sent or there before. form is the block as it is sent; nil: as this pod has stored it. It is proved to be the block before anything is made of it (I7).
 //
 // Errors of the whole: block.ErrNotFound, block.ErrCorrupt, block.ErrBadID for k, m or a target that there can't be, errSamePod.
-func (p *Pod) encodeTo(ctx context.Context, id block.ID, form []byte, k, m int, targets []target) ([]error, error) {
+func (p *Pod) encodeTo(ctx context.Context, id block.ID, form []byte, k, m int, targets []target) (block.Stripe, []error, error) {
 	seen := make(map[ident.Pod]bool)
 	for _, t := range targets {
 		switch {
 		case seen[t.pod]:
-			return nil, fmt.Errorf("pod: encode %s: %s: %w", id, p.reg.name(t.pod), errSamePod)
+			return block.Stripe{}, nil, fmt.Errorf("pod: encode %s: %s: %w", id, p.reg.name(t.pod), errSamePod)
 		case t.index < 0 || t.index >= k+m:
-			return nil, fmt.Errorf("pod: encode %s: fragment %d of %d+%d: %w", id, t.index, k, m, block.ErrBadID)
+			return block.Stripe{}, nil, fmt.Errorf("pod: encode %s: fragment %d of %d+%d: %w", id, t.index, k, m, block.ErrBadID)
 		}
 		seen[t.pod] = true
 	}
 	if form == nil {
 		var err error
 		if form, err = p.store.Wire(ctx, id); err != nil {
-			return nil, fmt.Errorf("pod: encode %s: %w", id, err)
+			return block.Stripe{}, nil, fmt.Errorf("pod: encode %s: %w", id, err)
 		}
 	}
 	if _, err := p.store.OpenWire(id, form); err != nil {
-		return nil, fmt.Errorf("pod: encode %s: %w", id, err)
+		return block.Stripe{}, nil, fmt.Errorf("pod: encode %s: %w", id, err)
 	}
 	set := p.coding.set()
 	defer p.coding.give(set)
 	if err := p.coding.codec.Cut(set, id, form, k, m); err != nil {
-		return nil, fmt.Errorf("pod: encode %s: %w", id, err)
+		return block.Stripe{}, nil, fmt.Errorf("pod: encode %s: %w", id, err)
 	}
-	return p.sendSet(ctx, set, targets), nil
+	return set.Record().Stripe, p.sendSet(ctx, set, targets), nil
 }
 
 // sendSet puts fragments of a set, which has them, to their targets at once.
@@ -71,33 +71,35 @@ func (p *Pod) sendSet(ctx context.Context, set *erasure.Set, targets []target) [
 
 func (p *Pod) sendFragment(ctx context.Context, set *erasure.Set, t target) error {
 	f := block.Fragment{Stripe: set.Record().Stripe, I: uint8(t.index)}
-	if t.pod == p.id {
-		wire, err := set.AppendWire(nil, t.index)
-		if err != nil {
-			return err
-		}
-		return p.keepFragment(ctx, f, wire)
-	}
-	// A pod of a version without fragments would end the connection; it answers no such question.
-	lists, err := p.askFragments(ctx, t.pod, []block.ID{f.ID})
+	wire, err := set.AppendWire(nil, t.index)
 	if err != nil {
 		return err
 	}
-	for _, other := range lists[0] {
-		if other.Stripe == f.Stripe && other.I != f.I {
-			return fmt.Errorf("it has fragment %d: %w", other.I, errSamePod)
+	if t.pod == p.id {
+		return p.keepFragment(ctx, f, wire)
+	}
+	return p.putFragment(ctx, t.pod, f, wire)
+}
+
+// putFragment puts a fragment to another pod: it is durable there, whether it was sent or there before.
+func (p *Pod) putFragment(ctx context.Context, to ident.Pod, f block.Fragment, wire []byte) error {
+	if _, speaks := p.coding.speaks.Load(to); !speaks {
+		// A pod of a version without fragments would end the connection; it answers no such question.
+		if _, err := p.askFragments(ctx, to, []block.ID{f.ID}); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
-	errs, err := p.net.PutFragments(ctx, t.pod, 1, func(int) block.Fragment { return f }, func(int) ([]byte, error) {
-		return set.AppendWire(nil, t.index)
-	})
+	errs, err := p.net.PutFragments(ctx, to, 1, func(int) block.Fragment { return f }, func(int) ([]byte, error) { return wire, nil })
 	return errors.Join(append(errs, err)...)
 }
 
 // keepFragment stores a fragment here, durably.
 func (p *Pod) keepFragment(ctx context.Context, f block.Fragment, wire []byte) error {
+	if err := p.leaving.stay(ctx, f.ID); err != nil {
+		return err
+	}
 	defer p.leases.release(p.leases.take(f.ID))
 	// Durable by this: the fragment.
 	return fullDisk(errors.Join(p.store.PutFragment(ctx, f, wire), p.store.Sync(ctx)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/p2p"
@@ -86,8 +87,8 @@ func (l *leaving) stay(ctx context.Context, id block.ID) error {
 	}
 }
 
-// giveUp makes cached copies of the chunks of nodes that this pod owns and need not, once those who should own them have
-// acknowledged that they do. It returns how many.
+// giveUp makes cached copies of the chunks of nodes that this pod owns and need not, and deletes fragments that it need not have, once those who should
+// have what the policy asks for have acknowledged that they do. It returns of how many chunks.
 func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (released int, err error) {
 	var marked []*placing
 	for id, c := range surplus {
@@ -105,10 +106,18 @@ func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (releas
 		return 0, err
 	}
 	for _, c := range marked {
-		if !surplusHere(net.Plan(c.chunk(p.id)), p.id) || !p.leaving.begin(c.id) {
+		releases := surplusHere(net.Plan(c.chunk(p.id)), p.id)
+		if len(releases) == 0 || !p.leaving.begin(c.id) {
 			continue
 		}
-		err := p.store.Disown(ctx, c.id)
+		var err error
+		for _, a := range releases {
+			if err == nil && a.Stripe == (placement.Stripe{}) {
+				err = p.store.Disown(ctx, c.id)
+			} else if err == nil {
+				err = p.store.DeleteFragment(ctx, fragmentOf(c.id, a.Stripe, a.Index))
+			}
+		}
 		p.leaving.done(c.id)
 		if errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt) {
 			continue
@@ -121,13 +130,14 @@ func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (releas
 	return released, p.store.Sync(ctx)
 }
 
-func surplusHere(plan placement.Plan, self ident.Pod) bool {
+// surplusHere is what a pod may give up by a plan: its whole copy, fragments.
+func surplusHere(plan placement.Plan, self ident.Pod) (releases []placement.Action) {
 	for _, a := range plan.Actions {
-		if a.Kind == placement.Release && a.To == self && a.Stripe == (placement.Stripe{}) {
-			return true
+		if a.Kind == placement.Release && a.To == self {
+			releases = append(releases, a)
 		}
 	}
-	return false
+	return releases
 }
 
 // acknowledged asks the pods of the sets of blocks which they own for good: synced there, not about to be given up, and by pods
@@ -136,7 +146,12 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 	ask := make(map[ident.Pod][]*placing)
 	for _, c := range list {
 		c.holders = nil
-		c.hold(p.id, hasOwned)
+		if owned, _ := p.store.Has(c.id); owned { // it is marked as leaving
+			c.hold(p.id, hasOwned)
+		}
+		if err := p.holdOwn(c); err != nil {
+			return err
+		}
 		for _, pod := range append(net.Set(placement.GroupOf(c.id), c.policy), c.author) {
 			if pod != p.id && net.Up(pod) && p.net.Connected(pod) {
 				ask[pod] = append(ask[pod], c)
@@ -148,6 +163,12 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 			if err := p.askKept(ctx, pod, part[:min(hasMax, len(part))]); err != nil {
 				return err
 			}
+		}
+	}
+	for pod, part := range ask {
+		cut := slices.DeleteFunc(slices.Clone(part), func(c *placing) bool { return !c.inFragments() })
+		if err := p.askKeptFragments(ctx, pod, cut); err != nil {
+			return err
 		}
 	}
 	return nil

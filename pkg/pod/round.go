@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -26,6 +27,7 @@ type round struct {
 	classes map[string]*class
 	before  map[string]int // blocks of the classes of the round before
 	surplus map[block.ID]*placing
+	needed  int64 // bytes of chunks that this pod holds for others
 }
 
 func (s *spreader) newRound() *round {
@@ -49,10 +51,13 @@ func (r *round) note(c *placing) {
 		r.classes[key] = k
 	}
 	k.blocks++
+	if owned, _ := r.p.store.Has(c.id); owned && c.id.Codec() == block.Raw && !slices.Contains(c.keep, r.p.id) {
+		r.needed += c.size
+	}
 	if k.named != nil {
 		k.named.add(c.id)
 	}
-	if len(r.surplus) < releaseMax && c.id.Codec() == block.Raw && surplusHere(c.plan, r.p.id) {
+	if len(r.surplus) < releaseMax && c.id.Codec() == block.Raw && len(surplusHere(c.plan, r.p.id)) > 0 {
 		r.surplus[c.id] = &placing{wanted: c.wanted, wants: c.wants}
 	}
 }
@@ -94,6 +99,11 @@ func (r *round) trim(ctx context.Context) error {
 		}
 	}
 	n, err := p.giveUp(ctx, r.surplus)
+	for id, c := range r.surplus {
+		if owned, _ := p.store.Has(id); !owned {
+			r.needed -= c.size
+		}
+	}
 	if n > 0 {
 		p.log.InfoContext(ctx, "surplus copies are cache now", "blocks", n)
 	}

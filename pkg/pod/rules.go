@@ -153,17 +153,13 @@ func (p *Pod) ruled(field uint32, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// policyText is a policy as rows and settings hold it: RAID words are resolved once, when they are set. Errors: placement.ErrBadPolicy, ErrPolicy.
+// policyText is a policy as rows and settings hold it: RAID words are resolved once, when they are set. Error: placement.ErrBadPolicy.
 func (p *Pod) policyText(policy string) (string, error) {
 	parsed, err := placement.ParsePolicy(policy)
 	if err != nil {
 		return "", err
 	}
-	parsed = parsed.Resolve(p.reg.layout().Len())
-	if parsed.Kind == placement.PolicyRS {
-		return "", fmt.Errorf("pod: %s needs erasure coding; use none, raid0, raid1 or replica:N: %w", policy, ErrPolicy)
-	}
-	return parsed.String(), nil
+	return parsed.Resolve(p.reg.layout().Len()).String(), nil
 }
 
 // checkDurability says whether a text is a durability.

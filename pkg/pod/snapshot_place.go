@@ -17,8 +17,8 @@ import (
 const snapshotPlaceEvery = time.Hour
 
 // placeSnapshots brings the contents that are in snapshots, and not in the tree any more, to where the policy of the root wants them, and, on
-// the pod that makes snapshots, all their nodes to those that are to hold them.
-func (p *Pod) placeSnapshots(ctx context.Context) error {
+// the pod that makes snapshots, all their nodes to those that are to hold them. r, if it is not nil, notes what became of the contents.
+func (p *Pod) placeSnapshots(ctx context.Context, r *round) error {
 	all, err := p.Snapshots(ctx)
 	if err != nil || len(all) == 0 {
 		return err
@@ -28,7 +28,7 @@ func (p *Pod) placeSnapshots(ctx context.Context) error {
 	var errs []error
 	var batch []state.Node
 	flush := func() error {
-		_, err := p.place(ctx, batch, placeOptions{pull: true})
+		_, err := p.place(ctx, batch, placeOptions{pull: true, round: r})
 		errs, batch = append(errs, err), batch[:0]
 		return ctx.Err()
 	}

@@ -223,7 +223,7 @@ func (p *Pod) runSnapshots(ctx context.Context) error {
 		}
 		if clock.Since(p.clock, placed) >= snapshotPlaceEvery {
 			placed = p.clock.Now()
-			if err := p.placeSnapshots(ctx); err != nil && ctx.Err() == nil {
+			if err := p.placeSnapshots(ctx, nil); err != nil && ctx.Err() == nil {
 				p.log.WarnContext(ctx, "not all that snapshots keep is where it should be", "err", err)
 			}
 		}

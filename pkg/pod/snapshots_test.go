@@ -156,7 +156,7 @@ func TestSnapshotContentsAreRepaired(t *testing.T) {
 	})
 	sameRoot(t, a, b)
 	for _, p := range []*testPod{a, b} {
-		if err := p.placeSnapshots(quickly(t)); err != nil {
+		if err := p.placeSnapshots(quickly(t), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

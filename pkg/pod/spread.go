@@ -31,6 +31,10 @@ type spreader struct {
 	bytes  stateBytes // all bytes, as that found
 	safe   time.Time  // when the last round began that found everything where it should be
 
+	looked time.Time // when the last round over everything began
+	needed int64     // bytes of chunks that this pod held in the end of it, and may not give up
+	stuck  bool      // some of them can't be brought elsewhere
+
 	network *placement.Network // the last that was made; see placing
 	classes map[string]int     // blocks of each class that the last round saw; see round
 
@@ -137,6 +141,9 @@ func (s *spreader) everything(ctx context.Context) error {
 	begin := s.p.clock.Now()
 	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 {
 		s.found(begin, placed{}, nil)
+		s.mu.Lock()
+		s.looked, s.needed, s.stuck = begin, s.p.store.Usage().OwnedBytes, true
+		s.mu.Unlock()
 		return nil // nobody else should hold anything, and nobody is there from whom to fetch what is damaged here
 	}
 	r := s.newRound()
@@ -161,8 +168,16 @@ func (s *spreader) everything(ctx context.Context) error {
 	}
 	err = errors.Join(append(errs, err)...)
 	s.found(begin, total, err)
+	if e, _ := s.p.reg.entry(s.p.id); err == nil && e.Drain {
+		err = s.p.placeSnapshots(ctx, r) // what only snapshots have must go, too
+	}
 	if err == nil {
 		err = r.trim(ctx)
+	}
+	if err == nil {
+		s.mu.Lock()
+		s.looked, s.needed, s.stuck = begin, r.needed, total.short > 0
+		s.mu.Unlock()
 	}
 	return err
 }

@@ -109,13 +109,15 @@ func (p *Pod) announceEntry(ctx context.Context) error {
 		CapacityBytes: uint64(p.o.CapacityBytes),
 	}
 	old, known := p.reg.entry(p.id)
+	if want.Drain = known && old.Drain; want.Drain && old.Weight == 0 {
+		want.Weight = 0 // it was removed
+	}
 	if known && old.Weight == want.Weight && old.Zone == want.Zone && old.Class == want.Class &&
 		old.CapacityBytes == want.CapacityBytes && old.Drain == want.Drain {
 		return nil
 	}
 	want.Version = uint64(state.NextHLC(state.HLC(old.Version), p.clock.Now()))
-	body := want.Encode(func(msg []byte) []byte { return ed25519.Sign(p.own.key, msg) })
-	statement := member.EncodeStatement(member.KindLayout, body)
+	statement := member.EncodeStatement(member.KindLayout, want.Encode(func(msg []byte) []byte { return ed25519.Sign(p.own.key, msg) }))
 	if _, err := p.reg.add(statement); err != nil {
 		return err
 	}

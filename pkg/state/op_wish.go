@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -178,4 +179,32 @@ func inherit(pins, above []Pin) []Pin {
 		}
 	}
 	return pins
+}
+
+// EachWish calls f with the wish of every node that has one, as of one moment. An error of f ends it and is returned.
+func (d *DB) EachWish(ctx context.Context, f func(id vfs.NodeID, w Wish) error) error {
+	return d.read(func(v view) error {
+		each := func(key []byte) error {
+			ino, _, err := splitNameKey(key)
+			if err != nil {
+				return err
+			}
+			_, w, ok, err := v.wish(ino)
+			if err != nil || !ok {
+				return err
+			}
+			return errors.Join(ctx.Err(), f(ino, w))
+		}
+		err := scanPrefix(v.r, []byte{KeyWish}, func(key, _ []byte) error { return each(key) })
+		if err != nil {
+			return err
+		}
+		return scanPrefix(v.r, []byte{keyDirty, KeyWish}, func(key, _ []byte) error {
+			committed, err := get(v.r, key[1:])
+			if err != nil || committed != nil {
+				return err
+			}
+			return each(key[1:])
+		})
+	})
 }

@@ -38,6 +38,15 @@ func (s *Store) Wire(ctx context.Context, id block.ID) ([]byte, error) {
 	return wire, nil
 }
 
+// FormLen is the length in bytes of a block's stored form, its header not counted, wherever the block is here: owned, cached or in the trash.
+func (s *Store) FormLen(id block.ID) (int, bool) {
+	r, ok, err := s.lookup(id)
+	if err != nil || !ok || r.bad() {
+		return 0, false
+	}
+	return int(r.length), true
+}
+
 // readTriesMax is how often a read follows a block that moves or fails before it is believed.
 const readTriesMax = 3
 

@@ -16,6 +16,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 	"github.com/wormhole-fs/wormhole/pkg/vfs/memfs"
@@ -35,6 +36,8 @@ type Pod struct {
 	mu       sync.Mutex
 	settled  int
 	policies map[vfs.NodeID]pod.Policy
+	pinned   vfs.NodeID
+	draining bool
 	trees    map[block.ID]vfs.NodeID
 	origins  map[vfs.NodeID]origin
 	read     int // files whose bytes PutFile read
@@ -183,8 +186,8 @@ func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (pod.Where, error) {
 	if err != nil {
 		return pod.Where{}, err
 	}
-	return pod.Where{ID: cid, Policy: "replica:2", Safe: true, Chunks: []pod.ChunkWhere{{
-		ID: cid, Bytes: 5, Holders: []pod.Holder{{Pod: p.PodInfo.Pod, Name: p.PodInfo.Name, Kind: "whole", Index: -1}},
+	return pod.Where{ID: cid, Policy: "replica:2", Safe: true, Safety: placement.Safety{Have: 2, Need: 2}, Chunks: []pod.ChunkWhere{{
+		ID: cid, Bytes: 5, Safety: placement.Safety{Have: 2, Need: 2}, Holders: []pod.Holder{{Pod: p.PodInfo.Pod, Name: p.PodInfo.Name, Kind: "whole", Index: -1}},
 	}}}, nil
 }
 

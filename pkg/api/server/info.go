@@ -7,6 +7,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -68,6 +69,10 @@ func status(ctx context.Context, p Pod, _ struct{}) (api.Status, error) {
 		DirtyBytes: st.DirtyBytes, Warnings: make([]api.Warning, 0, len(st.Warnings)),
 		Network: info.Network.String(), NetworkName: info.NetworkName, Name: info.Name, ID: info.Pod.String(),
 		Role: info.Role, Addrs: notNil(info.Addrs), Encrypted: info.Encrypted,
+	}
+	out.States = make([]api.StateBytes, len(st.States))
+	for i, b := range st.States {
+		out.States[i] = api.StateBytes(b)
 	}
 	for _, w := range st.Warnings {
 		out.Warnings = append(out.Warnings, api.Warning(w))
@@ -139,9 +144,9 @@ func where(ctx context.Context, p Pod, q api.PathRequest) (api.Where, error) {
 	if err != nil {
 		return api.Where{}, pathError(n.path, err)
 	}
-	out := api.Where{Path: api.Text(n.path), CID: w.ID, Policy: w.Policy, Safe: w.Safe, Chunks: make([]api.Chunk, 0, len(w.Chunks))}
+	out := api.Where{Path: api.Text(n.path), CID: w.ID, Policy: w.Policy, Safe: w.Safe, Chunks: make([]api.Chunk, 0, len(w.Chunks)), Safety: safety(w.Safety)}
 	for _, c := range w.Chunks {
-		chunk := api.Chunk{CID: c.ID, Bytes: c.Bytes, Holders: make([]api.Holder, 0, len(c.Holders))}
+		chunk := api.Chunk{CID: c.ID, Bytes: c.Bytes, Holders: make([]api.Holder, 0, len(c.Holders)), Safety: safety(c.Safety)}
 		for _, h := range c.Holders {
 			name := h.Name
 			if name == "" {
@@ -152,6 +157,10 @@ func where(ctx context.Context, p Pod, q api.PathRequest) (api.Where, error) {
 		out.Chunks = append(out.Chunks, chunk)
 	}
 	return out, nil
+}
+
+func safety(s placement.Safety) api.Safety {
+	return api.Safety{State: s.State.String(), Have: s.Have, Need: s.Need}
 }
 
 func getPolicy(ctx context.Context, p Pod, q api.PathRequest) (api.Policy, error) {

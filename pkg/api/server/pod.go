@@ -19,6 +19,7 @@ import (
 // Pod is what the API needs of a pod. Errors are those of packages vfs and block, and what pkg/api lists beside them.
 type Pod interface {
 	History
+	Keeping
 	Info() pod.Info
 	FS() vfs.FS
 	// Invite makes a token; uses is at least 1.

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
+)
+
+// drainLook is how often it is asked how far a drain is.
+const drainLook = time.Second
+
+func newPod(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "pod",
+		Short: "Empty a pod, and take it out",
+		Long:  "Empty a pod, and take it out of those that store data for others. An admin's pod may do that to any that is connected, each pod to itself." + online(exitNotFound),
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return usage("pod needs drain or remove") },
+	}
+	var q api.DrainRequest
+	var watch bool
+	drain := &cobra.Command{
+		Use: "drain NAME", Short: "Empty a pod",
+		Long: "Have a pod take nothing new, and bring elsewhere what it holds for others. It returns at once, or with --watch when the pod is empty; " +
+			"exits with 7 when no pods are there to take the rest." + online(exitNotFound, exitNotEnough),
+		Args: cobra.ExactArgs(1),
+		RunE: works(func(ctx context.Context, args []string) error {
+			q.Pod = args[0]
+			return runDrain(ctx, e, q, watch)
+		}),
+	}
+	drain.Flags().BoolVar(&watch, "watch", false, "until it is empty")
+	drain.Flags().BoolVar(&q.Undo, "undo", false, "use the pod again")
+	remove := &cobra.Command{
+		Use: "remove NAME", Short: "Take an empty pod out",
+		Long: "End a pod's storing for others. It must have been drained; what it is still needed for is told, and the exit code is 7." + online(exitNotFound, exitNotEnough),
+		Args: cobra.ExactArgs(1),
+		RunE: works(func(ctx context.Context, args []string) error {
+			return runDrain(ctx, e, api.DrainRequest{Pod: args[0], Remove: true}, false)
+		}),
+	}
+	c.AddCommand(drain, remove)
+	return c
+}
+
+func runDrain(ctx context.Context, e *env, q api.DrainRequest, watch bool) error {
+	d, err := call[api.Drained](ctx, e, "drain", q)
+	for err == nil && watch && !q.Undo && !(d.Counted && (d.LeftBytes == 0 || d.Stuck)) {
+		if d.Counted {
+			e.say("%s left", size(d.LeftBytes))
+		}
+		if err = clock.Sleep(ctx, e.clock, drainLook); err == nil {
+			d, err = call[api.Drained](ctx, e, "drain", api.DrainRequest{Pod: q.Pod, Look: true})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if e.json {
+		err = e.document(d)
+	} else {
+		err = e.out("%s: %s", e.name(q.Pod), drainedText(d))
+	}
+	if err == nil && d.Stuck && watch {
+		return fmt.Errorf("no pods are there to take %s: add a pod, or start one that is down: %w", size(d.LeftBytes), pod.ErrNotSafe)
+	}
+	return err
+}
+
+func drainedText(d api.Drained) string {
+	switch {
+	case d.Removed:
+		return "removed"
+	case !d.Draining:
+		return "in use"
+	case !d.Counted:
+		return "draining"
+	case d.LeftBytes == 0:
+		return "empty"
+	}
+	return fmt.Sprintf("draining, %s left", size(d.LeftBytes))
+}

@@ -1,0 +1,197 @@
+package pod
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// cutUp says why a file's chunks do not lie as rs:k+m has them: fragments on k+m different pods and no whole copy of their own, of what is short m+1 whole copies.
+func cutUp(w Where, k, m int) error {
+	if !w.Safe {
+		return fmt.Errorf("it is %s", w.Safety)
+	}
+	for _, c := range w.Chunks {
+		pods, indexes := map[ident.Pod]bool{}, map[int]bool{}
+		for _, h := range c.Holders {
+			if h.Kind == "fragment" {
+				pods[h.Pod], indexes[h.Index] = true, true
+			}
+		}
+		n := whole(c)
+		switch {
+		case c.ID.Codec() != block.Raw, len(pods) == 0 && n == m+1:
+		case n != 0 || len(pods) != k+m || len(indexes) != k+m:
+			return fmt.Errorf("chunk %s: %d whole copies, %d fragments on %d pods", c.ID, n, len(indexes), len(pods))
+		}
+	}
+	return nil
+}
+
+// until lets pods work until a file lies as it should.
+func until(t *testing.T, path string, fits func(Where) error, pods ...*testPod) {
+	t.Helper()
+	sameRoot(t, pods...)
+	eventually(t, path, func() error {
+		for _, p := range pods {
+			if err := p.spread.everything(quickly(t)); err != nil {
+				return err
+			}
+		}
+		w, err := pods[0].Where(quickly(t), pods[0].at(path))
+		return errors.Join(err, fits(w))
+	})
+}
+
+// uncached drops what pods read from others.
+func uncached(t *testing.T, pods ...*testPod) {
+	t.Helper()
+	for _, p := range pods {
+		p.forget()
+		if _, err := p.store.EvictTo(quickly(t), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRS: six pods and rs:4+2. Chunks are cut, a fragment on each pod; whole copies go; with any two pods gone all files are read on all others, and what is written then is completed when they
+// come back.
+func TestRS(t *testing.T) {
+	pods := metPods(t, 6)
+	a, ctx := pods[0], quickly(t)
+	if err := a.SetPolicy(ctx, vfs.RootID, "rs:4+2", ""); err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{
+		"/large": randomText(1001, 2<<20), "/text": strings.Repeat("what compresses; ", 100_000), "/small": randomText(1002, 50_000),
+	}
+	for path, text := range texts {
+		a.write(path, text)
+	}
+	if err := a.SyncWait(ctx, vfs.RootID); err != nil {
+		t.Fatal(err)
+	}
+	for path := range texts {
+		until(t, path, func(w Where) error { return cutUp(w, 4, 2) }, pods...)
+	}
+	var stored int64
+	for _, p := range pods {
+		stored += p.store.Usage().OwnedBytes
+	}
+	t.Logf("%d bytes stored", stored)
+	net := a.end().net
+	for i := range pods {
+		for j := range i {
+			uncached(t, pods...)
+			net.cut(pods[i].end())
+			net.cut(pods[j].end())
+			for r, p := range pods {
+				if r == i || r == j {
+					continue
+				}
+				for path, text := range texts {
+					if got, err := p.read(path); err != nil || got != text {
+						t.Fatalf("without pods %d and %d, %s on %d: %v", i, j, path, r, err)
+					}
+				}
+			}
+			net.join(pods[i].end())
+			net.join(pods[j].end())
+		}
+	}
+	net.cut(pods[4].end())
+	late := randomText(1003, 1<<20)
+	a.write("/late", late)
+	a.settle()
+	pods[1].reads("/late", late)
+	net.join(pods[4].end())
+	until(t, "/late", func(w Where) error { return cutUp(w, 4, 2) }, pods...)
+	for _, p := range pods {
+		p.clean()
+	}
+}
+
+// TestRSConversions: a file goes from whole copies to fragments, to other fragments and back while it is read, with nothing too many and nothing too few in the end.
+func TestRSConversions(t *testing.T) {
+	pods := somePods(t, 4, time.Nanosecond)
+	a := pods[0]
+	text := randomText(1004, 2<<20)
+	a.write("/f", text)
+	settled(t, "/f", 2, pods...)
+	for _, step := range []struct {
+		policy string
+		fits   func(Where) error
+	}{
+		{"rs:2+1", func(w Where) error { return cutUp(w, 2, 1) }},
+		{"rs:2+2", func(w Where) error { return cutUp(w, 2, 2) }},
+		{"replica:2", func(w Where) error { return copied(w, 2) }},
+		{"rs:3+1", func(w Where) error { return cutUp(w, 3, 1) }},
+		{"none", func(w Where) error { return copied(w, 1) }},
+	} {
+		if err := a.SetPolicy(quickly(t), vfs.RootID, step.policy, ""); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "/f", step.fits, pods...)
+		for _, p := range pods {
+			p.forget()
+			if got, err := p.read("/f"); err != nil || got != text {
+				t.Errorf("%s: %v", step.policy, err)
+			}
+		}
+		uncached(t, pods...)
+	}
+	for _, p := range pods {
+		p.clean()
+	}
+}
+
+// copied says why a file's chunks are not so many whole copies and nothing else.
+func copied(w Where, n int) error {
+	for _, c := range w.Chunks {
+		if got := whole(c); c.ID.Codec() == block.Raw && got != n {
+			return fmt.Errorf("chunk %s has %d copies", c.ID, got)
+		}
+		for _, h := range c.Holders {
+			if h.Kind == "fragment" {
+				return fmt.Errorf("chunk %s: fragment %d is left on %s", c.ID, h.Index, h.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// TestRSRebuilt: a pod that leaves for good has its fragments made again on the one that is free.
+func TestRSRebuilt(t *testing.T) {
+	pods := somePods(t, 4, time.Nanosecond)
+	a, ctx := pods[0], quickly(t)
+	if err := a.SetPolicy(ctx, vfs.RootID, "rs:2+1", ""); err != nil {
+		t.Fatal(err)
+	}
+	text := randomText(1005, 1<<20)
+	a.write("/f", text)
+	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
+	w, err := a.Where(ctx, a.at("/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.Chunks { // all fragments of one pod are gone, as after a new disk
+		list, err := pods[3].store.Fragments(c.ID)
+		for _, f := range list {
+			err = errors.Join(err, pods[3].store.DeleteFragment(ctx, f))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
+	uncached(t, pods...)
+	for _, p := range pods {
+		p.reads("/f", text)
+	}
+}
