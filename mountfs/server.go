@@ -185,6 +185,8 @@ func (s *server) doFile(ctx context.Context, op any) error {
 		return s.read(ctx, op)
 	case *fuseops.WriteFileOp:
 		return s.write(ctx, op)
+	case *fuseops.FallocateOp:
+		return s.allocate(ctx, op)
 	case *fuseops.SyncFileOp:
 		return s.sync(ctx, op)
 	case *fuseops.FlushFileOp:

@@ -290,9 +290,7 @@ func (p *Pod) writeLocked(ctx context.Context, n *node, data []byte, off int64) 
 	p.dirtyBytes.Add(n.ext.bytes - before)
 	n.fresh.wrote(off, end)
 	n.attr.Size = max(n.attr.Size, uint64(end))
-	n.attr.Blocks = n.blocks()
-	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty = p.db.Tick(), true
+	p.touchLocked(n)
 	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
 		return p.cutLocked(ctx, n, over)
 	}
@@ -350,9 +348,7 @@ func (p *Pod) truncateLocked(ctx context.Context, n *node, size uint64) error {
 		n.body = body
 	}
 	n.attr.Size = size
-	n.attr.Blocks = n.blocks()
-	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty = p.db.Tick(), true
+	p.touchLocked(n)
 	return nil
 }
 
