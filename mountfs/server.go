@@ -24,27 +24,28 @@ import (
 
 // server answers the kernel. It is a fuse.Server.
 type server struct {
-	fs       vfs.FS
-	watcher  vfs.Watcher // the FS, if it is one; else nil
-	clock    clock.Clock
-	log      *slog.Logger
-	notifier *fuse.Notifier
-	known    known
-	handles  handles
-	ops      sync.WaitGroup
-	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
-	cut      chan struct{}      // closed when the kernel asks nothing any more
-	gone     chan struct{}      // closed when nothing is served any more
-	base     context.Context    //nolint:containedctx // of all operations: it ends with the mount
-	end      context.CancelFunc // ends base
-	caller   fuse.MountedFileSystem
+	fs        vfs.FS
+	watcher   vfs.Watcher // the FS, if it is one; else nil
+	clock     clock.Clock
+	log       *slog.Logger
+	notifier  *fuse.Notifier
+	known     known
+	handles   handles
+	ops       sync.WaitGroup
+	writeback bool               // the kernel gathers writes
+	deaf      atomic.Bool        // changes made elsewhere are no longer told: cache nothing
+	cut       chan struct{}      // closed when the kernel asks nothing any more
+	gone      chan struct{}      // closed when nothing is served any more
+	base      context.Context    //nolint:containedctx // of all operations: it ends with the mount
+	end       context.CancelFunc // ends base
+	caller    fuse.MountedFileSystem
 }
 
 func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
+		fs: fs, watcher: w, writeback: o.Writeback, clock: o.Clock, log: o.Log, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}
@@ -152,7 +153,7 @@ func (s *server) do(ctx context.Context, op any) error {
 	case *fuseops.CreateLinkOp:
 		return s.link(ctx, op)
 	case *fuseops.RenameOp:
-		return s.fs.Rename(ctx, vfs.NodeID(op.OldParent), op.OldName, vfs.NodeID(op.NewParent), op.NewName, 0)
+		return s.rename(ctx, op)
 	case *fuseops.RmDirOp:
 		return s.fs.Remove(ctx, vfs.NodeID(op.Parent), op.Name, true)
 	case *fuseops.UnlinkOp:
