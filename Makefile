@@ -7,11 +7,14 @@ PKGS   ?= ./...
 TOOL   := $(GO) tool -modfile=.ci/tools.mod
 # Folder of a Go vulnerability database, for machines that can't ask vuln.go.dev: make vuln VULNDB=DIR
 VULNDB ?=
+# Folder of the pjdfstest suite, built: make pjdfstest PJDFSTEST=DIR
+PJDFSTEST ?=
+OUT    ?=
 # Flags of wh-bench, as in: make bench-data BENCH="-rounds 5 -what d1,d2 -o docs/bench/data.md"
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash gc-race storm powerloss mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +74,9 @@ sim: build ## simulate SEEDS (10000) seeds of the state, or of KIND=stack; goes 
 sim-time: build ## simulate new seeds of the state and of the whole stack for SIMTIME (30s)
 	$(BIN)/wh-sim -kind state -time $${SIMTIME:-30s}
 	$(BIN)/wh-sim -kind stack -time $${SIMTIME:-30s}
+
+pjdfstest: build ## the POSIX suite pjdfstest, on a mount and on the disk beside it: PJDFSTEST=DIR of the built suite, OUT: page to write; root and /dev/fuse
+	WH=$(BIN)/wh .ci/pjdfstest "$(PJDFSTEST)" "$(OUT)"
 
 mutants: ## plant known bugs, one after the other, and demand that tests fail
 	$(GO) run ./.ci/mutants

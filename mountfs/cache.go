@@ -24,7 +24,9 @@ type known struct {
 }
 
 type knownNode struct {
-	lookups uint64  // that the kernel will take back by Forget
+	lookups uint64     // that the kernel will take back by Forget
+	parent  vfs.NodeID // with Writeback: a place where the kernel found it last; 0: none
+	name    string
 	content version // that the kernel's pages are of, as of the last open
 }
 
@@ -44,6 +46,28 @@ func (k *known) told(id vfs.NodeID) {
 		k.nodes[id] = n
 	}
 	n.lookups++
+}
+
+// named notes a place of a node, which it needs to be forgotten by: a kernel that gathers writes keeps to the size that it knows as long as it knows the node.
+func (s *server) named(id, parent vfs.NodeID, name string) {
+	if !s.writeback {
+		return
+	}
+	s.known.mu.Lock()
+	defer s.known.mu.Unlock()
+	if n := s.known.nodes[id]; n != nil {
+		n.parent, n.name = parent, name
+	}
+}
+
+// place is what named noted.
+func (k *known) place(id vfs.NodeID) (parent vfs.NodeID, name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n := k.nodes[id]; n != nil {
+		return n.parent, n.name
+	}
+	return 0, ""
 }
 
 // forget takes back count tellings.
@@ -125,6 +149,9 @@ func (s *server) invalidate(c vfs.Change) {
 		s.logInvalidation(s.notifier.InvalidateEntry(fuseops.InodeID(c.Parent), c.Name))
 	}
 	if c.Node != 0 && s.known.has(c.Node) {
+		if parent, name := s.known.place(c.Node); parent != 0 {
+			s.logInvalidation(s.notifier.InvalidateEntry(fuseops.InodeID(parent), name))
+		}
 		s.logInvalidation(s.notifier.InvalidateInode(fuseops.InodeID(c.Node), 0, 0))
 	}
 }

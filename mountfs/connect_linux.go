@@ -103,6 +103,8 @@ func mountFlags(c *fuse.MountConfig) (flags uintptr, data string) {
 			flags |= unix.MS_NOATIME
 		case "dev":
 			flags &^= unix.MS_NODEV
+		case "noexec":
+			flags |= unix.MS_NOEXEC
 		case "suid":
 			flags &^= unix.MS_NOSUID
 		default:

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/jacobsa/fuse/fuseops"
+	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -127,6 +128,31 @@ func (s *server) write(ctx context.Context, op *fuseops.WriteFileOp) error {
 	}
 	_, err = f.WriteAt(ctx, op.Data, op.Offset)
 	return err
+}
+
+// allocate is fallocate(2): it gives room in advance, punches holes and writes zeros. The kernel lets no other modes through.
+func (s *server) allocate(ctx context.Context, op *fuseops.FallocateOp) error {
+	f, err := s.file(op.Handle)
+	if err != nil {
+		return err
+	}
+	a, ok := f.(vfs.Allocator)
+	if !ok || op.Mode&^(unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+		return vfs.ErrNotSupported
+	}
+	if op.Offset > vfs.FileMax || op.Length > vfs.FileMax {
+		return vfs.ErrTooLarge
+	}
+	var flags vfs.AllocFlag
+	for _, f := range []struct {
+		mode uint32
+		flag vfs.AllocFlag
+	}{{unix.FALLOC_FL_KEEP_SIZE, vfs.AllocKeepSize}, {unix.FALLOC_FL_PUNCH_HOLE, vfs.AllocPunch}, {unix.FALLOC_FL_ZERO_RANGE, vfs.AllocZero}} {
+		if op.Mode&f.mode != 0 {
+			flags |= f.flag
+		}
+	}
+	return a.Allocate(ctx, int64(op.Offset), int64(op.Length), flags)
 }
 
 // sync is fsync(2): of a file, or of a folder, for which everything is made durable.

@@ -43,7 +43,7 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 	if err != nil {
 		return nil, fmt.Errorf("mountfs: mount %s: %w", dir, err)
 	}
-	s := newServer(ctx, fsys, o)
+	s := newServer(ctx, mapIDs(fsys, o), o)
 	mfs, forget, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o)) //nolint:contextcheck // operations go on after ctx, which is for the making
 	if err != nil {
 		s.end()
@@ -80,9 +80,12 @@ func config(ctx context.Context, o Options) *fuse.MountConfig {
 	if o.SUID {
 		options["suid"] = ""
 	}
+	if o.NoExec {
+		options["noexec"] = ""
+	}
 	return &fuse.MountConfig{
 		OpContext: ctx, FSName: o.FSName, Subtype: subtype, VolumeName: o.FSName, ReadOnly: o.ReadOnly, Options: options,
-		DisableWritebackCaching: true, EnableParallelDirOps: true,
+		DisableWritebackCaching: !o.Writeback, EnableParallelDirOps: true,
 		EnableAtomicTrunc: true, EnableReaddirplus: true, EnableAutoReaddirplus: true,
 	}
 }

@@ -73,10 +73,15 @@ const (
 // Options of Mount. The zero value is good. Permissions are always checked by the kernel
 // (default_permissions).
 type Options struct {
-	AllowOther bool          // other users may enter; always so for root, and where /etc/fuse.conf permits it
-	ReadOnly   bool          // the mount refuses writes
-	Dev        bool          // device files work; else they are only shown (nodev)
-	SUID       bool          // set-id bits work; else they are only shown (nosuid)
+	AllowOther bool // other users may enter; always so for root, and where /etc/fuse.conf permits it
+	ReadOnly   bool // the mount refuses writes
+	Dev        bool // device files work; else they are only shown (nodev)
+	SUID       bool // set-id bits work; else they are only shown (nosuid)
+	NoExec     bool // programs can't be run
+	// Writeback lets the kernel gather writes in its pages and write them later, at a close or fsync at the latest: small writes are much faster, and what a
+	// program wrote is not seen elsewhere, nor its mtime, before that. Of a file that is open here, the size that others give it is not seen.
+	Writeback  bool
+	UIDs, GIDs IDs           // how owners are shown
 	Timeout    time.Duration // of an operation that waits for other pods; 0: DefaultTimeout
 	FSName     string        // what mount(8) shows as the source; "" is "wormhole"
 	Log        *slog.Logger

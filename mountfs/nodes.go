@@ -41,6 +41,7 @@ func (s *server) lookup(ctx context.Context, op *fuseops.LookUpInodeOp) error {
 		return err
 	}
 	s.tell(&op.Entry, a, asked)
+	s.named(a.ID, vfs.NodeID(op.Parent), op.Name)
 	return nil
 }
 
@@ -93,6 +94,7 @@ func (s *server) make(ctx context.Context, parent fuseops.InodeID, name string, 
 		return err
 	}
 	s.tell(e, a, asked)
+	s.named(a.ID, vfs.NodeID(parent), name)
 	return nil
 }
 
@@ -127,6 +129,20 @@ func (s *server) link(ctx context.Context, op *fuseops.CreateLinkOp) error {
 	return nil
 }
 
+// rename moves a name.
+func (s *server) rename(ctx context.Context, op *fuseops.RenameOp) error {
+	parent, name := vfs.NodeID(op.NewParent), op.NewName
+	if err := s.fs.Rename(ctx, vfs.NodeID(op.OldParent), op.OldName, parent, name, 0); err != nil {
+		return err
+	}
+	if s.writeback {
+		if a, err := s.fs.Lookup(ctx, parent, name); err == nil {
+			s.named(a.ID, parent, name)
+		}
+	}
+	return nil
+}
+
 // createFile makes a file and opens it. If the file came into being elsewhere meanwhile, and the caller
 // does not insist on a new one, it is opened.
 func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error {
@@ -154,6 +170,7 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 	}
 	op.Handle = s.handles.add(f)
 	s.tell(&op.Entry, a, asked)
+	s.named(a.ID, parent, op.Name)
 	s.known.opened(a)
 	return nil
 }

@@ -474,6 +474,21 @@ func (o *osFile) WriteAt(_ context.Context, p []byte, off int64) (int, error) {
 
 func (o *osFile) Sync(context.Context) error { return retry(func() error { return unix.Fsync(o.fd) }) }
 
+func (o *osFile) Allocate(_ context.Context, off, n int64, f vfs.AllocFlag) error {
+	var mode uint32
+	for flag, m := range map[vfs.AllocFlag]uint32{
+		vfs.AllocKeepSize: unix.FALLOC_FL_KEEP_SIZE, vfs.AllocPunch: unix.FALLOC_FL_PUNCH_HOLE, vfs.AllocZero: unix.FALLOC_FL_ZERO_RANGE,
+	} {
+		if f&flag != 0 {
+			mode |= m
+		}
+	}
+	if mode == unix.FALLOC_FL_PUNCH_HOLE {
+		return vfs.ErrInvalid // the kernel's answer is EOPNOTSUPP
+	}
+	return retry(func() error { return unix.Fallocate(o.fd, mode, off, n) })
+}
+
 // Flush is the close of one more descriptor.
 func (o *osFile) Flush(context.Context) error {
 	fd, err := unix.Dup(o.fd)

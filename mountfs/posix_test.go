@@ -269,6 +269,7 @@ func TestMountFlags(t *testing.T) {
 		"default": {mountfs.Options{}, []string{"nosuid", "nodev", "rw", "allow_other", "default_permissions", "fuse.wormhole wormhole "}, []string{" ro,"}},
 		"open":    {mountfs.Options{Dev: true, SUID: true, FSName: "mine"}, []string{"fuse.wormhole mine "}, []string{"nosuid", "nodev"}},
 		"ro":      {mountfs.Options{ReadOnly: true}, []string{" ro,"}, nil},
+		"noexec":  {mountfs.Options{NoExec: true}, []string{"noexec", "nosuid", "nodev"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := mount(t, tree, c.o)

@@ -24,30 +24,31 @@ import (
 
 // server answers the kernel. It is a fuse.Server.
 type server struct {
-	fs       vfs.FS
-	watcher  vfs.Watcher // the FS, if it is one; else nil
-	clock    clock.Clock
-	log      *slog.Logger
-	notifier *fuse.Notifier
-	known    known
-	handles  handles
-	ops      sync.WaitGroup
-	timeout  time.Duration // of an operation
-	told     atomic.Uint64 // changes made elsewhere that the FS has told: what was asked before the last one is not cached
-	forget   atomic.Pointer[nameForgetter]
-	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
-	cut      chan struct{}      // closed when the kernel asks nothing any more
-	gone     chan struct{}      // closed when nothing is served any more
-	base     context.Context    //nolint:containedctx // of all operations: it ends with the mount
-	end      context.CancelFunc // ends base
-	caller   fuse.MountedFileSystem
+	fs        vfs.FS
+	watcher   vfs.Watcher // the FS, if it is one; else nil
+	clock     clock.Clock
+	log       *slog.Logger
+	notifier  *fuse.Notifier
+	known     known
+	handles   handles
+	ops       sync.WaitGroup
+	writeback bool          // the kernel gathers writes
+	timeout   time.Duration // of an operation
+	told      atomic.Uint64 // changes made elsewhere that the FS has told: what was asked before the last one is not cached
+	forget    atomic.Pointer[nameForgetter]
+	deaf      atomic.Bool        // changes made elsewhere are no longer told: cache nothing
+	cut       chan struct{}      // closed when the kernel asks nothing any more
+	gone      chan struct{}      // closed when nothing is served any more
+	base      context.Context    //nolint:containedctx // of all operations: it ends with the mount
+	end       context.CancelFunc // ends base
+	caller    fuse.MountedFileSystem
 }
 
 func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
+		fs: fs, watcher: w, clock: o.Clock, log: o.Log, writeback: o.Writeback, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}
@@ -158,7 +159,7 @@ func (s *server) do(ctx context.Context, op any) error {
 	case *fuseops.CreateLinkOp:
 		return s.link(ctx, op)
 	case *fuseops.RenameOp:
-		return s.fs.Rename(ctx, vfs.NodeID(op.OldParent), op.OldName, vfs.NodeID(op.NewParent), op.NewName, 0)
+		return s.rename(ctx, op)
 	case *fuseops.RmDirOp:
 		return s.fs.Remove(ctx, vfs.NodeID(op.Parent), op.Name, true)
 	case *fuseops.UnlinkOp:
@@ -191,6 +192,8 @@ func (s *server) doFile(ctx context.Context, op any) error {
 		return s.read(ctx, op)
 	case *fuseops.WriteFileOp:
 		return s.write(ctx, op)
+	case *fuseops.FallocateOp:
+		return s.allocate(ctx, op)
 	case *fuseops.SyncFileOp:
 		return s.sync(ctx, op)
 	case *fuseops.FlushFileOp:

@@ -75,9 +75,6 @@ type Mount struct {
 	Options []string `toml:"options,omitempty"` // of MountOptions
 }
 
-// MountOptions are the words that a mount's options may hold.
-var MountOptions = []string{"allow_other", "ro", "dev", "suid"}
-
 // NewPod is a file of defaults.
 func NewPod() Pod {
 	return Pod{Kind: "pod", Version: Version, Discover: true}
@@ -177,20 +174,6 @@ func (p Pod) check() (key string, err error) {
 		}
 	}
 	return "", nil
-}
-
-// CheckMountOptions says whether all words are mount options that are known here.
-func CheckMountOptions(options []string) error {
-	for _, o := range options {
-		known := false
-		for _, k := range MountOptions {
-			known = known || o == k
-		}
-		if !known {
-			return fmt.Errorf("unknown option %q; known are %s", o, strings.Join(MountOptions, ", "))
-		}
-	}
-	return nil
 }
 
 // CheckListen says whether a text is HOST:PORT with a port of 0 to 65535.

@@ -107,7 +107,8 @@ func (m *machine) mountSaved(ctx context.Context, r *running) error {
 
 // mount mounts a pod.
 func (m *machine) mount(ctx context.Context, r *running, dir string, options []string) error {
-	if err := config.CheckMountOptions(options); err != nil {
+	s, err := config.ParseMountOptions(options)
+	if err != nil {
 		return fmt.Errorf("mount: %w: %w", api.ErrUsage, err)
 	}
 	r.mu.Lock()
@@ -116,8 +117,8 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 		return fmt.Errorf("mount: %w", err)
 	}
 	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
-		AllowOther: slices.Contains(options, "allow_other"), ReadOnly: slices.Contains(options, "ro"),
-		Dev: slices.Contains(options, "dev"), SUID: slices.Contains(options, "suid"),
+		AllowOther: s.AllowOther, ReadOnly: s.ReadOnly, Dev: s.Dev, SUID: s.SUID, NoExec: s.NoExec, Writeback: s.Writeback,
+		UIDs: mountfs.IDs(s.UIDs), GIDs: mountfs.IDs(s.GIDs),
 		Log: m.o.Log.With("local", r.name), Clock: m.o.Clock,
 	})
 	switch {

@@ -78,6 +78,28 @@ func (x *extents) truncate(size int64) {
 	}
 }
 
+// punch forgets what lies in [off, end).
+func (x *extents) punch(off, end int64) {
+	var rest []extent
+	x.bytes = 0
+	for _, e := range x.list {
+		if e.end() <= off || e.off >= end {
+			rest = append(rest, e)
+		} else {
+			if e.off < off {
+				rest = append(rest, extent{off: e.off, data: e.data[: off-e.off : off-e.off]})
+			}
+			if e.end() > end {
+				rest = append(rest, extent{off: end, data: e.data[end-e.off:]})
+			}
+		}
+	}
+	for _, e := range rest {
+		x.bytes += int64(len(e.data))
+	}
+	x.list = rest
+}
+
 // overlay is a copy of the extents that lie within n bytes from off, cut to them.
 func (x *extents) overlay(off, n int64) []extent {
 	var out []extent

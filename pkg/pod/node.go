@@ -296,9 +296,7 @@ func (p *Pod) writeLocked(ctx context.Context, h here, n *node, data []byte, off
 	p.dirtyBytes.Add(n.ext.bytes - before)
 	n.fresh.wrote(off, end)
 	n.attr.Size = max(n.attr.Size, uint64(end))
-	n.attr.Blocks = n.blocks()
-	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty = p.db.Tick(), true
+	p.touchLocked(n)
 	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
 		return p.cutLocked(ctx, h, n, over)
 	}
@@ -357,9 +355,7 @@ func (p *Pod) truncateLocked(ctx context.Context, h here, n *node, size uint64) 
 	p.dirtyBytes.Add(n.ext.bytes - before)
 	n.fresh.resized(size)
 	n.attr.Size = size
-	n.attr.Blocks = n.blocks()
-	n.attr.Mtime = p.clock.Now().UnixNano()
-	n.attr.Ctime, n.dirty = p.db.Tick(), true
+	p.touchLocked(n)
 	return nil
 }
 

@@ -408,15 +408,18 @@ func (v *view) ReadLink(ctx context.Context, id vfs.NodeID) (string, error) {
 }
 
 // GetXattr is vfs.FS's.
-func (v *view) GetXattr(_ context.Context, id vfs.NodeID, name string) ([]byte, error) {
+func (v *view) GetXattr(ctx context.Context, id vfs.NodeID, name string) ([]byte, error) {
 	if strings.HasPrefix(name, computedXattr) {
-		return v.p.computed(id, name)
+		return v.p.computed(ctx, id, name)
 	}
 	return v.p.db.Xattr(id, name)
 }
 
 // SetXattr is vfs.FS's.
-func (v *view) SetXattr(_ context.Context, id vfs.NodeID, name string, value []byte, f vfs.XattrFlag) error {
+func (v *view) SetXattr(ctx context.Context, id vfs.NodeID, name string, value []byte, f vfs.XattrFlag) error {
+	if name == xattrPolicy && len(value) > 0 {
+		return v.p.setPolicyXattr(ctx, id, string(value), f)
+	}
 	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
 		return err
 	}
@@ -432,7 +435,10 @@ func (v *view) ListXattr(_ context.Context, id vfs.NodeID) ([]string, error) {
 }
 
 // RemoveXattr is vfs.FS's.
-func (v *view) RemoveXattr(_ context.Context, id vfs.NodeID, name string) error {
+func (v *view) RemoveXattr(ctx context.Context, id vfs.NodeID, name string) error {
+	if name == xattrPolicy {
+		return v.p.setPolicyXattr(ctx, id, "unset", 0)
+	}
 	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
 		return err
 	}

@@ -1,23 +1,27 @@
 package pod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// Attributes that are computed when they are asked for. They are not listed, so that no copy takes them along, and can't be set.
+// Attributes that are computed when they are asked for. They are not listed, so that no copy takes them along, and, but for the policy, can't be set.
 const (
 	computedXattr = "user.wh."
 	xattrCID      = computedXattr + "cid"      // of a file's body as it is named now, of a folder's node in the newest checkpoint
+	xattrPolicy   = computedXattr + "policy"   // the policy that holds at the node; what is set is inherited by all below it, what is removed is inherited again
+	xattrState    = computedXattr + "state"    // of a file: how safe its bytes are (keepState)
 	xattrConflict = computedXattr + "conflict" // the kinds of conflicts and the IDs of their versions: "contents 1a2b3c4d 5e6f7081"
 )
 
 // computed is the value of a computed attribute. Errors: vfs.ErrNoXattr, vfs.ErrNotExist.
-func (p *Pod) computed(id vfs.NodeID, name string) ([]byte, error) {
+func (p *Pod) computed(ctx context.Context, id vfs.NodeID, name string) ([]byte, error) {
 	none := fmt.Errorf("pod: %q of node %d: %w", name, id, vfs.ErrNoXattr)
 	switch name {
 	case xattrCID:
@@ -26,6 +30,15 @@ func (p *Pod) computed(id vfs.NodeID, name string) ([]byte, error) {
 			return nil, none
 		}
 		return []byte(cid.String()), err
+	case xattrPolicy:
+		policy, err := p.Policy(ctx, id)
+		return []byte(policy.Policy), err
+	case xattrState:
+		state, err := p.keepState(ctx, id)
+		if err == nil && state == "" {
+			return nil, none
+		}
+		return []byte(state), err
 	case xattrConflict:
 		all, err := p.db.InConflict(id)
 		if err != nil {
@@ -46,10 +59,96 @@ func (p *Pod) computed(id vfs.NodeID, name string) ([]byte, error) {
 	return nil, none
 }
 
+// keepState is how safe a file's bytes are:
+//
+//	dirty          written here, and not named in the state yet
+//	local          nowhere but on one pod, while the policy wants more
+//	spreading i/n  each block is whole on i pods at least, of n that the policy wants, and there are pods for the others
+//	degraded i/n   the same, and too few pods that store data are up
+//	safe           as the policy promises
+//	unavailable    no pod that answers has some block
+//
+// It is "" for what has no bytes: folders, devices, sockets. Copies count as far as the pods that have them answer.
+func (p *Pod) keepState(ctx context.Context, id vfs.NodeID) (string, error) {
+	a, err := p.attr(id)
+	if err != nil || a.Kind != vfs.KindFile && a.Kind != vfs.KindSymlink {
+		return "", err
+	}
+	if n := p.inUse(id); n != nil {
+		n.mu.RLock()
+		isDirty := n.changed()
+		n.mu.RUnlock()
+		p.release(n)
+		if isDirty {
+			return "dirty", nil
+		}
+	}
+	w, err := p.Where(ctx, id)
+	if err != nil || w.Safe {
+		return "safe", err
+	}
+	policy, err := placement.ParsePolicy(w.Policy)
+	if err != nil {
+		return "", err
+	}
+	return keepWords(w, wantedHolders(policy), p.liveLayout().Len()), nil
+}
+
+// wantedHolders is on how many pods a policy wants something of each block.
+func wantedHolders(policy placement.Policy) int {
+	switch policy.Kind {
+	case placement.PolicyReplica:
+		return policy.N
+	case placement.PolicyRS:
+		return policy.K + policy.M
+	default:
+		return 1
+	}
+}
+
+// keepWords is keepState of what is not safe, with pods that store data.
+func keepWords(w Where, wants, pods int) string {
+	has := wants
+	for _, c := range w.Chunks {
+		holders, any := 0, false
+		for _, h := range c.Holders {
+			any = true
+			if h.Kind != "cached" {
+				holders++
+			}
+		}
+		if !any {
+			return "unavailable"
+		}
+		has = min(has, holders)
+	}
+	switch {
+	case pods < wants:
+		return fmt.Sprintf("degraded %d/%d", has, wants)
+	case has <= 1 && wants > 1:
+		return "local"
+	default:
+		return fmt.Sprintf("spreading %d/%d", has, wants)
+	}
+}
+
 // settable says whether an attribute is not one of those that are computed. Error: vfs.ErrNotPermitted.
 func settable(name string) error {
 	if strings.HasPrefix(name, computedXattr) {
 		return fmt.Errorf("pod: attribute %q is computed: %w", name, vfs.ErrNotPermitted)
 	}
 	return nil
+}
+
+// setPolicyXattr is a policy that is set, or with no value removed, as an attribute. Errors: vfs.ErrInvalid for what is no policy, or none that this
+// version keeps; vfs.ErrExist, vfs.ErrNoXattr as the flags say.
+func (p *Pod) setPolicyXattr(ctx context.Context, id vfs.NodeID, value string, f vfs.XattrFlag) error {
+	if f&vfs.XattrCreate != 0 {
+		return fmt.Errorf("pod: a policy holds at every node: %w", vfs.ErrExist)
+	}
+	err := p.SetPolicy(ctx, id, value, "")
+	if errors.Is(err, placement.ErrBadPolicy) || errors.Is(err, ErrPolicy) {
+		err = errors.Join(vfs.ErrInvalid, err)
+	}
+	return err
 }

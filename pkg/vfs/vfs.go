@@ -8,6 +8,7 @@ package vfs
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Errors that an FS returns, wrapped; a surface maps each to its own (errno, HTTP status).
@@ -187,6 +188,34 @@ type File interface {
 	Flush(ctx context.Context) error
 	// Close ends the use of the File, after a Flush of its own.
 	Close(ctx context.Context) error
+}
+
+// AllocFlag changes what Allocate does.
+type AllocFlag uint32
+
+// Flags of Allocate (fallocate(2)).
+const (
+	AllocKeepSize AllocFlag = 1 << iota // the file does not grow
+	AllocPunch                          // make a hole; goes with AllocKeepSize only
+	AllocZero                           // make the range zeros
+)
+
+// Allocator is a File whose ranges can be given room in advance, or made holes.
+type Allocator interface {
+	// Allocate deals with n bytes at off, which it makes the file long enough for. Without a flag it makes sure that there is room for what the
+	// file grows by now; that nobody else takes it is not promised. Errors: ErrInvalid (n is none, flags that don't go together), ErrTooLarge, ErrNoSpace.
+	Allocate(ctx context.Context, off, n int64, f AllocFlag) error
+}
+
+// CheckAllocate tells whether arguments of Allocate make sense. Errors: ErrInvalid, ErrTooLarge.
+func CheckAllocate(off, n int64, f AllocFlag) error {
+	switch {
+	case off < 0 || n <= 0 || f&^(AllocKeepSize|AllocPunch|AllocZero) != 0, f&AllocPunch != 0 && f != AllocPunch|AllocKeepSize:
+		return fmt.Errorf("allocate %d bytes at %d, flags %d: %w", n, off, f, ErrInvalid)
+	case off > FileMax-n:
+		return fmt.Errorf("allocate %d bytes at %d: %w", n, off, ErrTooLarge)
+	}
+	return nil
 }
 
 // Change tells that something that a surface may have cached is no longer so.

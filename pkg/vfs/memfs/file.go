@@ -137,6 +137,53 @@ func (o *file) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
+// Allocate is vfs.Allocator's. Room is counted for whole files only: what is allocated stays a hole.
+func (o *file) Allocate(ctx context.Context, off, n int64, f vfs.AllocFlag) error {
+	if err := vfs.CheckAllocate(off, n, f); err != nil {
+		return err
+	}
+	if err := o.f.lock(ctx); err != nil {
+		return err
+	}
+	t, node := o.f.t, o.n
+	defer t.mu.Unlock()
+	from, to := uint64(off), uint64(off)+uint64(n)
+	size := node.attr.Size
+	if grown := max(to, size); f == 0 && (t.pages+(grown-size)/pageSize)*pageSize > t.capacity {
+		return fmt.Errorf("memfs: allocate: %w", vfs.ErrNoSpace)
+	}
+	if f&(vfs.AllocPunch|vfs.AllocZero) != 0 {
+		t.punch(node, from, min(to, size))
+	}
+	if f&vfs.AllocKeepSize == 0 {
+		t.truncate(node, max(to, size))
+	}
+	if f == vfs.AllocKeepSize {
+		return nil
+	}
+	node.attr.Mtime = t.now()
+	node.attr.Ctime = node.attr.Mtime
+	o.f.tell(vfs.Change{Node: node.attr.ID})
+	return nil
+}
+
+// punch makes a range of a file a hole; parts of pages become zeros. mu held for writing.
+func (t *tree) punch(n *node, from, to uint64) {
+	for i, page := range n.pages {
+		start, end := i*pageSize, (i+1)*pageSize
+		lo, hi := max(start, from), min(end, to)
+		switch {
+		case lo >= hi:
+		case lo == start && (hi == end || hi == n.attr.Size):
+			delete(n.pages, i)
+			t.pages--
+		default:
+			clear(page[lo-start : hi-start])
+		}
+	}
+	n.attr.Blocks = uint64(len(n.pages)) * (pageSize / 512)
+}
+
 // truncate sets a file's size. Bytes behind the end are zero in the last page, so that growing again
 // shows a hole. mu held for writing.
 func (t *tree) truncate(n *node, size uint64) {

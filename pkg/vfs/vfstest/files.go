@@ -126,6 +126,72 @@ var fileCases = []testCase{
 		}
 		t.close(f)
 	}},
+	{name: "file/allocate", run: func(t *tester) {
+		id := t.file(root, "f", strings.Repeat("x", 100))
+		f := t.open(id)
+		a := t.allocator(f)
+		for _, c := range []struct {
+			off, n int64
+			flags  vfs.AllocFlag
+			size   uint64
+		}{{0, 50, 0, 100}, {50, 5000, vfs.AllocKeepSize, 100}, {90, 20_000, 0, 20_090}, {20_000, 10_000, vfs.AllocZero, 30_000}, {25_000, 10_000, vfs.AllocZero | vfs.AllocKeepSize, 30_000}} {
+			if err := a.Allocate(t.ctx, c.off, c.n, c.flags); err != nil {
+				t.Fatalf("allocate %d bytes at %d, flags %d: %v", c.n, c.off, c.flags, err)
+			}
+			equal(t, "size", t.attr(id).Size, c.size)
+		}
+		if !bytes.Equal(readAll(t.ctx, t, f), append(bytes.Repeat([]byte("x"), 100), make([]byte, 29_900)...)) {
+			t.Fatal("what was allocated does not read as zeros, or what was there has changed")
+		}
+		t.wantErr("no bytes", a.Allocate(t.ctx, 0, 0, 0), vfs.ErrInvalid)
+		t.wantErr("a hole that makes the file longer", a.Allocate(t.ctx, 0, 1, vfs.AllocPunch), vfs.ErrInvalid)
+		t.wantErr("too large", a.Allocate(t.ctx, vfs.FileMax, 1, 0), vfs.ErrTooLarge)
+		t.close(f)
+		equal(t, "size after close", t.attr(id).Size, 30_000)
+	}},
+	{name: "file/punch", run: func(t *tester) {
+		data := []byte(strings.Repeat("0123456789abcdef", 16<<10))
+		id := t.file(root, "f", string(data))
+		f := t.open(id)
+		a := t.allocator(f)
+		for _, c := range []struct {
+			off, n int64
+			flags  vfs.AllocFlag
+		}{
+			{8192, 16_384, vfs.AllocPunch | vfs.AllocKeepSize}, {100_001, 3, vfs.AllocPunch | vfs.AllocKeepSize}, {150_001, 50_000, vfs.AllocZero},
+			{262_000, 4096, vfs.AllocPunch | vfs.AllocKeepSize}, {300_000, 1 << 40, vfs.AllocPunch | vfs.AllocKeepSize},
+		} {
+			before := t.attr(id)
+			if err := a.Allocate(t.ctx, c.off, c.n, c.flags); err != nil {
+				t.Fatalf("punch %d bytes at %d, flags %d: %v", c.n, c.off, c.flags, err)
+			}
+			if c.off < int64(len(data)) {
+				clear(data[c.off:min(c.off+c.n, int64(len(data)))])
+				t.later("mtime", t.attr(id).Mtime, before.Mtime)
+			}
+			if !bytes.Equal(readAll(t.ctx, t, f), data) {
+				t.Fatalf("%d bytes at %d, flags %d: the file is not what it should be", c.n, c.off, c.flags)
+			}
+		}
+		t.write(f, 10_000, "again")
+		copy(data[10_000:], "again")
+		if err := f.Sync(t.ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.close(f)
+		equal(t, "content after close", t.content(id), string(data))
+	}},
+	{name: "file/punched_takes_no_blocks", needs: NoBlocks, run: func(t *tester) {
+		id := t.file(root, "f", strings.Repeat("x", 1<<20))
+		f := t.open(id)
+		if err := t.allocator(f).Allocate(t.ctx, 4096, 1<<20-4096, vfs.AllocPunch|vfs.AllocKeepSize); err != nil {
+			t.Fatal(err)
+		}
+		t.close(f)
+		if a := t.attr(id); a.Blocks > 64 || a.Size != 1<<20 {
+			t.Fatalf("%d blocks of %d bytes", a.Blocks, a.Size)
+		}
+	}},
 	{name: "file/truncate", run: func(t *tester) {
 		id := t.file(root, "f", strings.Repeat("x", 10_000))
 		f := t.open(id)

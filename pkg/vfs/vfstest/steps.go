@@ -93,9 +93,11 @@ func (m *model) useOpen() {
 	}
 	i := m.rng.IntN(len(m.opened))
 	o := m.opened[i]
-	switch m.rng.IntN(5) {
+	switch m.rng.IntN(6) {
 	case 0:
 		m.closeFile(i)
+	case 3:
+		m.allocate(o)
 	case 1:
 		m.did(o.ref.Sync(m.ctx), o.got.Sync(m.ctx), "sync node %d", o.id)
 	case 2:
@@ -122,6 +124,18 @@ func (m *model) write(o openPair) {
 	if n != gotN {
 		m.Fatalf("write: %d bytes, want %d", gotN, n)
 	}
+}
+
+// allocate gives room, punches a hole or writes zeros, where both sides can.
+func (m *model) allocate(o openPair) {
+	ref, ok := o.ref.(vfs.Allocator)
+	got, can := o.got.(vfs.Allocator)
+	if !ok || !can {
+		return
+	}
+	all := []vfs.AllocFlag{0, vfs.AllocKeepSize, vfs.AllocPunch | vfs.AllocKeepSize, vfs.AllocPunch | vfs.AllocKeepSize, vfs.AllocZero, vfs.AllocZero | vfs.AllocKeepSize}
+	off, n, flags := m.rng.Int64N(sizeMax), 1+m.rng.Int64N(sizeMax/4), all[m.rng.IntN(len(all))]
+	m.did(ref.Allocate(m.ctx, off, n, flags), got.Allocate(m.ctx, off, n, flags), "allocate %d bytes at %d of node %d, flags %d", n, off, o.id, flags)
 }
 
 func (m *model) read(o openPair) {

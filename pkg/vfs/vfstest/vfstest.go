@@ -106,6 +106,16 @@ func (t *tester) open(id vfs.NodeID) vfs.File {
 	return f
 }
 
+// allocator is an open file's ability to allocate.
+func (t *tester) allocator(f vfs.File) vfs.Allocator {
+	t.Helper()
+	a, ok := f.(vfs.Allocator)
+	if !ok {
+		t.Skip("this file system allocates nothing")
+	}
+	return a
+}
+
 func (t *tester) close(f vfs.File) {
 	t.Helper()
 	if err := f.Close(t.ctx); err != nil {
