@@ -238,6 +238,48 @@ func (l *lookups) GetAttr(ctx context.Context, id vfs.NodeID) (vfs.Attr, error) 
 	return l.FS.GetAttr(ctx, id)
 }
 
+// TestOpenSeesWhatIsHere: who opens a file sees what the FS has of it now, its size too, although the kernel has not been told of the change.
+func TestOpenSeesWhatIsHere(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, deaf{tree}, mountfs.Options{})
+	for _, want := range []string{"first", "longer than first", "short"} {
+		if want != "first" {
+			size := uint64(0)
+			if a, err := other.Lookup(t.Context(), vfs.RootID, "f"); err != nil {
+				t.Fatal(err)
+			} else if _, err := other.SetAttr(t.Context(), a.ID, vfs.SetAttr{Size: &size}); err != nil {
+				t.Fatal(err)
+			}
+			other.write(vfs.RootID, "f", want)
+		}
+		f, err := os.Open(cleanPath(m.Dir(), "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil || info.Size() != int64(len(want)) {
+			t.Errorf("size %v, %v, want %d", info, err, len(want))
+		}
+		p := make([]byte, 100)
+		if n, _ := f.ReadAt(p, 0); string(p[:n]) != want {
+			t.Errorf("read %q, want %q", p[:n], want)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// deaf tells of no change for as long as it is watched.
+type deaf struct{ *memfs.FS }
+
+func (deaf) Watch(ctx context.Context, _ func([]vfs.Change)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // flooding tells of every change by the empty slice.
 type flooding struct{ *memfs.FS }
 

@@ -98,7 +98,11 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	op.KeepPageCache = s.known.opened(a) && !s.expiration(asked).IsZero()
+	same := s.known.opened(a)
+	op.KeepPageCache = same && !s.expiration(asked).IsZero()
+	if m := s.memory.Load(); m != nil && !same {
+		s.logInvalidation(m.attributes(uint64(op.Inode))) // who opens a file sees what is here, its size too, even if the change is still to be told
+	}
 	return nil
 }
 

@@ -34,7 +34,7 @@ type server struct {
 	ops      sync.WaitGroup
 	timeout  time.Duration // of an operation
 	told     atomic.Uint64 // changes made elsewhere that the FS has told: what was asked before the last one is not cached
-	forget   atomic.Pointer[nameForgetter]
+	memory   atomic.Pointer[kernelMemory]
 	deaf     atomic.Bool        // changes made elsewhere are no longer told: cache nothing
 	cut      chan struct{}      // closed when the kernel asks nothing any more
 	gone     chan struct{}      // closed when nothing is served any more
@@ -67,7 +67,7 @@ func (s *server) ServeOps(c *fuse.Connection) {
 	s.ops.Wait()
 	cancel()
 	watching.Wait()
-	if f := s.forget.Swap(nil); f != nil {
+	if f := s.memory.Swap(nil); f != nil {
 		f.close()
 	}
 	s.closeAll()
@@ -214,11 +214,11 @@ func (s *server) doFile(ctx context.Context, op any) error {
 }
 
 // remember keeps what has the kernel forget names, unless the mount has ended meanwhile.
-func (s *server) remember(f *nameForgetter) {
+func (s *server) remember(f *kernelMemory) {
 	if f == nil {
 		return
 	}
-	s.forget.Store(f)
+	s.memory.Store(f)
 	select {
 	case <-s.cut: // what looks for it afterwards may have done so before
 		f.close()
@@ -231,7 +231,7 @@ func (s *server) expiration(asked uint64) time.Time {
 	switch {
 	case s.watcher == nil || s.deaf.Load() || s.told.Load() != asked:
 		return time.Time{}
-	case s.forget.Load() == nil:
+	case s.memory.Load() == nil:
 		return s.clock.Now().Add(cacheTimeShort)
 	}
 	return s.clock.Now().Add(cacheTime)

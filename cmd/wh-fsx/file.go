@@ -255,16 +255,17 @@ func (x *exerciser) whole() error { return x.wholeAt(x.path) }
 
 func (x *exerciser) wholeAt(path string) error {
 	x.note("read all of %s", path)
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	if info.Size() != int64(len(x.want)) {
-		return fmt.Errorf("%s: size %d, should be %d", path, info.Size(), len(x.want))
+	info, err := f.Stat()
+	if err == nil && info.Size() != int64(len(x.want)) {
+		err = fmt.Errorf("%s: size %d, should be %d", path, info.Size(), len(x.want))
 	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		return err
+	got, readErr := io.ReadAll(f)
+	if readErr == nil {
+		readErr = differs(got, x.want, 0)
 	}
-	return differs(got, x.want, 0)
+	return errors.Join(err, readErr, f.Close())
 }

@@ -134,10 +134,11 @@ func (p *Pod) use(id vfs.NodeID) (*node, error) {
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.loaded {
+	if n.loaded && (n.changed() || n.orphan) {
 		return n, nil
 	}
-	if err := p.loadLocked(n); err != nil {
+	// Also what is loaded: another pod may have given the file new contents, of which runWatch is still to hear.
+	if err := p.loadLocked(n); err != nil && !n.loaded {
 		p.release(n)
 		return nil, err
 	}
