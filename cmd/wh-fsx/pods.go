@@ -22,6 +22,7 @@ const (
 	turnOps      = 300       // operations from one pod's turn to the next, about
 	restartOps   = 4000      // operations from one restart to the next, about
 	smallCache   = 512 << 10 // bytes: less than the file
+	progressOps  = 100_000   // from one line that tells how far it is to the next
 	visibleLimit = time.Minute
 )
 
@@ -52,6 +53,9 @@ func (s *settings) exercise(ctx context.Context, x *exerciser, between func(*exe
 		}
 		if err := between(x); err != nil {
 			return x.failure("between", err)
+		}
+		if x.done%progressOps == 0 {
+			fmt.Fprintf(os.Stderr, "%d operations in %s\n", x.done, time.Since(begin).Round(time.Second))
 		}
 	}
 	if err := errors.Join(x.close(), x.whole()); err != nil {
