@@ -76,6 +76,7 @@ type Options struct {
 	AllowOther bool          // other users may enter; always so for root, and where /etc/fuse.conf permits it
 	ReadOnly   bool          // the mount refuses writes
 	Dev        bool          // device files work; else they are only shown (nodev)
+	Keep       bool          // a file that is opened for reading keeps what it holds, if the FS is a vfs.Keeper; without pages in the kernel, and without shared mappings
 	SUID       bool          // set-id bits work; else they are only shown (nosuid)
 	Timeout    time.Duration // of an operation that waits for other pods; 0: DefaultTimeout
 	FSName     string        // what mount(8) shows as the source; "" is "wormhole"

@@ -32,6 +32,7 @@ type server struct {
 	known    known
 	handles  handles
 	ops      sync.WaitGroup
+	keeper   vfs.Keeper    // not nil: files that are opened for reading stay as they are
 	timeout  time.Duration // of an operation
 	told     atomic.Uint64 // changes made elsewhere that the FS has told: what was asked before the last one is not cached
 	memory   atomic.Pointer[kernelMemory]
@@ -45,9 +46,13 @@ type server struct {
 
 func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
+	var keeper vfs.Keeper
+	if o.Keep {
+		keeper, _ = fs.(vfs.Keeper)
+	}
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
+		fs: fs, watcher: w, keeper: keeper, clock: o.Clock, log: o.Log, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}

@@ -31,7 +31,7 @@ func newMount(e *env) *cobra.Command {
 			return runMount(ctx, e, o)
 		}),
 	}
-	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "allow_other, ro, dev, suid")
+	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "allow_other, ro, dev, suid, keep (a file that is opened for reading stays as it is)")
 	c.Flags().BoolVar(&o.save, "save", false, "at every wh up")
 	return c
 }

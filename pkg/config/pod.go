@@ -38,7 +38,7 @@ type Mount struct {
 }
 
 // MountOptions are the words that a mount's options may hold.
-var MountOptions = []string{"allow_other", "ro", "dev", "suid"}
+var MountOptions = []string{"allow_other", "ro", "dev", "suid", "keep"}
 
 // NewPod is a file of defaults.
 func NewPod() Pod {

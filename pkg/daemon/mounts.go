@@ -117,7 +117,8 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	}
 	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
 		AllowOther: slices.Contains(options, "allow_other"), ReadOnly: slices.Contains(options, "ro"),
-		Dev: slices.Contains(options, "dev"), SUID: slices.Contains(options, "suid"),
+		Keep: slices.Contains(options, "keep"),
+		Dev:  slices.Contains(options, "dev"), SUID: slices.Contains(options, "suid"),
 		Log: m.o.Log.With("local", r.name), Clock: m.o.Clock,
 	})
 	switch {

@@ -69,6 +69,7 @@ type nodes struct {
 	byID   map[vfs.NodeID]*node
 	copies map[*node]bool // of them, those that were conflict copies when they came into use
 	logged map[*node]bool // nodes with journal records
+	kept   map[*keptFile]bool
 }
 
 // find is the node of a number, or nil; mu is held. One that came into use as a conflict copy, and is a file of its own now, has that file's number.
