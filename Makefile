@@ -14,7 +14,7 @@ OUT    ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash fsx programs gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,12 @@ bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: 
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
+
+fsx: build ## random operations on mounts, of one pod, of three, over restarts, and on names: OPS (2000000) or FSXTIME of each, EXAMPLES (1000); root and /dev/fuse
+	$(BIN)/wh-fsx -ops $${OPS:-2000000} -examples $${EXAMPLES:-1000} -time $${FSXTIME:-0} -kind $${KIND:-one,through,restart,model} -seed $${SEED:-0}
+
+programs: build ## real programs on a mount: git, go, sqlite, rsync, editors, tar, cp, parallel writers; PROGRAMS: some of them; root and /dev/fuse
+	testdata/programs/run $(BIN)/wh $(PROGRAMS)
 
 gc-race: ## collect garbage against writers for GCTIME (10m)
 	$(GO) test ./pkg/pod -run '^TestCollectRace$$' -count=1 -v -timeout 0 -gctime $${GCTIME:-10m}

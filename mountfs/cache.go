@@ -159,8 +159,8 @@ func (s *server) invalidate(c vfs.Change) {
 // invalidateAll takes out all names, and attributes and pages of all nodes. A kernel that has no call for all names forgets them by itself, after
 // cacheTimeShort.
 func (s *server) invalidateAll(ctx context.Context) {
-	if f := s.forget.Load(); f != nil {
-		s.logInvalidation(f.all())
+	if f := s.memory.Load(); f != nil {
+		s.logInvalidation(f.names())
 	}
 	for _, id := range s.known.all() {
 		if ctx.Err() != nil {

@@ -5,8 +5,10 @@ package mountfs_test
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,6 +146,78 @@ func TestOpenFileSeesChanges(t *testing.T) {
 	eventually(t, "the new content", func() bool { n, _ := f.ReadAt(p, 0); return string(p[:n]) == "second" })
 }
 
+// TestKeep: with the option, a file that is open for reading stays as it was when it was opened; who opens it anew sees what is new, and who writes it
+// does so, too.
+func TestKeep(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, keeping{tree}, mountfs.Options{Keep: true})
+	name := cleanPath(m.Dir(), "f")
+	read := func(f *os.File, want string) {
+		t.Helper()
+		p := make([]byte, 100)
+		if n, _ := f.ReadAt(p, 0); string(p[:n]) != want {
+			t.Errorf("read %q, want %q", p[:n], want)
+		}
+	}
+	old, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read(old, "first")
+	other.write(vfs.RootID, "f", "second")
+	var next *os.File
+	eventually(t, "the new content", func() bool {
+		b, err := os.ReadFile(name)
+		return err == nil && string(b) == "second"
+	})
+	if next, err = os.OpenFile(name, os.O_RDWR, 0); err != nil {
+		t.Fatal(err)
+	}
+	read(old, "first")
+	read(next, "second")
+	if _, err := next.WriteAt([]byte("THIRD!"), 0); err != nil {
+		t.Error(err)
+	}
+	read(old, "first")
+	read(next, "THIRD!")
+	if err := os.WriteFile(name+"2", []byte("made"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(name + "2"); err != nil || string(b) != "made" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := errors.Join(old.Close(), next.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// keeping opens files as they are, by a copy.
+type keeping struct{ *memfs.FS }
+
+func (k keeping) OpenAsIs(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
+	f, err := k.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	p := make([]byte, 1000)
+	n, err := f.ReadAt(ctx, p, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return keptCopy{f, string(p[:n])}, nil
+}
+
+type keptCopy struct {
+	vfs.File
+	text string
+}
+
+func (k keptCopy) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	return strings.NewReader(k.text).ReadAt(p, off)
+}
+
 // TestMissedChanges: after a flood, of which the FS tells only that anything may have changed, all is seen.
 func TestMissedChanges(t *testing.T) {
 	tree := memfs.New(memfs.Options{})
@@ -236,6 +310,48 @@ func (l *lookups) GetAttr(ctx context.Context, id vfs.NodeID) (vfs.Attr, error) 
 		l.n.Add(1)
 	}
 	return l.FS.GetAttr(ctx, id)
+}
+
+// TestOpenSeesWhatIsHere: who opens a file sees what the FS has of it now, its size too, although the kernel has not been told of the change.
+func TestOpenSeesWhatIsHere(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, deaf{tree}, mountfs.Options{})
+	for _, want := range []string{"first", "longer than first", "short"} {
+		if want != "first" {
+			size := uint64(0)
+			if a, err := other.Lookup(t.Context(), vfs.RootID, "f"); err != nil {
+				t.Fatal(err)
+			} else if _, err := other.SetAttr(t.Context(), a.ID, vfs.SetAttr{Size: &size}); err != nil {
+				t.Fatal(err)
+			}
+			other.write(vfs.RootID, "f", want)
+		}
+		f, err := os.Open(cleanPath(m.Dir(), "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil || info.Size() != int64(len(want)) {
+			t.Errorf("size %v, %v, want %d", info, err, len(want))
+		}
+		p := make([]byte, 100)
+		if n, _ := f.ReadAt(p, 0); string(p[:n]) != want {
+			t.Errorf("read %q, want %q", p[:n], want)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// deaf tells of no change for as long as it is watched.
+type deaf struct{ *memfs.FS }
+
+func (deaf) Watch(ctx context.Context, _ func([]vfs.Change)) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // flooding tells of every change by the empty slice.

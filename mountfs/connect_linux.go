@@ -18,7 +18,7 @@ import (
 // answer of the mount, both stay for ever.
 //
 // By its own descriptor it can have the kernel forget all names; the second value is nil where it can't.
-func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *nameForgetter, error) {
+func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *kernelMemory, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EACCES) {
 		return plainly(dir, s, c)
@@ -44,45 +44,60 @@ func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileS
 	if err != nil {
 		return nil, nil, errors.Join(err, unix.Close(own))
 	}
-	forget := &nameForgetter{fd: own}
-	if err := forget.all(); err != nil { // a kernel before 6.16
-		forget.close()
+	memory := &kernelMemory{fd: own}
+	if err := memory.names(); err != nil { // a kernel before 6.16
+		memory.close()
 		return mfs, nil, nil
 	}
-	return mfs, forget, nil
+	return mfs, memory, nil
 }
 
 // plainly is connect by the library alone.
-func plainly(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *nameForgetter, error) {
+func plainly(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *kernelMemory, error) {
 	mfs, err := fuse.Mount(dir, s, c)
 	return mfs, nil, err
 }
 
-// nameForgetter has the kernel forget all names that it keeps of a mount, by a notification that the library doesn't know: FUSE_NOTIFY_INC_EPOCH
-// (Linux, include/uapi/linux/fuse.h, protocol 7.44).
-type nameForgetter struct {
+// kernelMemory has the kernel forget what it keeps of a mount, by notifications (Linux, include/uapi/linux/fuse.h) that the library doesn't know, or that
+// would wait behind those that it sends.
+type kernelMemory struct {
 	mu sync.Mutex // guards fd
 	fd int        // -1: closed
 }
 
-// notifyIncEpoch is the notification's number.
-const notifyIncEpoch = 8
+// Numbers of notifications.
+const (
+	notifyInvalInode = 2
+	notifyIncEpoch   = 8 // protocol 7.44
+)
 
-// all makes every name be looked up again.
-func (f *nameForgetter) all() error {
-	var msg [16]byte // fuse_out_header: the length, the notification's number in the place of an error, no request
-	binary.NativeEndian.PutUint32(msg[0:], uint32(len(msg)))
-	binary.NativeEndian.PutUint32(msg[4:], notifyIncEpoch)
+// names makes every name be looked up again. The kernel takes no lock for it.
+func (f *kernelMemory) names() error { return f.notify(notifyIncEpoch, nil) }
+
+// attributes makes a node's attributes be asked for again; its pages stay. The kernel takes no lock for it that an operation may hold, so it may be called
+// from within one.
+func (f *kernelMemory) attributes(node uint64) error {
+	var inode [24]byte // fuse_notify_inval_inode_out: the node, an offset of -1 for no pages, a length
+	binary.NativeEndian.PutUint64(inode[0:], node)
+	binary.NativeEndian.PutUint64(inode[8:], ^uint64(0))
+	return f.notify(notifyInvalInode, inode[:])
+}
+
+func (f *kernelMemory) notify(number uint32, body []byte) error {
+	msg := make([]byte, 16, 40)                                        // fuse_out_header: the length, the notification's number in the place of an error, no request
+	binary.NativeEndian.PutUint32(msg[0:], uint32(len(msg)+len(body))) //nolint:gosec // small
+	binary.NativeEndian.PutUint32(msg[4:], number)
+	msg = append(msg, body...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fd < 0 {
 		return unix.ENODEV
 	}
-	_, err := unix.Write(f.fd, msg[:])
+	_, err := unix.Write(f.fd, msg)
 	return err
 }
 
-func (f *nameForgetter) close() {
+func (f *kernelMemory) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fd >= 0 {

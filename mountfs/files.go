@@ -70,6 +70,10 @@ func (s *server) file(id fuseops.HandleID) (vfs.File, error) {
 
 // open opens a file, emptied if the flags say so, and tells its attributes.
 func (s *server) open(ctx context.Context, a vfs.Attr, flags int) (vfs.File, vfs.Attr, error) {
+	if s.keeper != nil && flags&syscall.O_ACCMODE == os.O_RDONLY && flags&os.O_TRUNC == 0 {
+		f, err := s.keeper.OpenAsIs(ctx, a.ID)
+		return f, a, err
+	}
 	f, err := s.fs.Open(ctx, a.ID)
 	if err != nil {
 		return nil, a, err
@@ -99,7 +103,12 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	op.KeepPageCache = s.known.opened(a) && !s.expiration(asked).IsZero()
+	same := s.known.opened(a)
+	op.UseDirectIO = s.keeper != nil // pages are of the file, not of who has it open
+	op.KeepPageCache = same && !s.expiration(asked).IsZero()
+	if m := s.memory.Load(); m != nil && !same {
+		s.logInvalidation(m.attributes(uint64(op.Inode))) // who opens a file sees what is here, its size too, even if the change is still to be told
+	}
 	return nil
 }
 

@@ -75,19 +75,12 @@ func (m idMap) set(id *uint32) (*uint32, error) {
 	return &fs, nil
 }
 
-// mapIDs is fsys with its owners as the options show them.
+// mapIDs is fsys with its owners as the options show them. What fsys is besides an FS has no owners, and is asked of itself.
 func mapIDs(fsys vfs.FS, o Options) vfs.FS {
 	if o.UIDs.All == nil && o.GIDs.All == nil && len(o.UIDs.Pairs) == 0 && len(o.GIDs.Pairs) == 0 {
 		return fsys
 	}
-	mapped := idFS{FS: fsys, uids: newIDMap(o.UIDs), gids: newIDMap(o.GIDs)}
-	if w, ok := fsys.(vfs.Watcher); ok {
-		return struct {
-			idFS
-			vfs.Watcher
-		}{mapped, w}
-	}
-	return mapped
+	return idFS{FS: fsys, uids: newIDMap(o.UIDs), gids: newIDMap(o.GIDs)}
 }
 
 // idFS is an FS whose owners have other numbers.

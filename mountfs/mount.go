@@ -43,8 +43,8 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 	if err != nil {
 		return nil, fmt.Errorf("mountfs: mount %s: %w", dir, err)
 	}
-	s := newServer(ctx, mapIDs(fsys, o), o)
-	mfs, forget, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o)) //nolint:contextcheck // operations go on after ctx, which is for the making
+	s := newServer(ctx, fsys, o)
+	mfs, memory, err := connect(dir, fuse.NewServerWithNotifier(s.notifier, s), config(s.base, o)) //nolint:contextcheck // operations go on after ctx, which is for the making
 	if err != nil {
 		s.end()
 		if dead, _ := stale(ctx, dir); dead {
@@ -52,7 +52,7 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 		}
 		return nil, fmt.Errorf("mountfs: %s: %w", dir, err)
 	}
-	s.remember(forget)
+	s.remember(memory)
 	m := &Mounted{dir: dir, clock: o.Clock, mfs: mfs, files: s.handles.files, place: findPlace(dir), cut: s.cut, gone: s.gone}
 	if err := m.ready(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("mountfs: %s: %w", dir, err), m.Unmount(context.WithoutCancel(ctx)))

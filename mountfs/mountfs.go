@@ -80,7 +80,9 @@ type Options struct {
 	NoExec     bool // programs can't be run
 	// Writeback lets the kernel gather writes in its pages and write them later, at a close or fsync at the latest: small writes are much faster, and what a
 	// program wrote is not seen elsewhere, nor its mtime, before that. Of a file that is open here, the size that others give it is not seen.
-	Writeback  bool
+	Writeback bool
+	// Keep has a file that is opened for reading keep what it holds, if the FS is a vfs.Keeper; without pages in the kernel, and without shared mappings.
+	Keep       bool
 	UIDs, GIDs IDs           // how owners are shown
 	Timeout    time.Duration // of an operation that waits for other pods; 0: DefaultTimeout
 	FSName     string        // what mount(8) shows as the source; "" is "wormhole"

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/jacobsa/fuse"
 	"github.com/jacobsa/fuse/fuseops"
 	"golang.org/x/sys/unix"
 
@@ -146,6 +147,9 @@ func (s *server) rename(ctx context.Context, op *fuseops.RenameOp) error {
 // createFile makes a file and opens it. If the file came into being elsewhere meanwhile, and the caller
 // does not insist on a new one, it is opened.
 func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error {
+	if s.keeper != nil {
+		return fuse.ENOSYS // the kernel makes and opens it in two steps from now on: only an open can do without pages
+	}
 	parent, flags := vfs.NodeID(op.Parent), int(op.OpenFlags)
 	n, err := s.owned(ctx, parent, vfs.NewNode{Kind: vfs.KindFile, Mode: unixMode(op.Mode)})
 	if err != nil {

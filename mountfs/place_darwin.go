@@ -16,16 +16,17 @@ import (
 const errNoXattr = syscall.ENOATTR
 
 // connect makes the mount and serves it.
-func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *nameForgetter, error) {
+func connect(dir string, s fuse.Server, c *fuse.MountConfig) (*fuse.MountedFileSystem, *kernelMemory, error) {
 	mfs, err := fuse.Mount(dir, s, c)
 	return mfs, nil, err
 }
 
-// nameForgetter would have the kernel forget all names; this one has no way to.
-type nameForgetter struct{}
+// kernelMemory would have the kernel forget what it keeps; there is none on this system.
+type kernelMemory struct{}
 
-func (*nameForgetter) all() error { return nil }
-func (*nameForgetter) close()     {}
+func (*kernelMemory) names() error            { return nil }
+func (*kernelMemory) attributes(uint64) error { return nil }
+func (*kernelMemory) close()                  {}
 
 // signals can't be seen on this system: a caller that a signal has come to counts as asked to end.
 func signals(uint32) (dying, asked bool) { return false, true }

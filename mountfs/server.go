@@ -32,10 +32,11 @@ type server struct {
 	known     known
 	handles   handles
 	ops       sync.WaitGroup
+	keeper    vfs.Keeper    // not nil: files that are opened for reading stay as they are
 	writeback bool          // the kernel gathers writes
 	timeout   time.Duration // of an operation
 	told      atomic.Uint64 // changes made elsewhere that the FS has told: what was asked before the last one is not cached
-	forget    atomic.Pointer[nameForgetter]
+	memory    atomic.Pointer[kernelMemory]
 	deaf      atomic.Bool        // changes made elsewhere are no longer told: cache nothing
 	cut       chan struct{}      // closed when the kernel asks nothing any more
 	gone      chan struct{}      // closed when nothing is served any more
@@ -46,9 +47,13 @@ type server struct {
 
 func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	w, _ := fs.(vfs.Watcher)
+	var keeper vfs.Keeper
+	if o.Keep {
+		keeper, _ = fs.(vfs.Keeper)
+	}
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: fs, watcher: w, clock: o.Clock, log: o.Log, writeback: o.Writeback, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
+		fs: mapIDs(fs, o), watcher: w, keeper: keeper, clock: o.Clock, log: o.Log, writeback: o.Writeback, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}
@@ -68,7 +73,7 @@ func (s *server) ServeOps(c *fuse.Connection) {
 	s.ops.Wait()
 	cancel()
 	watching.Wait()
-	if f := s.forget.Swap(nil); f != nil {
+	if f := s.memory.Swap(nil); f != nil {
 		f.close()
 	}
 	s.closeAll()
@@ -217,11 +222,11 @@ func (s *server) doFile(ctx context.Context, op any) error {
 }
 
 // remember keeps what has the kernel forget names, unless the mount has ended meanwhile.
-func (s *server) remember(f *nameForgetter) {
+func (s *server) remember(f *kernelMemory) {
 	if f == nil {
 		return
 	}
-	s.forget.Store(f)
+	s.memory.Store(f)
 	select {
 	case <-s.cut: // what looks for it afterwards may have done so before
 		f.close()
@@ -234,7 +239,7 @@ func (s *server) expiration(asked uint64) time.Time {
 	switch {
 	case s.watcher == nil || s.deaf.Load() || s.told.Load() != asked:
 		return time.Time{}
-	case s.forget.Load() == nil:
+	case s.memory.Load() == nil:
 		return s.clock.Now().Add(cacheTimeShort)
 	}
 	return s.clock.Now().Add(cacheTime)

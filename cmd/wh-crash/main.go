@@ -2,9 +2,10 @@
 // again, and checks that nothing that was acknowledged (fsync, or wh add, returned) is missing or wrong, and that fsck is clean.
 //
 // The programs save files as editors do, write big ones, overwrite pages in place, fill and rename folders, truncate and append,
-// and run wh add. What they were told is safe is read back through a new mount, with the pods' files out of the page cache.
+// and run wh add. What they were told is safe is read back through the same mount point, with the pods' files out of the page cache. One more
+// program has a file open all the time: its descriptor must say ENOTCONN after the kill, and the file must be there by a new open.
 //
-// It fails, too, if nothing was being written when it killed. It drives the wh binary beside it; root and /dev/fuse are needed.
+// It tells how long the daemon took to be mounted again, and with -within fails if that was too long. It fails, too, if nothing was being written when it killed. It drives the wh binary beside it; root and /dev/fuse are needed.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +33,7 @@ func main() {
 	flag.IntVar(&c.writers, "writers", len(kinds), "programs that write at once, of each kind in turn")
 	flag.DurationVar(&c.load, "load", 600*time.Millisecond, "how long they write in a round, at most")
 	flag.IntVar(&c.fsckEvery, "fsck", 10, "rounds from one wh fsck to the next; the last round has one")
+	flag.DurationVar(&c.within, "within", 0, "how long the daemon may take from its start to its mount; 0: any time")
 	flag.Uint64Var(&c.seed, "seed", 0, "of the random choices; 0: a new one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,6 +53,8 @@ type crash struct {
 	seed          uint64
 	load          time.Duration
 	fsckEvery     int
+	within        time.Duration
+	ups           []time.Duration // how long each start took
 	dir           string
 	machines      []*fleet.Machine
 }
@@ -92,7 +97,7 @@ func (c *crash) run(ctx context.Context) (err error) {
 	for round := range c.rounds {
 		load := min(c.load, 50*time.Millisecond) + time.Duration(rnd.Int64N(int64(max(c.load-50*time.Millisecond, 1))))
 		fsck := (round+1)%max(c.fsckEvery, 1) == 0 || round == c.rounds-1
-		n, err := c.round(ctx, writers, load, fsck)
+		n, err := c.round(ctx, writers, round, load, fsck)
 		if err != nil {
 			return fmt.Errorf("round %d of seed %d: %w", round+1, c.seed, err)
 		}
@@ -101,8 +106,10 @@ func (c *crash) run(ctx context.Context) (err error) {
 			fmt.Fprintf(os.Stderr, "%d rounds in %s, %d steps acknowledged\n", round+1, time.Since(begin).Round(time.Second), acknowledged)
 		}
 	}
-	fmt.Printf("%d kills, %d pods, %d programs, %d steps acknowledged, none missing or wrong, in %s\n",
-		c.rounds, c.pods, len(writers), acknowledged, time.Since(begin).Round(time.Second))
+	slices.Sort(c.ups)
+	fmt.Printf("%d kills, %d pods, %d programs, %d steps acknowledged, none missing or wrong, in %s; mounted again after %s in the middle, %s at most\n",
+		c.rounds, c.pods, len(writers), acknowledged, time.Since(begin).Round(time.Second),
+		c.ups[len(c.ups)/2].Round(time.Millisecond), c.ups[len(c.ups)-1].Round(time.Millisecond))
 	return nil
 }
 
@@ -125,8 +132,12 @@ func (c *crash) newWriters(rnd *rand.Rand) []writer {
 }
 
 // round writes for a while, kills, starts again, checks. It returns how many writes were acknowledged.
-func (c *crash) round(ctx context.Context, writers []writer, after time.Duration, fsck bool) (int, error) {
+func (c *crash) round(ctx context.Context, writers []writer, number int, after time.Duration, fsck bool) (int, error) {
 	m := c.machines[0]
+	open, err := hold(m.Mount, number)
+	if err != nil {
+		return 0, err
+	}
 	load, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan int, len(writers))
@@ -157,20 +168,38 @@ func (c *crash) round(ctx context.Context, writers []writer, after time.Duration
 	if err := coldFiles(m.Home); err != nil {
 		return 0, err
 	}
-	if err := m.Up(ctx); err != nil {
+	if err := open.dead(false); err != nil {
 		return 0, err
 	}
-	errs := make([]error, len(writers), len(writers)+1)
+	if err := c.up(ctx); err != nil {
+		return 0, err
+	}
+	errs := make([]error, len(writers), len(writers)+2)
 	var checks sync.WaitGroup
 	for i, w := range writers {
 		checks.Go(func() { errs[i] = w.check() })
 	}
 	checks.Wait()
+	errs = append(errs, open.check())
 	if fsck {
 		_, err := m.Run(ctx, "fsck")
 		errs = append(errs, err)
 	}
 	return acknowledged, errors.Join(errs...)
+}
+
+// up starts the daemon that was killed, on the same mount point.
+func (c *crash) up(ctx context.Context) error {
+	begin := time.Now()
+	if err := c.machines[0].Up(ctx); err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	c.ups = append(c.ups, took)
+	if c.within > 0 && took > c.within {
+		return fmt.Errorf("mounted again after %s, not within %s", took, c.within)
+	}
+	return nil
 }
 
 func (c *crash) cleanUp(ctx context.Context, remove bool) error {

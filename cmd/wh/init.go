@@ -25,7 +25,7 @@ type newPodFlags struct {
 func (f *newPodFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "the pod's name (default: the host's)")
 	c.Flags().StringVar(&f.mount, "mount", "", "mount it on this folder at every wh up")
-	c.Flags().StringSliceVarP(&f.options, "options", "o", nil, "mount options: allow_other, ro, dev, suid, noexec, writeback, uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
+	c.Flags().StringSliceVarP(&f.options, "options", "o", nil, "mount options: allow_other, ro, dev, suid, noexec, writeback, keep (a file that is opened for reading stays as it is), uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
 	c.Flags().StringSliceVar(&f.listen, "listen", nil, "address to listen on, HOST:PORT (default: all, and a free port)")
 }
 

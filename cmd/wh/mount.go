@@ -31,7 +31,7 @@ func newMount(e *env) *cobra.Command {
 			return runMount(ctx, e, o)
 		}),
 	}
-	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "allow_other, ro, dev, suid, noexec, writeback, uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
+	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "allow_other, ro, dev, suid, noexec, writeback, keep (a file that is opened for reading stays as it is), uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
 	c.Flags().BoolVar(&o.save, "save", false, "at every wh up")
 	return c
 }

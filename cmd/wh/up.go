@@ -39,7 +39,7 @@ func newUp(e *env) *cobra.Command {
 	c.Flags().BoolVar(&o.detach, "detach", false, "run in the background; return when it is ready")
 	c.Flags().BoolVar(&o.offline, "offline", false, "speak with no other pods")
 	c.Flags().StringVar(&o.mount, "mount", "", "mount the pod on this folder too, for this run")
-	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "options of that mount: allow_other, ro, dev, suid, noexec, writeback, uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
+	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "options of that mount: allow_other, ro, dev, suid, noexec, writeback, keep (a file that is opened for reading stays as it is), uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
 	return c
 }
 

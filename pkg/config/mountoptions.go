@@ -9,7 +9,7 @@ import (
 )
 
 // MountOptions are the options that a mount may have, as texts tell them.
-var MountOptions = []string{"allow_other", "ro", "dev", "suid", "noexec", "writeback", "uid=HERE[:NETWORK]", "gid=HERE[:NETWORK]"}
+var MountOptions = []string{"allow_other", "ro", "dev", "suid", "noexec", "writeback", "keep", "uid=HERE[:NETWORK]", "gid=HERE[:NETWORK]"}
 
 // MountIDs says how the numbers of users, or of groups, are shown on a mount. The zero value shows them as they are.
 type MountIDs struct {
@@ -25,6 +25,7 @@ type MountSettings struct {
 	SUID       bool // set-id bits work
 	NoExec     bool // programs on it can't be run
 	Writeback  bool // the kernel gathers writes
+	Keep       bool // a file that is opened for reading stays as it is
 	UIDs, GIDs MountIDs
 }
 
@@ -32,7 +33,7 @@ type MountSettings struct {
 func ParseMountOptions(options []string) (MountSettings, error) {
 	var s MountSettings
 	flags := map[string]*bool{
-		"allow_other": &s.AllowOther, "ro": &s.ReadOnly, "dev": &s.Dev, "suid": &s.SUID, "noexec": &s.NoExec, "writeback": &s.Writeback,
+		"allow_other": &s.AllowOther, "ro": &s.ReadOnly, "dev": &s.Dev, "suid": &s.SUID, "noexec": &s.NoExec, "writeback": &s.Writeback, "keep": &s.Keep,
 	}
 	ids := map[string]*MountIDs{"uid": &s.UIDs, "gid": &s.GIDs}
 	for _, o := range options {

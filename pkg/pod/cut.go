@@ -20,7 +20,6 @@ const (
 // left where they are while they may still grow into a larger chunk. Error: missing, and nothing is lost.
 func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
 	size := n.attr.Size
-	n.fresh.beyond = true
 	if all && size <= dag.InlineMax {
 		return p.inlineLocked(ctx, h, n)
 	}
@@ -47,7 +46,7 @@ func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
 		if err != nil {
 			return err
 		}
-		n.body = body
+		n.setBody(body)
 	}
 	return nil
 }
@@ -58,6 +57,9 @@ func sum(list []extent) (n int64) {
 	}
 	return n
 }
+
+// setBody notes what was cut. A record of the journal can't say it any more.
+func (n *node) setBody(body dag.Body) { n.body, n.fresh.beyond = body, true }
 
 // cutExtent puts the chunks of an extent and splices them into the body. With all unset it may leave a rest
 // that is shorter than the largest chunk. On an error the rest is the whole extent.
@@ -84,7 +86,7 @@ func (p *Pod) cutExtent(ctx context.Context, h here, n *node, e extent, all bool
 	if err != nil {
 		return e, fmt.Errorf("pod: file %d: place bytes written at %d: %w", n.id, e.off, err)
 	}
-	n.body = body
+	n.setBody(body)
 	return extent{off: e.off + int64(done), data: data}, nil
 }
 
@@ -126,9 +128,9 @@ func (p *Pod) inlineLocked(ctx context.Context, h here, n *node) error {
 		copy(data[e.off:], e.data)
 		p.dirtyBytes.Add(-int64(len(e.data)))
 	}
-	n.body = dag.Body{}
+	n.setBody(dag.Body{})
 	if len(data) > 0 {
-		n.body = dag.InlineBody(data)
+		n.setBody(dag.InlineBody(data))
 	}
 	return nil
 }
@@ -144,7 +146,8 @@ func (p *Pod) uninlineLocked(n *node) error {
 		p.dirtyBytes.Add(-int64(len(e.data)))
 		under.write(e.off, e.data)
 	}
-	n.ext, n.body = under, dag.Body{}
+	n.ext = under
+	n.setBody(dag.Body{})
 	p.dirtyBytes.Add(under.bytes)
 	return nil
 }

@@ -69,6 +69,7 @@ type nodes struct {
 	byID   map[vfs.NodeID]*node
 	copies map[*node]bool // of them, those that were conflict copies when they came into use
 	logged map[*node]bool // nodes with journal records
+	kept   map[*keptFile]bool
 }
 
 // find is the node of a number, or nil; mu is held. One that came into use as a conflict copy, and is a file of its own now, has that file's number.
@@ -134,10 +135,11 @@ func (p *Pod) use(id vfs.NodeID) (*node, error) {
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.loaded {
+	if n.loaded && (n.changed() || n.orphan) {
 		return n, nil
 	}
-	if err := p.loadLocked(n); err != nil {
+	// Also what is loaded: another pod may have given the file new contents, of which runWatch is still to hear.
+	if err := p.loadLocked(n); err != nil && !n.loaded {
 		p.release(n)
 		return nil, err
 	}

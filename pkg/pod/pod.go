@@ -196,7 +196,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		reg:     newRegistry(cert.Network),
 		chunks:  newChunkCache(plainCacheBytes),
 		guard:   guard,
-		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool)},
+		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool), kept: make(map[*keptFile]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
 		events:  newEvents(o.FS, o.Dir, o.Log),

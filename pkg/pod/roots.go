@@ -137,8 +137,15 @@ func (p *Pod) markOpen(ctx context.Context, m *marker) error {
 		n.refs++
 		list = append(list, n)
 	}
+	var kept []dag.Body
+	for k := range p.nodes.kept {
+		kept = append(kept, k.body)
+	}
 	p.nodes.mu.Unlock()
 	var errs []error
+	for _, b := range kept {
+		errs = append(errs, m.body(ctx, b))
+	}
 	for _, n := range list {
 		errs = append(errs, p.markNode(ctx, m, n))
 		p.release(n)

@@ -477,7 +477,8 @@ func (v *view) SyncFS(ctx context.Context) error {
 	return errors.Join(v.p.stageAll(ctx), v.p.barrier.wait(ctx))
 }
 
-// stageAll stages every file that was written.
+// stageAll stages every file that was written. Where blocks of other pods are missing for that, it makes what was written durable in the journal, if that
+// can say it, so that a pod that does not answer stops neither this nor the end of the daemon.
 func (p *Pod) stageAll(ctx context.Context) error {
 	p.nodes.mu.Lock()
 	var list []*node
@@ -487,9 +488,22 @@ func (p *Pod) stageAll(ctx context.Context) error {
 	}
 	p.nodes.mu.Unlock()
 	var errs []error
+	logged := false
 	for _, n := range list {
-		errs = append(errs, p.stage(ctx, n))
+		err := p.stageSoon(ctx, n)
+		if _, isMissing := errors.AsType[missing](err); isMissing {
+			var done bool
+			if done, err = p.logWrites(n); done {
+				logged = true
+			} else if err == nil {
+				err = p.stage(ctx, n)
+			}
+		}
+		errs = append(errs, err)
 		p.release(n)
+	}
+	if logged {
+		errs = append(errs, p.syncLog(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -218,6 +218,12 @@ func CheckAllocate(off, n int64, f AllocFlag) error {
 	return nil
 }
 
+// Keeper is an FS that can open a file for reading as it is now.
+type Keeper interface {
+	// OpenAsIs is Open of a file whose reads show what it holds now, whatever is done to it afterwards. It can't be written: ErrReadOnly.
+	OpenAsIs(ctx context.Context, id NodeID) (File, error)
+}
+
 // Change tells that something that a surface may have cached is no longer so.
 type Change struct {
 	Node   NodeID // its attributes and contents, if not 0
