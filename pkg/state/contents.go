@@ -36,6 +36,11 @@ func (v view) nodes(ino Ino) ([]Node, error) {
 // of one moment. An error of f ends it and is returned.
 func (d *DB) EachContent(ctx context.Context, f func(n Node) error) error {
 	return d.read(func(v view) error {
+		v, done, err := v.inOrder()
+		if err != nil {
+			return err
+		}
+		defer done()
 		each := func(ino Ino) error {
 			nodes, err := v.nodes(ino)
 			if err != nil {

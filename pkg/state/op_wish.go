@@ -111,6 +111,9 @@ func (d *DB) EffectiveWish(id vfs.NodeID) (w Wish, from Ino, err error) {
 func (d *DB) Policies(ids []vfs.NodeID) ([]string, error) {
 	out := make([]string, len(ids))
 	err := d.read(func(v view) error {
+		if none, err := v.wishless(); none || err != nil {
+			return err
+		}
 		folders := make(map[Ino]string)
 		for i, id := range ids {
 			s, err := v.byNumber(id)
@@ -124,6 +127,17 @@ func (d *DB) Policies(ids []vfs.NodeID) ([]string, error) {
 		return nil
 	})
 	return out, err
+}
+
+// wishless says whether there is no wish at all: then none has to be looked for on the way from each node up to the root.
+func (v view) wishless() (bool, error) {
+	for _, prefix := range [][]byte{{KeyWish}, {keyDirty, KeyWish}} {
+		first, err := firstKey(v.r, prefix, prefixEnd(prefix))
+		if first != nil || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // policy is the policy that holds at a node; folders are those that were asked before.
