@@ -92,6 +92,11 @@ func (v view) eachInode(f func(ino Ino) error) error {
 func (d *DB) Contents(after uint64, limit int) (nodes []Node, next uint64, err error) {
 	next = after
 	err = d.read(func(v view) error {
+		v, done, err := v.inOrder()
+		if err != nil {
+			return err
+		}
+		defer done()
 		seen := map[Ino]bool{}
 		return scan(v.r, seqKey(keyContent, after+1), []byte{keyContent + 1}, func(key, value []byte) error {
 			if len(key) != 9 || len(value) != 8 {

@@ -173,9 +173,10 @@ func (r *inodeReader) close() { _ = r.it.Close() } // it only reads, and its err
 
 // get is a copy of a row, nil if there is none.
 func (r *inodeReader) get(row []byte) ([]byte, error) {
-	passed := r.from != nil && bytes.Compare(r.from, row) <= 0 && (!r.it.Valid() || bytes.Compare(row, r.it.Key()) <= 0)
-	if !passed {
-		r.it.SeekGE(row)
+	if !r.reached(row) {
+		if r.from == nil || !r.it.Valid() || bytes.Compare(row, r.it.Key()) < 0 || !r.it.Next() || bytes.Compare(r.it.Key(), row) < 0 {
+			r.it.SeekGE(row) // it is not the next one
+		}
 		r.from = append(r.from[:0], row...)
 	}
 	if r.it.Valid() && bytes.Equal(r.it.Key(), row) {
@@ -185,6 +186,11 @@ func (r *inodeReader) get(row []byte) ([]byte, error) {
 		return nil, fmt.Errorf("state: read %q: %w", row, damaged(err))
 	}
 	return nil, nil
+}
+
+// reached says whether the iterator stands at a row, or at the first behind it.
+func (r *inodeReader) reached(row []byte) bool {
+	return r.from != nil && bytes.Compare(r.from, row) <= 0 && (!r.it.Valid() || bytes.Compare(row, r.it.Key()) <= 0)
 }
 
 // fold is what versions say together, nil if there are none.
