@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&b.dir, "dir", "", "folder on the disk to measure; default: the temporary one")
 	flag.StringVar(&to, "o", "", "file to write to, when all is measured; default: stdout")
 	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data 3, catchup 1")
-	flag.IntVar(&b.files, "files", 200, "visible: files written")
+	flag.IntVar(&b.files, "files", 1000, "visible: files written")
 	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
 	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, profile: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")

@@ -14,8 +14,15 @@ import (
 
 const visibleWithin = 10 * time.Second
 
+// What issue 4 asks of the time from close to read: milliseconds, and how many times the disk's 99th percentile may come on top.
+const (
+	seenMedian = 15
+	seenP99    = 10
+	seenSyncs  = 2
+)
+
 // visible measures how soon others see a change.
-func (b *bench) visible(ctx context.Context) error {
+func (b *bench) visible(ctx context.Context) (err error) {
 	if !fleet.CanMount() {
 		return errors.New("visible needs root and /dev/fuse")
 	}
@@ -26,13 +33,22 @@ func (b *bench) visible(ctx context.Context) error {
 	if err := b.start(ctx, []string{"a", "b", "c"}, 2); err != nil {
 		return err
 	}
-	var seen []float64
+	disk, err := os.Create(filepath.Join(b.dir, "synced"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, disk.Close()) }()
+	var seen, synced []float64
 	for i := range b.files {
 		ms, err := b.seenAfter(ctx, b.machines[i%2], b.machines[1-i%2], i)
 		if err != nil {
 			return err
 		}
 		seen = append(seen, ms)
+		if ms, err = syncOnce(disk); err != nil {
+			return err
+		}
+		synced = append(synced, ms)
 	}
 	var agreed []float64
 	for i := range rounds {
@@ -43,10 +59,29 @@ func (b *bench) visible(ctx context.Context) error {
 		agreed = append(agreed, ms)
 	}
 	b.head(ctx, fmt.Sprintf("wh-bench -files %d -rounds %d visible", b.files, rounds))
-	b.row("| measured | n | median ms | p99 ms | max ms |\n|---|---|---|---|---|")
-	b.row("| a file closed on one mount is read on another | %d | %.1f | %.1f | %.1f |", len(seen), quantile(seen, 0.5), quantile(seen, 0.99), quantile(seen, 1))
-	b.row("| three pods show one root after writes on all three | %d | %.1f | %.1f | %.1f |", len(agreed), quantile(agreed, 0.5), quantile(agreed, 0.99), quantile(agreed, 1))
+	b.row("| measured | n | median ms | p99 ms | max ms | asked for |\n|---|---|---|---|---|---|")
+	b.quantiles("a file closed on one mount is read on another", seen,
+		fmt.Sprintf("median %d, p99 %.1f", seenMedian, seenP99+seenSyncs*quantile(synced, 0.99)))
+	b.quantiles("three pods show one root after writes on all three", agreed, "")
+	b.quantiles("the disk: 4 KiB appended to a file, and fsync, between the files", synced, "")
+	b.row("\nThe p99 that is asked for is %d ms and %d times the disk's.", seenP99, seenSyncs)
 	return nil
+}
+
+func (b *bench) quantiles(what string, ms []float64, limit string) {
+	b.row("| %s | %d | %.1f | %.1f | %.1f | %s |", what, len(ms), quantile(ms, 0.5), quantile(ms, 0.99), quantile(ms, 1), limit)
+}
+
+// syncOnce is how long an append to a file and its fsync take.
+func syncOnce(f *os.File) (ms float64, err error) {
+	begin := time.Now()
+	if _, err := f.Write(make([]byte, 4<<10)); err != nil {
+		return 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	return float64(time.Since(begin).Microseconds()) / 1000, nil
 }
 
 // seenAfter writes a file through one mount and reads it through another.

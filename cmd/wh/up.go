@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -43,8 +45,20 @@ func newUp(e *env) *cobra.Command {
 	return c
 }
 
+// memoryLimit is from how many bytes of memory of its own on Go's runtime collects more often, rather than let garbage grow with what lives. The databases'
+// caches and tables, some 100 MB, are not in it, nor the program itself. What the daemon holds is bounded elsewhere.
+const memoryLimit = 208 << 20
+
+// limitMemory sets memoryLimit, unless GOMEMLIMIT set another.
+func limitMemory() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
 func runUp(ctx context.Context, e *env, o upOptions) error {
 	private()
+	limitMemory()
 	m, err := config.LoadMachine(e.home.File(config.MachineFile))
 	if err != nil {
 		return err

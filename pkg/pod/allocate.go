@@ -23,28 +23,29 @@ func (f *file) Allocate(ctx context.Context, off, length int64, flags vfs.AllocF
 	if err := f.p.writable(); err != nil {
 		return err
 	}
-	n := f.n
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	size, end := int64(n.attr.Size), off+length
+	return f.p.locked(ctx, f.n, func(h here) error { return f.p.allocateLocked(ctx, h, f.n, off, off+length, flags) })
+}
+
+func (p *Pod) allocateLocked(ctx context.Context, h here, n *node, off, end int64, flags vfs.AllocFlag) error {
+	size := int64(n.attr.Size)
 	if flags&(vfs.AllocPunch|vfs.AllocZero) != 0 {
-		if err := f.p.punchLocked(ctx, n, off, min(end, size)); err != nil {
+		if err := p.punchLocked(ctx, h, n, off, min(end, size)); err != nil {
 			return err
 		}
-	} else if need := end - max(size, off); need > f.p.store.Usage().FreeBytes {
+	} else if need := end - max(size, off); need > p.store.Usage().FreeBytes {
 		return fmt.Errorf("pod: allocate %d bytes: %w", need, vfs.ErrNoSpace)
 	}
 	if end > size && flags&vfs.AllocKeepSize == 0 {
-		return f.p.truncateLocked(ctx, n, uint64(end))
+		return p.truncateLocked(ctx, h, n, uint64(end))
 	}
 	if flags != vfs.AllocKeepSize {
-		f.p.touchLocked(n)
+		p.touchLocked(n)
 	}
 	return nil
 }
 
 // punchLocked makes [off, end), which lies within the file, read as zeros: a hole, but for parts of a punchUnit at its ends.
-func (p *Pod) punchLocked(ctx context.Context, n *node, off, end int64) error {
+func (p *Pod) punchLocked(ctx context.Context, h here, n *node, off, end int64) error {
 	if off >= end {
 		return nil
 	}
@@ -54,11 +55,11 @@ func (p *Pod) punchLocked(ctx context.Context, n *node, off, end int64) error {
 		to = end // what follows is no data
 	}
 	if from >= to {
-		return p.writeLocked(ctx, n, make([]byte, end-off), off)
+		return p.writeLocked(ctx, h, n, make([]byte, end-off), off)
 	}
 	for _, part := range []span{{off, from}, {to, end}} {
 		if part.off < part.end {
-			if err := p.writeLocked(ctx, n, make([]byte, part.end-part.off), part.off); err != nil {
+			if err := p.writeLocked(ctx, h, n, make([]byte, part.end-part.off), part.off); err != nil {
 				return err
 			}
 		}
@@ -67,7 +68,7 @@ func (p *Pod) punchLocked(ctx context.Context, n *node, off, end int64) error {
 	body := n.body
 	if lo, hi := uint64(from), min(uint64(to), body.Size); lo < hi {
 		var err error
-		if body, err = dag.Splice(ctx, blocks{p}, body, lo, hi-lo, []dag.Entry{{Len: hi - lo}}, body.Size); err != nil {
+		if body, err = dag.Splice(ctx, h, body, lo, hi-lo, []dag.Entry{{Len: hi - lo}}, body.Size); err != nil {
 			return fmt.Errorf("pod: file %d: punch a hole: %w", n.id, err)
 		}
 	}

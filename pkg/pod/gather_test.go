@@ -516,7 +516,7 @@ func TestFragmentsOverWire(t *testing.T) {
 }
 
 // TestHedge: a fragment that does not come is asked for elsewhere, after the time in which most came.
-func TestHedge(t *testing.T) {
+func TestHedgedFragments(t *testing.T) {
 	var times fragmentTimes
 	if got := times.hedge(); got != hedgeFirst {
 		t.Errorf("at first: %v", got)

@@ -96,11 +96,11 @@ func (s *spreader) run(ctx context.Context) error {
 	}
 }
 
-// busy says whether files were put since the last call: a round over everything would take the processor from them, and miss the
-// last ones. It says so for spreadEvery at most, then a round is due.
+// busy says whether files were put since the last call, or this pod catches up with others: a round over everything would take the processor from
+// that, and miss what comes last. It says so for spreadEvery at most, then a round is due.
 func (s *spreader) busy() bool {
 	now, puts := s.p.clock.Now(), s.p.puts.Load()
-	if puts == s.putsSeen || (!s.busySince.IsZero() && now.Sub(s.busySince) >= spreadEvery) {
+	if puts == s.putsSeen && s.p.pulls.idle() || (!s.busySince.IsZero() && now.Sub(s.busySince) >= spreadEvery) {
 		s.putsSeen, s.busySince = puts, time.Time{}
 		return false
 	}

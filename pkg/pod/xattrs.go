@@ -59,16 +59,8 @@ func (p *Pod) computed(ctx context.Context, id vfs.NodeID, name string) ([]byte,
 	return nil, none
 }
 
-// keepState is how safe a file's bytes are:
-//
-//	dirty          written here, and not named in the state yet
-//	local          nowhere but on one pod, while the policy wants more
-//	spreading i/n  each block is whole on i pods at least, of n that the policy wants, and there are pods for the others
-//	degraded i/n   the same, and too few pods that store data are up
-//	safe           as the policy promises
-//	unavailable    no pod that answers has some block
-//
-// It is "" for what has no bytes: folders, devices, sockets. Copies count as far as the pods that have them answer.
+// keepState is how safe a file's bytes are, as placement.Safety tells it; "dirty" is what was written here, and is not named in the state
+// yet. It is "" for what has no bytes: folders, devices, sockets. Copies count as far as the pods that have them answer.
 func (p *Pod) keepState(ctx context.Context, id vfs.NodeID) (string, error) {
 	a, err := p.attr(id)
 	if err != nil || a.Kind != vfs.KindFile && a.Kind != vfs.KindSymlink {
@@ -80,56 +72,14 @@ func (p *Pod) keepState(ctx context.Context, id vfs.NodeID) (string, error) {
 		n.mu.RUnlock()
 		p.release(n)
 		if isDirty {
-			return "dirty", nil
+			return placement.StateDirty.String(), nil
 		}
 	}
 	w, err := p.Where(ctx, id)
-	if err != nil || w.Safe {
-		return "safe", err
-	}
-	policy, err := placement.ParsePolicy(w.Policy)
 	if err != nil {
 		return "", err
 	}
-	return keepWords(w, wantedHolders(policy), p.liveLayout().Len()), nil
-}
-
-// wantedHolders is on how many pods a policy wants something of each block.
-func wantedHolders(policy placement.Policy) int {
-	switch policy.Kind {
-	case placement.PolicyReplica:
-		return policy.N
-	case placement.PolicyRS:
-		return policy.K + policy.M
-	default:
-		return 1
-	}
-}
-
-// keepWords is keepState of what is not safe, with pods that store data.
-func keepWords(w Where, wants, pods int) string {
-	has := wants
-	for _, c := range w.Chunks {
-		holders, any := 0, false
-		for _, h := range c.Holders {
-			any = true
-			if h.Kind != "cached" {
-				holders++
-			}
-		}
-		if !any {
-			return "unavailable"
-		}
-		has = min(has, holders)
-	}
-	switch {
-	case pods < wants:
-		return fmt.Sprintf("degraded %d/%d", has, wants)
-	case has <= 1 && wants > 1:
-		return "local"
-	default:
-		return fmt.Sprintf("spreading %d/%d", has, wants)
-	}
+	return w.Safety.String(), nil
 }
 
 // settable says whether an attribute is not one of those that are computed. Error: vfs.ErrNotPermitted.

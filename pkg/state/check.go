@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
@@ -46,9 +45,11 @@ type checker struct {
 	vv      VV
 	joining *joinRecord // nil: no join is under way
 
-	want    map[string][]byte // derived keys and their values
-	folders map[Ino]*folderRec
-	slots   map[string][]slot // by nameKey
+	// What the rows make of the index; of all that is as large as the tree only how much there has to be.
+	folders   map[Ino]*folderRec
+	displaced map[Ino]bool
+	links     int // places of links
+	copies    int // conflict copies
 }
 
 // log replays the log and compares the rows with what comes out.
@@ -196,158 +197,4 @@ func (c *checker) journal(context.Context) error {
 func decodes(inode []byte) bool {
 	_, err := DecodeInode(inode)
 	return err == nil
-}
-
-// derive makes from the rows what the index has to be.
-func (c *checker) derive(ctx context.Context) error {
-	c.want, c.folders, c.slots = map[string][]byte{}, map[Ino]*folderRec{RootIno: {exists: true}}, map[string][]slot{}
-	places := map[Ino]FolderPlace{}
-	err := c.eachInode(func(ino Ino) error {
-		cur, err := c.inode(ino)
-		if err != nil || cur.f == nil {
-			if err != nil {
-				c.report("inode %d: %v", ino, err)
-			}
-			return ctx.Err()
-		}
-		if isFolder(cur.f) {
-			rec := c.rec(ino)
-			rec.exists, rec.dead, rec.came = true, cur.f.Dead, cameOf(cur.f)
-			if p, ok := placeOf(cur.f); ok {
-				places[ino] = p
-			}
-			return ctx.Err()
-		}
-		for _, l := range c.d.claims(ino, cur.f) {
-			c.add(l)
-		}
-		for _, name := range copyNames(ino, cur.f) {
-			c.want[string(inoKey(keyCopy, CopyIno(ino, name)))] = inoKey(0, ino)[1:]
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return err
-	}
-	c.place(places)
-	for _, ino := range sortedKeys(c.folders) {
-		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 && c.joining == nil {
-			c.report("%d entries are in folder %d, which is not there", rec.entries, ino)
-		}
-	}
-	return nil
-}
-
-func (c *checker) rec(ino Ino) *folderRec {
-	rec := c.folders[ino]
-	if rec == nil {
-		rec = &folderRec{}
-		c.folders[ino] = rec
-	}
-	return rec
-}
-
-func (c *checker) add(l claim) {
-	key := string(nameKey(keyIndex, l.parent, l.name))
-	i, _ := slices.BinarySearchFunc(c.slots[key], l.slot, bySlot)
-	c.slots[key] = slices.Insert(c.slots[key], i, l.slot)
-	rec := c.rec(l.parent)
-	rec.count(l.slot, 1)
-}
-
-// place puts the folders where loops leave them, those that live, and those that something shown is in.
-func (c *checker) place(places map[Ino]FolderPlace) {
-	get := func(ino Ino) (FolderPlace, bool) {
-		p, ok := places[ino]
-		return p, ok
-	}
-	all := sortedKeys(places)
-	undone := EffectiveParents(get, all)
-	for ino, p := range undone {
-		places[ino] = p
-		c.want[string(inoKey(keyDisplaced, ino))] = []byte{}
-	}
-	for again := true; again; {
-		again = false
-		for _, ino := range all {
-			rec := c.folders[ino]
-			if rec.attached || !rec.shown() {
-				continue
-			}
-			rec.attached, again = true, true
-			rec.parent, rec.name = places[ino].Parent, places[ino].Name
-			c.add(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}})
-		}
-	}
-	for key, slots := range c.slots {
-		c.want[key] = appendSlots(nil, slots)
-		if irregularSlots(slots) {
-			mark := append([]byte{keyIrregular}, key[1:]...)
-			c.want[string(mark)] = []byte{}
-			ino, _, _ := splitNameKey(mark) // nameKey made it
-			c.folders[ino].irregular++
-		}
-	}
-}
-
-// compare compares the index with what it has to be.
-func (c *checker) compare(context.Context) error {
-	for _, prefix := range []byte{keyIndex, keyCopy, keyDisplaced, keyIrregular} {
-		err := scanPrefix(c.r, []byte{prefix}, func(key, value []byte) error {
-			if want, ok := c.want[string(key)]; !ok {
-				c.report("index: %q is there and should not be", key)
-			} else if !bytes.Equal(value, want) {
-				c.report("index: %q is %x, should be %x", key, value, want)
-			}
-			delete(c.want, string(key))
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for _, key := range sortedKeys(c.want) {
-		c.report("index: %q is missing", key)
-	}
-	return errors.Join(c.compareFolders(), c.origins())
-}
-
-func (c *checker) compareFolders() error {
-	err := scanPrefix(c.r, []byte{keyFolder}, func(key, value []byte) error {
-		ino, _, err := splitNameKey(key)
-		if err != nil {
-			return err
-		}
-		got, err := decodeFolderRec(value)
-		if err != nil {
-			c.report("folder %d: %v", ino, err)
-			return nil // it is reported
-		}
-		want := c.folders[ino]
-		if want == nil {
-			want = &folderRec{}
-		}
-		g := *got
-		g.changed = 0
-		if g.stale {
-			g.newest, g.stale = want.newest, false
-		}
-		if !g.attached {
-			g.parent, g.name = 0, "" // where it would be doesn't count
-		}
-		if want.came != g.came && !want.exists {
-			g.came = want.came
-		}
-		if g != *want {
-			c.report("folder %d: record is %+v, should be %+v", ino, g, *want)
-		}
-		delete(c.folders, ino)
-		return nil
-	})
-	for _, ino := range sortedKeys(c.folders) {
-		if rec := c.folders[ino]; rec.exists || rec.entries > 0 {
-			c.report("folder %d: record %+v is missing", ino, *rec)
-		}
-	}
-	return err
 }

@@ -3,7 +3,11 @@ package state
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -54,54 +58,93 @@ func (c *checker) joined(key []byte) bool {
 	return c.joining != nil && bytes.Compare(key, c.joining.upTo) <= 0
 }
 
-// sameAsTree compares the committed rows with the tree of the newest checkpoint, but for those that changed since.
+// sameAsTree compares the committed rows with the tree of the newest checkpoint, but for those that changed since. It goes through both in the order of keys.
 func (c *checker) sameAsTree(ctx context.Context) error {
 	cp, err := c.lastCheckpoint()
 	if err != nil {
 		return err
 	}
-	changed := map[string]bool{}
-	err = scanPrefix(c.r, []byte{keyRowMark}, func(key, _ []byte) error {
-		changed[string(key[9:])] = true
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	rows := map[string][]byte{}
-	err = dag.WalkTree(ctx, c.d.o.Blocks, cp.rows, nil, func(kv dag.KV) error {
-		if changed[string(kv.Key)] || c.joined(kv.Key) {
-			return nil
+	for _, kind := range []byte{KeyInode, KeyWish, KeySnap} {
+		err := c.sameKind(ctx, cp.rows, kind)
+		if errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt) {
+			c.report("rows of the newest checkpoint: %v", err)
+			return nil // it is reported
 		}
-		value := kv.Value
-		id, err := longRow(value)
-		if err == nil && !id.IsZero() {
-			value, err = c.d.o.Blocks.Get(ctx, id)
-		}
-		rows[string(kv.Key)] = value
-		return err
-	})
-	if errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt) {
-		c.report("rows of the newest checkpoint: %v", err)
-		return nil // it is reported
-	}
-	if err != nil {
-		return err
-	}
-	for _, prefix := range []byte{KeyInode, KeyWish, KeySnap} {
-		err := scanPrefix(c.r, []byte{prefix}, func(key, value []byte) error {
-			if !changed[string(key)] && !c.joined(key) && !bytes.Equal(value, rows[string(key)]) {
-				c.report("row %x is not what the newest checkpoint has", key)
-			}
-			delete(rows, string(key))
-			return nil
-		})
 		if err != nil {
 			return err
 		}
 	}
-	for _, key := range sortedKeys(rows) {
-		c.report("row %x of the newest checkpoint is missing", key)
+	return nil
+}
+
+// sameKind is sameAsTree for the rows of one kind.
+func (c *checker) sameKind(ctx context.Context, rows block.ID, kind byte) (err error) {
+	it, err := c.r.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
+	if err != nil {
+		return fmt.Errorf("state: check: %w", damaged(err))
 	}
+	defer func() { err = errors.Join(err, damaged(it.Error()), it.Close()) }()
+	it.First()
+	// extra reports the rows before a key, or all that are left, which the tree has not.
+	extra := func(before []byte) error {
+		for ; it.Valid() && (before == nil || bytes.Compare(it.Key(), before) < 0); it.Next() {
+			if err := c.differs(it.Key(), "row %x is not what the newest checkpoint has"); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	}
+	err = dag.WalkTree(ctx, c.d.o.Blocks, rows, []byte{kind}, func(kv dag.KV) error {
+		if kv.Key[0] != kind {
+			return dag.ErrStop
+		}
+		if err := extra(kv.Key); err != nil {
+			return err
+		}
+		if !it.Valid() || !bytes.Equal(it.Key(), kv.Key) {
+			return c.differs(kv.Key, "row %x of the newest checkpoint is missing")
+		}
+		defer it.Next()
+		id, err := longRow(kv.Value)
+		if err != nil {
+			return err
+		}
+		same := bytes.Equal(it.Value(), kv.Value)
+		if !id.IsZero() {
+			if same = id == block.Sum(block.Raw, it.Value()); same { // of one that changed since the block may be gone
+				_, err = c.d.o.Blocks.Get(ctx, id)
+			}
+		}
+		if !same {
+			err = c.differs(kv.Key, "row %x is not what the newest checkpoint has")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return extra(nil)
+}
+
+// differs reports a row that is another in the tree, unless it changed since, or is of a join that has not ended.
+func (c *checker) differs(key []byte, what string) error {
+	if c.joined(key) {
+		return nil
+	}
+	for epoch := uint64(0); ; epoch++ {
+		mark, err := firstKey(c.r, seqKey(keyRowMark, epoch), []byte{keyRowMark + 1})
+		if err != nil {
+			return err
+		}
+		if len(mark) < 9 {
+			break
+		}
+		epoch = binary.BigEndian.Uint64(mark[1:])
+		changed, err := get(c.r, markKey(keyRowMark, epoch, key))
+		if err != nil || changed != nil {
+			return err
+		}
+	}
+	c.report(what, key)
 	return nil
 }

@@ -36,6 +36,11 @@ func (v view) nodes(ino Ino) ([]Node, error) {
 // of one moment. An error of f ends it and is returned.
 func (d *DB) EachContent(ctx context.Context, f func(n Node) error) error {
 	return d.read(func(v view) error {
+		v, done, err := v.inOrder()
+		if err != nil {
+			return err
+		}
+		defer done()
 		each := func(ino Ino) error {
 			nodes, err := v.nodes(ino)
 			if err != nil {
@@ -87,6 +92,11 @@ func (v view) eachInode(f func(ino Ino) error) error {
 func (d *DB) Contents(after uint64, limit int) (nodes []Node, next uint64, err error) {
 	next = after
 	err = d.read(func(v view) error {
+		v, done, err := v.inOrder()
+		if err != nil {
+			return err
+		}
+		defer done()
 		seen := map[Ino]bool{}
 		return scan(v.r, seqKey(keyContent, after+1), []byte{keyContent + 1}, func(key, value []byte) error {
 			if len(key) != 9 || len(value) != 8 {

@@ -20,7 +20,7 @@ type view struct {
 	// clean says that there are no uncommitted rows.
 	clean bool
 	// rows reads committed rows by their neighbours; nil: each by itself.
-	rows *pebble.Iterator
+	rows *inodeReader
 	// version is what DB.version was before the moment.
 	version uint64
 }
@@ -140,26 +140,57 @@ func (v view) committedInode(row []byte) (VerSet[*Inode], error) {
 
 // committed is a copy of a committed row, nil if there is none.
 func (v view) committed(row []byte) ([]byte, error) {
-	switch {
-	case v.rows == nil:
+	if v.rows == nil {
 		return get(v.r, row)
-	case v.rows.SeekGE(row) && bytes.Equal(v.rows.Key(), row):
-		return bytes.Clone(v.rows.Value()), nil
 	}
-	if err := v.rows.Error(); err != nil {
+	return v.rows.get(row)
+}
+
+// inOrder is the view with rows for one that reads many inodes, neighbours mostly: inodes made together have numbers in a row. done ends its use.
+func (v view) inOrder() (_ view, done func(), err error) {
+	v.rows, err = newInodeReader(v.r)
+	if err != nil {
+		return v, nil, err
+	}
+	return v, v.rows.close, nil
+}
+
+// An inodeReader reads the rows of inodes as of the moment in which it was made, quickly if their numbers rise. It is used by one goroutine.
+type inodeReader struct {
+	it   *pebble.Iterator
+	from []byte // what was sought last: there is no row between it and where the iterator stands; nil: nothing was
+}
+
+func newInodeReader(r pebble.Reader) (*inodeReader, error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{KeyInode}, UpperBound: []byte{KeyInode + 1}})
+	if err != nil {
+		return nil, fmt.Errorf("state: read: %w", damaged(err))
+	}
+	return &inodeReader{it: it}, nil
+}
+
+func (r *inodeReader) close() { _ = r.it.Close() } // it only reads, and its errors were told
+
+// get is a copy of a row, nil if there is none.
+func (r *inodeReader) get(row []byte) ([]byte, error) {
+	if !r.reached(row) {
+		if r.from == nil || !r.it.Valid() || bytes.Compare(row, r.it.Key()) < 0 || !r.it.Next() || bytes.Compare(r.it.Key(), row) < 0 {
+			r.it.SeekGE(row) // it is not the next one
+		}
+		r.from = append(r.from[:0], row...)
+	}
+	if r.it.Valid() && bytes.Equal(r.it.Key(), row) {
+		return append([]byte{}, r.it.Value()...), nil
+	}
+	if err := r.it.Error(); err != nil {
 		return nil, fmt.Errorf("state: read %q: %w", row, damaged(err))
 	}
 	return nil, nil
 }
 
-// inOrder is the view with rows for one that reads many inodes, neighbours mostly: inodes made together have numbers in a row. done ends its use.
-func (v view) inOrder() (_ view, done func(), err error) {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: []byte{KeyInode}, UpperBound: []byte{KeyInode + 1}})
-	if err != nil {
-		return v, nil, fmt.Errorf("state: read: %w", damaged(err))
-	}
-	v.rows = it
-	return v, func() { _ = it.Close() }, nil // it only reads, and its errors were told
+// reached says whether the iterator stands at a row, or at the first behind it.
+func (r *inodeReader) reached(row []byte) bool {
+	return r.from != nil && bytes.Compare(r.from, row) <= 0 && (!r.it.Valid() || bytes.Compare(row, r.it.Key()) <= 0)
 }
 
 // fold is what versions say together, nil if there are none.

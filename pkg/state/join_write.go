@@ -16,13 +16,17 @@ func (j *joiner) write(last bool) error {
 	defer d.opMu.Unlock()
 	t := d.begin()
 	defer t.close()
+	mine, err := newInodeReader(d.db) // each row is written once
+	if err != nil {
+		return err
+	}
+	defer mine.close()
 	for i := range j.rows {
-		if err := t.joinRow(j, &j.rows[i]); err != nil {
+		if err := t.joinRow(j, &j.rows[i], mine); err != nil {
 			return fmt.Errorf("row %x: %w", j.rows[i].key, err)
 		}
 	}
 	record := j.record
-	var err error
 	if last {
 		err = j.end(t)
 	} else {
@@ -98,16 +102,18 @@ func (j *joiner) remember() {
 }
 
 // joinRow joins one row, and keeps the index with it.
-func (t *tx) joinRow(j *joiner, row *joinRow) error {
-	mine, err := get(t.r, row.key)
+func (t *tx) joinRow(j *joiner, row *joinRow, inodes *inodeReader) error {
+	kind, ino, _, err := ParseKey(row.key)
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(mine, row.theirs) {
-		return nil
+	var mine []byte
+	if kind == KeyInode {
+		mine, err = inodes.get(row.key)
+	} else {
+		mine, err = get(t.r, row.key)
 	}
-	kind, ino, _, err := ParseKey(row.key)
-	if err != nil {
+	if err != nil || bytes.Equal(mine, row.theirs) {
 		return err
 	}
 	if kind == KeyInode {

@@ -384,6 +384,19 @@ func TestCheckFinds(t *testing.T) {
 		"index too much": func(_ *testing.T, _ *DB, b *pebble.Batch, f Ino) {
 			_ = b.Set(nameKey(keyIndex, RootIno, "g"), appendSlots(nil, []slot{{ino: f}}), nil)
 		},
+		"index other": func(_ *testing.T, _ *DB, b *pebble.Batch, f Ino) {
+			_ = b.Set(nameKey(keyIndex, RootIno, "f"), appendSlots(nil, []slot{{ino: f, came: 1}}), nil)
+		},
+		"name marked": func(_ *testing.T, _ *DB, b *pebble.Batch, _ Ino) {
+			_ = b.Set(nameKey(keyIrregular, RootIno, "f"), nil, nil)
+		},
+		"name marked that is not there": func(_ *testing.T, _ *DB, b *pebble.Batch, _ Ino) {
+			_ = b.Set(nameKey(keyIrregular, RootIno, "z"), nil, nil)
+		},
+		"copy too much": func(_ *testing.T, _ *DB, b *pebble.Batch, f Ino) {
+			_ = b.Set(inoKey(keyCopy, f+1), inoKey(0, f)[1:], nil)
+		},
+		"displaced": func(_ *testing.T, _ *DB, b *pebble.Batch, f Ino) { _ = b.Set(inoKey(keyDisplaced, f), nil, nil) },
 		"folder's record": func(_ *testing.T, _ *DB, b *pebble.Batch, _ Ino) {
 			_ = b.Set(inoKey(keyFolder, RootIno), (&folderRec{exists: true}).encode(), nil)
 		},

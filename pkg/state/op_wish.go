@@ -91,6 +91,9 @@ func (d *DB) EffectiveWish(id vfs.NodeID) (w Wish, from Ino, err error) {
 func (d *DB) Wishes(ids []vfs.NodeID) ([]Wish, error) {
 	out := make([]Wish, len(ids))
 	err := d.read(func(v view) error {
+		if none, err := v.wishless(); none || err != nil {
+			return err
+		}
 		folders := make(map[Ino]effectiveWish)
 		for i, id := range ids {
 			s, err := v.byNumber(id)
@@ -106,6 +109,17 @@ func (d *DB) Wishes(ids []vfs.NodeID) ([]Wish, error) {
 		return nil
 	})
 	return out, err
+}
+
+// wishless says whether there is no wish at all: then none has to be looked for on the way from each node up to the root.
+func (v view) wishless() (bool, error) {
+	for _, prefix := range [][]byte{{KeyWish}, {keyDirty, KeyWish}} {
+		first, err := firstKey(v.r, prefix, prefixEnd(prefix))
+		if first != nil || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // effectiveWish is a wish with what it inherits, and the node where its policy is set.

@@ -29,7 +29,11 @@ const (
 	ownJoining    = "joining"    // a join that is under way; see joinRecord
 )
 
-const pebbleCacheBytes = 64 << 20
+const (
+	pebbleCacheBytes = 64 << 20
+	// openCacheBytes of it are used by Open, which reads the end of the log once: a daemon that idles would keep that in memory.
+	openCacheBytes = 4 << 20
+)
 
 // DB is the state of one network on one pod. All methods are safe for concurrent use.
 //
@@ -108,6 +112,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	cache := pebble.NewCache(pebbleCacheBytes)
 	defer cache.Unref()
+	defer cache.Reserve(pebbleCacheBytes - openCacheBytes)()
 	po := &pebble.Options{
 		FS: o.FS, Cache: cache, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{o.Log},
 		MemTableSize:                16 << 20,
