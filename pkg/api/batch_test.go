@@ -15,7 +15,7 @@ func TestBatch(t *testing.T) {
 		Size: math.MaxUint64, Target: "t\xfe", Link: 9, Many: true, FD: true, Stream: true, Keep: true, Dev: 1, Ino: 2, Ctime: math.MaxInt64,
 		Xattrs: map[string][]byte{"user.a": {}, "user.b": {0, 255}},
 	}
-	want := Batch{First: 512, Items: []Item{{Parent: -1}, full, {FD: true}, {Stream: true}, {Keep: true}, {Many: true}}}
+	want := Batch{First: 512, Items: []Item{{Parent: -1}, full, {FD: true}, {Stream: true}, {Keep: true}, {Many: true}, {Inline: true}, {Inline: true, Data: []byte{0, 255}}}}
 	b := want.encode()
 	got, err := DecodeBatch(b)
 	if err != nil {
@@ -28,6 +28,12 @@ func TestBatch(t *testing.T) {
 		if _, err := DecodeBatch(b[:n]); !errors.Is(err, ErrProtocol) {
 			t.Fatalf("the first %d bytes: %v", n, err)
 		}
+	}
+	if _, err := DecodeBatch(Batch{Items: []Item{{Data: []byte("x")}}}.encode()); !errors.Is(err, ErrProtocol) {
+		t.Errorf("data that is not said to be there: %v", err)
+	}
+	if _, err := DecodeBatch(Batch{Items: []Item{{Inline: true, Data: make([]byte, InlineMax+1)}}}.encode()); !errors.Is(err, ErrProtocol) {
+		t.Errorf("too much data: %v", err)
 	}
 	many := Batch{Items: make([]Item, BatchMax+1)}.encode()
 	if _, err := DecodeBatch(many); !errors.Is(err, ErrProtocol) {

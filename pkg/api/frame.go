@@ -74,6 +74,7 @@ type ItemError struct {
 type Done struct {
 	First  int         `json:"first"`
 	Errors []ItemError `json:"errors"`
+	Kept   int         `json:"kept,omitempty"` // add: files that had not changed since an earlier add
 }
 
 // AddRequest begins an add. The name of a

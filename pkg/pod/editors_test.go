@@ -157,7 +157,7 @@ func TestEditorsSaves(t *testing.T) {
 			for range texts {
 				boundaries := run.crashAt(0, powerCut{})
 				for n := 1; n <= boundaries; n++ {
-					for _, cut := range powerCuts(rng) {
+					for _, cut := range powerCuts(rng, rng.IntN(5)) {
 						if !testing.Short() || n%3 == 0 {
 							run.crashAt(n, cut)
 						}

@@ -114,7 +114,7 @@ func fillDisk(t *testing.T, rng *rand.Rand, dir string, mem *pebblevfs.MemFS, n 
 	}
 	tp.clean()
 	v := &verifier{t: t, dir: dir}
-	v.verify(takeCrash(what+", then a power cut", v.cut(powerCuts(rng)[0], disk.mem), w, &eavesdropper{}, true))
+	v.verify(takeCrash(what+", then a power cut", v.cut(powerCuts(rng, rng.IntN(5))[0], disk.mem), w, &eavesdropper{}, true))
 }
 
 // fullWorld is a world with one user, made while the disk may be full.

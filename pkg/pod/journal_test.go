@@ -129,16 +129,22 @@ func readFS(ctx context.Context, fs vfs.FS, name string) (string, error) {
 }
 
 // records is how many journal records there are.
-func (p *stillPod) records() (n int) {
+func (p *stillPod) records() int {
 	p.t.Helper()
-	err := p.db.Journaled(func(_ vfs.NodeID, _ uint64, _ *state.JournalRecord, err error) error {
-		n++
-		return err
-	})
+	n, err := journalRecords(p.Pod)
 	if err != nil {
 		p.t.Error(err)
 	}
 	return n
+}
+
+// journalRecords is how many journal records a pod has.
+func journalRecords(p *Pod) (n int, err error) {
+	err = p.db.Journaled(func(_ vfs.NodeID, _ uint64, _ *state.JournalRecord, err error) error {
+		n++
+		return err
+	})
+	return n, err
 }
 
 // TestFsyncIsARecord breaks if an fsync of few bytes waits for chunks and a pass: nobody makes one here. What it made durable must be there

@@ -422,6 +422,11 @@ func (u *user) save(sync bool) error {
 		if err := u.sync(obj); err != nil {
 			return err
 		}
+		if u.rng.IntN(2) == 0 { // and some more, which the fsync knows nothing of
+			if err := u.write(obj, u.bytes(1+u.rng.IntN(2000)), u.rng.IntN(len(u.data[obj])+1)); err != nil {
+				return err
+			}
+		}
 	}
 	if u.rng.IntN(5) > 0 {
 		if err := u.close(obj); err != nil {

@@ -88,7 +88,7 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 // Checkpoint commits what is dirty and writes the state and the view as Merkle trees through Options.Blocks: of what changed since the
 // last one. It does nothing if nothing changed. Operations and commits wait for a commit at its beginning, not for the trees.
 //
-// Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there. The memory of the
+// Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there; then the mark's. The memory of the
 // checkpoint itself is made durable by the next sync: one that is lost is made again. Error: ErrUnfolded, before anything is done.
 func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	d.life.RLock()
@@ -100,6 +100,9 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	defer d.checkpointMu.Unlock()
 	for {
 		made, err := d.makeCheckpoint(ctx)
+		if err == nil {
+			err = d.mark.sync()
+		}
 		if !errors.Is(err, errOvertaken) {
 			return made, err
 		}

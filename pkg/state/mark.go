@@ -13,9 +13,12 @@ import (
 )
 
 // Pebble takes damage in the last 32 KiB of its write-ahead log for the torn end of it, and drops without a word what stands behind.
-// So syncs are numbered: the number is in the database, and, once the sync has returned, in a file beside it,
-// which is not synced: it is exact after the end of the process, and at most some seconds old after a loss of power. A database
+// So syncs are numbered: the number is in the database, and, once the sync has returned, in a file beside it. A database
 // with a lower number than the file's has lost what was acknowledged.
+//
+// The file is exact after the end of the process. It is synced by a checkpoint, which comes 200 ms after the last change, and at the close, not by each
+// sync, which would then cost two. After a loss of power it may be as old as the newest checkpoint: damage to what was synced since, on top of the
+// loss of power, stays silent (docs/guarantees-and-limits.md).
 //
 // The file has two slots, at 0 and 512, that are written in turn, so that a torn write leaves one:
 //
@@ -38,6 +41,8 @@ type syncMark struct {
 	file   vfs.File
 	number uint64 // of the newest sync that was begun
 	marked uint64 // the greatest that stands in the file
+
+	durable uint64 // what marked was at the file's last sync
 }
 
 // encodeMark is a slot's bytes.
@@ -86,6 +91,18 @@ func (m *syncMark) open(fs vfs.FS, path string, inDB uint64) error {
 		return fmt.Errorf("state: open %s: %w", path, err)
 	}
 	m.file = file
+	return syncFolder(fs, fs.PathDir(path)) // the file may be new
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(fs vfs.FS, path string) error {
+	d, err := fs.OpenDir(path)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("state: sync %s: %w", path, err)
+	}
 	return nil
 }
 
@@ -109,11 +126,29 @@ func (m *syncMark) done(number uint64) error {
 	return err
 }
 
+// sync makes durable what the file says. Sync: the file's.
+func (m *syncMark) sync() error {
+	m.mu.Lock()
+	durable := m.durable == m.marked
+	marked := m.marked
+	m.mu.Unlock()
+	if durable {
+		return nil
+	}
+	if err := m.file.SyncData(); err != nil {
+		return fmt.Errorf("state: sync %s: %w", markFile, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.durable = max(m.durable, marked)
+	return nil
+}
+
 func (m *syncMark) close() error {
 	if m.file == nil {
 		return nil
 	}
-	return m.file.Close()
+	return errors.Join(m.sync(), m.file.Close())
 }
 
 // sync makes everything that was written before durable: one sync of the write-ahead log.

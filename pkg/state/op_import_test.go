@@ -2,6 +2,8 @@ package state
 
 import (
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +69,44 @@ func TestImport(t *testing.T) {
 		wantTree(t, d, files)
 		check(t, d)
 	}
+}
+
+// TestImportNames: a name is taken or free as Lookup says, in whatever order names come, between which links they lie, and whose folder it is.
+func TestImportNames(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	d := newPods().open(t, 1)
+	folders := []Ino{RootIno, mkdir(t, d, RootIno, "a").ID, mkdir(t, d, RootIno, "b").ID}
+	names := []string{"a", "ab", "abc", "b", "\x01", "m", "mm", "z", "zz\xff"}
+	made := map[place]bool{{RootIno, "a"}: true, {RootIno, "b"}: true}
+	for range 40 {
+		var list []NewFile
+		for range 1 + rng.IntN(8) {
+			list = append(list, newFile(folders[rng.IntN(3)], names[rng.IntN(len(names))], "x"))
+		}
+		if rng.IntN(2) == 0 {
+			slices.SortFunc(list, func(a, b NewFile) int { return strings.Compare(a.Name, b.Name) })
+		}
+		out := must[[]Imported](t)(d.Import(t.Context(), list))
+		for i := range list {
+			at := place{list[i].Parent, list[i].Name}
+			if want := made[at]; errors.Is(out[i].Err, vfs.ErrExist) != want || !want && out[i].Err != nil {
+				t.Fatalf("%q in %d: %v, taken %v", at.name, at.parent, out[i].Err, want)
+			}
+			made[at] = true
+		}
+		for at := range made {
+			if rng.IntN(3) == 0 && at.parent != RootIno {
+				if _, err := d.Remove(at.parent, at.name, false); err != nil {
+					t.Fatal(err)
+				}
+				delete(made, at)
+			}
+		}
+	}
+	must[int](t)(d.Commit(t.Context()))
+	check(t, d)
 }
 
 // TestImportCrash: files that Import made are there after a crash if a commit followed, and none of them is there in part.

@@ -351,7 +351,9 @@ func (w *workload) step() error {
 	}
 	discard := func(_ bool, err error) error { return err }
 	trashTime := state{'t', w.clock.Now().Unix()}
-	switch n := w.rng.IntN(20); {
+	switch n := w.rng.IntN(22); {
+	case n >= 20:
+		return w.putMany()
 	case n < 5:
 		return to(owned, func() error { return it.put(w.s) })
 	case n < 7 && was != owned && !it.isFragment():
@@ -381,6 +383,27 @@ func (w *workload) step() error {
 		return errors.Join(append(errs, err)...)
 	}
 	return nil
+}
+
+// putMany puts some blocks at once, one of them twice.
+func (w *workload) putMany() error {
+	seeds := w.rng.Perm(crashSeeds)[:1+w.rng.IntN(5)]
+	var list []block.Block
+	for _, seed := range append(seeds, seeds[0]) {
+		w.m.change(uint64(seed), owned)
+		id, b := testBlock(uint64(seed), crashLen(uint64(seed)))
+		list = append(list, block.Block{ID: id, Plain: b})
+	}
+	err := w.s.PutMany(context.Background(), list)
+	for i, seed := range seeds {
+		now, lerr := stateOf(w.s, list[i].ID)
+		if err == nil && now != owned {
+			err = fmt.Errorf("seed %d is %v after a put of many", seed, now)
+		}
+		w.last[uint64(seed)] = now
+		err = errors.Join(err, lerr)
+	}
+	return err
 }
 
 // evict evicts all cached copies.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -60,6 +61,8 @@ type adder struct {
 	bytes  uint64
 	links  map[inode]int // first item of a file that has several names
 	moved  []hostFile    // with Move: what may be deleted in the end, folders before what is in them
+
+	keeping atomic.Bool // files of the batch that was answered last were there already: those that come may be, too, and need not be read here
 
 	mu      sync.Mutex
 	pending map[int][]string // batches under way: paths of their items
@@ -147,6 +150,7 @@ func (a *adder) answers(ctx context.Context) (api.Result, error) {
 			paths := a.pending[d.First]
 			delete(a.pending, d.First)
 			a.mu.Unlock()
+			a.keeping.Store(d.Kept > 0)
 			for _, e := range d.Errors {
 				path := string(e.Path)
 				if i := e.Item - d.First; i >= 0 && i < len(paths) {
@@ -298,7 +302,7 @@ func (a *adder) put(ctx context.Context, it api.Item, path string, file *os.File
 	for k, v := range it.Xattrs {
 		size += 2 * (len(k) + len(v))
 	}
-	small := file != nil && !it.Stream && it.Size <= api.InlineMax
+	small := file != nil && !it.Stream && it.Size <= api.InlineMax && !a.keeping.Load()
 	if small {
 		size += int(it.Size)
 	}

@@ -100,3 +100,21 @@ func TestAddAgain(t *testing.T) {
 	again(client.AddOptions{}, 1)
 	same()
 }
+
+// TestAddOtherSize breaks if a file that is not as long as stat told, as those of /proc, is cut there.
+func TestAddOtherSize(t *testing.T) {
+	const path = "/proc/version"
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Skip("SKIP: no /proc here: ", err)
+	}
+	w := newWorld(t)
+	w.add(client.AddOptions{}, path)
+	w.noProblems()
+	dst := t.TempDir()
+	w.get(client.GetOptions{Source: "/version", Dest: dst})
+	w.noProblems()
+	if got, err := os.ReadFile(filepath.Join(dst, "version")); err != nil || string(got) != string(want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}

@@ -459,6 +459,9 @@ func (a *adder) keep(ctx context.Context, j *addJob, m pod.FileMeta) (at vfs.Att
 	}
 	if !a.request.Force {
 		if at, kept, err = a.p.KeepFile(ctx, j.target.parent, j.target.name, m); kept || err != nil {
+			if kept {
+				j.b.keep()
+			}
 			return at, kept, err
 		}
 	}

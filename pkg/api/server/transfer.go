@@ -108,6 +108,7 @@ type batch struct {
 
 	mu   sync.Mutex
 	left int // jobs, and one for who hands them out
+	kept int // files of an add that need not be read
 	errs []api.ItemError
 }
 
@@ -116,6 +117,13 @@ func newBatch(c *api.Conn, first int) *batch { return &batch{c: c, first: first,
 func (b *batch) add() {
 	b.mu.Lock()
 	b.left++
+	b.mu.Unlock()
+}
+
+// keep counts a file that was not put.
+func (b *batch) keep() {
+	b.mu.Lock()
+	b.kept++
 	b.mu.Unlock()
 }
 
@@ -137,7 +145,7 @@ func (b *batch) done() (last bool, err error) {
 	if b.errs == nil {
 		b.errs = []api.ItemError{}
 	}
-	return true, b.c.Send(api.FrameDone, api.Done{First: b.first, Errors: b.errs}, nil)
+	return true, b.c.Send(api.FrameDone, api.Done{First: b.first, Errors: b.errs, Kept: b.kept}, nil)
 }
 
 func itemError(item int, path string, err error) api.ItemError {
