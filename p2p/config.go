@@ -62,7 +62,8 @@ const (
 	KindUsage                      // bytes held and free
 	KindOffer                      // what proves a state, so that it can be joined
 
-	KindTips Kind = 16 // the newest commits of all authors that a pod has
+	KindTips    Kind = 16 // the newest commits of all authors that a pod has
+	KindDigests Kind = 17 // digests of an author's commits
 )
 
 // Config is what New needs.

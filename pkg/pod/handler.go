@@ -86,7 +86,9 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 	case p2p.KindHas:
 		return h.p.answerHas(body)
 	case p2p.KindTips:
-		return h.p.answerTips()
+		return h.p.answerTips(from, body)
+	case p2p.KindDigests:
+		return h.p.answerDigests(ctx, body)
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
 	case p2p.KindHead:

@@ -156,6 +156,11 @@ func (d *DB) load() error {
 	if d.forks, err = (view{d: d, r: d.db}).branches(); err != nil {
 		return err
 	}
+	if d.joining == nil {
+		if err := d.dropBeyond(); err != nil {
+			return err
+		}
+	}
 	syncs, err := d.ownUint(ownSyncs)
 	if err != nil {
 		return err
