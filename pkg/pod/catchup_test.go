@@ -212,8 +212,8 @@ func TestDivergedAlarm(t *testing.T) {
 	ctx := quickly(t)
 	// Of a faulty pod comes a root of this history without its rows.
 	mine := b.db.LastCheckpoint()
-	root := cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 4), 1), b.reg.network[:])
-	root = mine.VV.Append(cbor.AppendNull(root))
+	root := cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 5), 2), b.reg.network[:])
+	root = cbor.AppendArray(mine.VV.Append(cbor.AppendNull(root)), 0)
 	id := block.Sum(block.DagCBOR, root)
 	if err := a.store.Put(ctx, id, root); err != nil {
 		t.Fatal(err)
