@@ -65,6 +65,7 @@ const (
 	KindTips          Kind = 16 // the newest commits of all authors that a pod has
 	KindKept          Kind = 17 // which blocks are held for good, so that the asker may give them up
 	KindDuty          Kind = 18 // an admin has a pod drained or removed
+	KindDigests       Kind = 19 // digests of an author's commits
 	KindClock         Kind = 20 // the time on the pod's machine
 	KindFragments     Kind = 24 // which fragments of blocks are held
 	KindKeptFragments Kind = 25 // which fragments of blocks are held for good, so that the asker may give up what it has

@@ -41,18 +41,21 @@ func (u *puller) count(f func(c *CatchUps)) {
 
 // catchUp joins the newest checkpoint of a pod: it fetches the nodes of the tree of rows that are not here, level by level, from this pod and whoever else is
 // connected, many in a request, so that there are about as many rounds as the tree has levels, and about as many bytes as changed. Errors: errLogIsShorter,
-// block.ErrNotFound (the pod has no checkpoint with something new).
+// block.ErrNotFound (the pod has no checkpoint with something new, or does not know of a fork yet).
 func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 	answer, err := p.ask(ctx, pod, p2p.KindOffer, p.db.VV().Append(nil))
 	if err != nil {
 		return err
 	}
-	offer, err := decodeOffer(answer)
+	offer, err := state.DecodeOffer(answer)
 	if err != nil {
 		return err
 	}
 	if offer.LogBytes >= 0 && offer.LogBytes < walkLeast {
 		return errLogIsShorter
+	}
+	if err := offer.Complete(ctx, podPeer{p, pod}.Digests); err != nil {
+		return err
 	}
 	head, err := state.DecodeHead(offer.Head)
 	if err != nil {
@@ -69,7 +72,7 @@ func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 		return err
 	}
 	walked := p.clock.Now()
-	joined, err := p.db.Join(ctx, offer.Head, offer.Headers)
+	joined, err := p.db.Join(ctx, offer)
 	if errors.Is(err, state.ErrDiverged) {
 		p.diverged(ctx, pod)
 	}

@@ -1,18 +1,14 @@
 package pod
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -216,8 +212,8 @@ func TestDivergedAlarm(t *testing.T) {
 	ctx := quickly(t)
 	// Of a faulty pod comes a root of this history without its rows.
 	mine := b.db.LastCheckpoint()
-	root := cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 4), 1), b.reg.network[:])
-	root = mine.VV.Append(cbor.AppendNull(root))
+	root := cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 5), 2), b.reg.network[:])
+	root = cbor.AppendArray(mine.VV.Append(cbor.AppendNull(root)), 0)
 	id := block.Sum(block.DagCBOR, root)
 	if err := a.store.Put(ctx, id, root); err != nil {
 		t.Fatal(err)
@@ -234,48 +230,6 @@ func TestDivergedAlarm(t *testing.T) {
 	if b.peers.of(a.id).diverged {
 		t.Error("the alarm does not end")
 	}
-}
-
-func exampleOffer() state.Offer {
-	return state.Offer{Head: []byte("head"), Headers: [][]byte{[]byte("one"), []byte("two")}, LogBytes: 1 << 20}
-}
-
-// TestOfferFormat breaks if an offer is written otherwise than before.
-func TestOfferFormat(t *testing.T) {
-	t.Parallel()
-	for name, o := range map[string]state.Offer{"offer": exampleOffer(), "offer-no-log": {Head: []byte("head"), LogBytes: -1}} {
-		b := encodeOffer(o)
-		path := filepath.Join("testdata", "format", name+".hex")
-		if *update {
-			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(hex.EncodeToString(b)+"\n"), 0o644)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want, err := hex.DecodeString(string(bytes.TrimSpace(text))); err != nil || !bytes.Equal(b, want) {
-			t.Errorf("%s: the format changed: %x", name, b)
-		}
-		back, err := decodeOffer(b)
-		if diff := cmp.Diff(back, o); diff != "" || err != nil {
-			t.Errorf("%s: %v\n%s", name, err, diff)
-		}
-	}
-	if _, err := decodeOffer(encodeOffer(state.Offer{LogBytes: -2})); !errors.Is(err, block.ErrCorrupt) {
-		t.Errorf("a log of -2 bytes: %v", err)
-	}
-}
-
-func FuzzOffer(f *testing.F) {
-	f.Add(encodeOffer(exampleOffer()))
-	f.Add(encodeOffer(state.Offer{LogBytes: -1}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if o, err := decodeOffer(b); err == nil && !bytes.Equal(encodeOffer(o), b) {
-			t.Errorf("%x is read as %v", b, o)
-		}
-	})
 }
 
 // TestCollectJoining breaks if a collection takes the blocks of a join that a stop of the pod cut off: it could not be ended, and until then
@@ -325,7 +279,7 @@ func TestCollectJoining(t *testing.T) {
 	stopped, stop := context.WithCancel(ctx)
 	defer stop()
 	b.db.Watch(func([]vfs.Change, bool) { stop() })
-	if _, err := b.db.Join(stopped, offer.Head, offer.Headers); !errors.Is(err, context.Canceled) {
+	if _, err := b.db.Join(stopped, offer); !errors.Is(err, context.Canceled) {
 		t.Fatalf("a join that should be cut off: %v", err)
 	}
 	if err := b.Close(); err != nil {

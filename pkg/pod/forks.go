@@ -21,9 +21,13 @@ var _ state.Peer = podPeer{}
 // Forks is state.Peer's: they came with the statements.
 func (o podPeer) Forks(context.Context) ([][]byte, error) { return nil, nil }
 
-// Tips is state.Peer's.
+// Tips is state.Peer's. The other pod hears what is here, too.
 func (o podPeer) Tips(ctx context.Context) ([]state.Tip, error) {
-	answer, err := o.p.net.Ask(ctx, o.pod, p2p.KindTips, nil)
+	mine, err := o.p.db.Tips()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := o.p.net.Ask(ctx, o.pod, p2p.KindTips, state.AppendTips(nil, mine))
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +43,26 @@ func (o podPeer) Log(ctx context.Context, have state.VV) ([][]byte, error) {
 	return decodeCommits(answer)
 }
 
-// answerTips is the last commit of each author that is here.
-func (p *Pod) answerTips() ([]byte, error) {
+// Digests is state.Peer's.
+func (o podPeer) Digests(ctx context.Context, label ident.Actor, from uint64) ([]byte, error) {
+	return o.p.ask(ctx, o.pod, p2p.KindDigests, state.AppendFrom(nil, label, from))
+}
+
+// answerTips is the last commit of each author that is here. If the asker has other commits of this pod, this one has to say where they part.
+func (p *Pod) answerTips(from ident.Pod, body []byte) ([]byte, error) {
+	if len(body) > 0 {
+		theirs, err := state.DecodeTips(body)
+		if err != nil {
+			return nil, err
+		}
+		disputed, err := p.db.Disputed(theirs)
+		if err != nil {
+			return nil, err
+		}
+		if disputed {
+			p.pulls.connected(from)
+		}
+	}
 	tips, err := p.db.Tips()
 	return state.AppendTips(nil, tips), err
 }

@@ -97,7 +97,9 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 	case p2p.KindDuty:
 		return h.p.answerDuty(ctx, from, body)
 	case p2p.KindTips:
-		return h.p.answerTips()
+		return h.p.answerTips(from, body)
+	case p2p.KindDigests:
+		return h.p.answerDigests(ctx, body)
 	case p2p.KindClock:
 		return h.p.answerClock(), nil
 	case p2p.KindPeers:

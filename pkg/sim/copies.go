@@ -37,6 +37,11 @@ func (p peer) Log(ctx context.Context, have state.VV) ([][]byte, error) {
 	return p.db.Log(ctx, have, 1<<20)
 }
 
+// Digests is state.Peer's.
+func (p peer) Digests(ctx context.Context, label ident.Actor, from uint64) ([]byte, error) {
+	return p.db.Digests(ctx, label, from)
+}
+
 // reconcile compares numbers with another pod, which is reached at once.
 func (p *statePod) reconcile(ctx context.Context, q *statePod) error {
 	before := p.db.Actor()

@@ -83,7 +83,7 @@ func rowsOf(ctx context.Context, get block.Getter, root block.ID) (map[string][]
 		return nil, err
 	}
 	r := cbor.NewReader(b)
-	r.Tuple(4)
+	r.Tuple(5)
 	r.Uint()
 	r.Bytes(32)
 	rows := map[string][]byte{}

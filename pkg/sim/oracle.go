@@ -75,7 +75,7 @@ func sameRoots(i int, a state.CheckpointInfo, j int, b state.CheckpointInfo) err
 // judge asks all oracles, after settle.
 func (w *stateWorld) judge(ctx context.Context) error {
 	before := w.pods[0].db.VV()
-	if w.rng.IntN(2) == 0 { // a checkpoint whose blocks are lost is made again, from scratch
+	if w.rng.IntN(2) == 0 && w.trees == nil { // a checkpoint whose blocks are lost is made again, from scratch
 		w.pods[len(w.pods)-1].blocks.fail(true)
 	}
 	var first state.CheckpointInfo
@@ -105,7 +105,7 @@ func (w *stateWorld) judge(ctx context.Context) error {
 	return w.judgeView(ctx, first)
 }
 
-// newcomer has one more pod join, which hears of everything at once and makes all trees from scratch.
+// newcomer has one more pod join, which hears of everything at once, by the log, and makes all trees from scratch, or by a tree.
 func (w *stateWorld) newcomer(ctx context.Context, want state.CheckpointInfo) error {
 	names, err := walk(w.pods[0].db)
 	if err != nil {
@@ -116,7 +116,11 @@ func (w *stateWorld) newcomer(ctx context.Context, want state.CheckpointInfo) er
 	if err := p.start(ctx); err != nil {
 		return err
 	}
-	p.ask(ctx, w.pods[0], 1<<30)
+	if w.trees != nil {
+		p.askTree(ctx, w.pods[0])
+	} else {
+		p.ask(ctx, w.pods[0], 1<<30)
+	}
 	if err := errors.Join(w.net.Step(), w.net.Step()); err != nil {
 		return err
 	}

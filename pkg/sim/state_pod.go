@@ -107,6 +107,7 @@ func (p *statePod) options() state.Options {
 		Author: p.w.keys.author, PodName: podName,
 		BeforeCommit: p.beforeCommit,
 		Blocks:       p.blocks, Clock: p.clock, Quiet: true, Rand: p.random, Copy: p.copyID,
+		JoinRows: p.w.joinRows,
 	}
 }
 
@@ -280,6 +281,9 @@ func (p *statePod) ask(ctx context.Context, q *statePod, maxBytes int) {
 	have := p.db.VV()
 	p.w.net.Send(p.n, q.n, func() error {
 		commits, err := q.db.Log(ctx, have, maxBytes)
+		if errors.Is(err, state.ErrTruncated) {
+			return q.offer(ctx, p, have)
+		}
 		if err != nil {
 			return q.failed(err)
 		}

@@ -24,21 +24,23 @@ const (
 
 // stateWorld is a simulation of the state.
 type stateWorld struct {
-	rng     *rand.Rand
-	trace   *Trace
-	time    *Timeline
-	net     *Net
-	keys    keyring
-	pods    []*statePod
-	history *history
-	weights []int // of operations
-	shadow  *shadow
-	count   int  // of texts and values, so that no two are equal
-	calm    bool // nothing fails any more
-	copying bool // there are clones and backups
-	forked  bool // there was a clone, or a pod was brought back from a backup
-	done    int  // operations
-	made    int  // pods that are no clones
+	rng      *rand.Rand
+	trace    *Trace
+	time     *Timeline
+	net      *Net
+	keys     keyring
+	pods     []*statePod
+	history  *history
+	weights  []int      // of operations
+	trees    *rand.Rand // nil: pods catch up by commits alone, and keep them all
+	joinRows int
+	shadow   *shadow
+	count    int  // of texts and values, so that no two are equal
+	calm     bool // nothing fails any more
+	copying  bool // there are clones and backups
+	forked   bool // there was a clone, or a pod was brought back from a backup
+	done     int  // operations
+	made     int  // pods that are no clones
 }
 
 // begin is when all simulations begin.
@@ -73,13 +75,16 @@ func RunState(ctx context.Context, seed uint64, trace *Trace) (err error) {
 
 func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	w := &stateWorld{rng: rng, trace: trace, time: NewTimeline(begin), keys: newKeyring(64), history: newHistory(), shadow: newShadow(), weights: opWeights(rng)}
+	w := &stateWorld{rng: rng, trace: trace, time: NewTimeline(begin), keys: newKeyring(64), history: newHistory(), shadow: newShadow(), weights: opWeights(rng), trees: newTrees(seed)}
 	n := podsMin + rng.IntN(podsMax-podsMin+1)
 	w.net = NewNet(n, NetOptions{DelayMax: time.Duration(1+rng.IntN(2000)) * time.Millisecond, Lost: rng.IntN(40), Twice: rng.IntN(20)}, rng, w.time)
 	for i := range n {
 		w.add(i)
 	}
 	w.made, w.copying = n, rng.IntN(2) == 0
+	if w.trees != nil {
+		w.joinRows = 1 + w.trees.IntN(30)
+	}
 	return w
 }
 
@@ -168,6 +173,9 @@ func (w *stateWorld) act(ctx context.Context, p *statePod) error {
 	if w.copying && w.rng.IntN(12) == 0 {
 		return w.copies(ctx, p)
 	}
+	if w.trees != nil && w.trees.IntN(8) == 0 {
+		return w.treeAct(ctx, p)
+	}
 	switch k := w.rng.IntN(100); {
 	case k < 45:
 		return w.batch(ctx, p)
@@ -251,7 +259,8 @@ func (w *stateWorld) crash(ctx context.Context, p *statePod) error {
 	}
 	p.db = nil
 	p.disk = after
-	p.blocks.fail(w.rng.IntN(8) == 0)
+	// With trees a join may be under way, which can't end without its blocks.
+	p.blocks.fail(w.rng.IntN(8) == 0 && w.trees == nil)
 	p.crashes++
 	noted := p.noted
 	if err := w.again(ctx, p); err != nil {

@@ -227,10 +227,7 @@ func (in *intake) digestAt(label ident.Actor, seq uint64) (digest [32]byte, ok b
 
 // admit says how a commit is to be read, and whether it can be applied now. Errors: ErrGap, *forkedError, ErrFork, ErrFuture.
 func (in *intake) admit(c *Commit) (reading, error) {
-	t := in.d.forks
-	if in.forks != nil {
-		t = in.forks
-	}
+	t := in.known()
 	r, err := t.read(&c.Header, in)
 	if err != nil || r.known {
 		return r, err

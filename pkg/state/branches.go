@@ -1,6 +1,7 @@
 package state
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -33,14 +34,7 @@ func newBranches() *branches {
 
 // clone is a copy, for a change that may fail.
 func (t *branches) clone() *branches {
-	c := newBranches()
-	for p := range t.points {
-		c.points[p] = true
-	}
-	for name, b := range t.byName {
-		c.set(name, b)
-	}
-	return c
+	return &branches{points: maps.Clone(t.points), byName: maps.Clone(t.byName), names: maps.Clone(t.names)} // set copies a list before it changes it
 }
 
 func (t *branches) set(name ident.Actor, b branch) {
@@ -214,5 +208,13 @@ func mapVersions[T any](m mapped, s VerSet[T], value func(T) T) VerSet[T] {
 	return out
 }
 
-// none says whether no copies of a pod are known to have parted.
-func (t *branches) none() bool { return len(t.points) == 0 && len(t.byName) == 0 }
+// of are the branches among the labels of a version vector.
+func (t *branches) of(vv VV) *branches {
+	out := newBranches()
+	for a := range vv {
+		if b, ok := t.byName[a]; ok {
+			out.set(a, b)
+		}
+	}
+	return out
+}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 // Check calls f with everything that is wrong: the index and what else is derived against the rows, both ways; the committed rows against a
@@ -64,7 +62,9 @@ func (c *checker) log(ctx context.Context) error {
 		return err
 	}
 	for a, floor := range floors {
-		c.dropped(a, floor)
+		if err := c.dropped(p.t, a, floor); err != nil {
+			return err
+		}
 	}
 	for progress := true; progress; {
 		progress = false
@@ -117,9 +117,6 @@ func (c *checker) commit(p *logPage, next *nextCommit, rows map[string][]byte) {
 	for _, dep := range commit.Deps {
 		tip := r.m.dot(dep.Dot)
 		digest, _, err := c.commitAt(tip.Actor, tip.Seq)
-		if floor, floorErr := c.floor(tip.Actor); errors.Is(err, block.ErrNotFound) && floorErr == nil && tip.Seq <= floor {
-			continue // nothing to compare it with
-		}
 		if err != nil || !bytes.Equal(digest[:len(dep.Digest)], dep.Digest[:]) {
 			c.report("log: commit %d of actor %s rests on another commit %d of actor %s: %v", commit.Seq, commit.Actor, dep.Seq, dep.Actor, err)
 		}

@@ -14,43 +14,65 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
-// dropped checks the headers that are kept of an actor's commits whose rows the log dropped.
-func (c *checker) dropped(a ident.Actor, floor uint64) {
-	if a.IsBranch() {
-		return // headers name its incarnation
-	}
-	key, err := c.d.o.Author(a)
+// dropped checks what is kept of a label's commits whose rows the log dropped: all digests, and the headers that the skip links from the last one lead to.
+func (c *checker) dropped(t *branches, a ident.Actor, begin uint64) error {
+	incarnation, floor := t.incarnation(a), t.floor(a)
+	key, err := c.d.o.Author(incarnation)
 	if err != nil {
 		c.report("log of actor %s: %v", a, err)
-		return
+		return nil // it is reported
 	}
-	var want [32]byte // as the header before named it
-	for seq := floor; seq > 0; seq = SkipSeq(seq) {
-		h, err := c.droppedHeader(a, seq)
+	if n, err := c.lackedDigest(a, floor, begin); err != nil || n > 0 {
+		if err == nil {
+			c.report("log of actor %s: no digest of commit %d", a, n)
+		}
+		return err
+	}
+	for seq := begin; seq > floor; seq = SkipSeq(seq) {
+		digest, encoded, err := c.commitAt(a, seq)
+		if err != nil {
+			return err
+		}
+		if len(encoded) == 0 {
+			if seq < begin || !t.points[forkPoint{actor: incarnation, seq: seq, digest: digest}] {
+				c.report("log of actor %s: no header of commit %d", a, seq)
+			}
+			return nil // a fork statement stands for it
+		}
+		h, err := headerOf(encoded)
+		if err == nil && (h.Actor != incarnation || h.Seq != seq || h.Digest() != digest) {
+			err = errors.New("it is another one's")
+		}
 		if err == nil {
 			err = h.Verify(key)
 		}
+		if skip := SkipSeq(seq); err == nil && skip > 0 {
+			if named, _, skipErr := c.commitAt(t.at(a, skip), skip); skipErr != nil || named != h.Skip {
+				err = fmt.Errorf("commit %d is not the one that it names: %w", skip, skipErr)
+			}
+		}
 		if err != nil {
 			c.report("log of actor %s: header of commit %d: %v", a, seq, err)
-			return
+			return nil // it is reported
 		}
-		if seq < floor && h.Digest() != want {
-			c.report("log of actor %s: header of commit %d is not the one that a later one names", a, seq)
-		}
-		want = h.Skip
 	}
+	return nil
 }
 
-func (c *checker) droppedHeader(a ident.Actor, seq uint64) (*Header, error) {
-	digest, encoded, err := c.commitAt(a, seq)
-	if err != nil {
-		return nil, err
+// lackedDigest is the first commit after one and up to another of which there is no digest; 0: there are all.
+func (c *checker) lackedDigest(a ident.Actor, after, upTo uint64) (uint64, error) {
+	next := after + 1
+	err := scan(c.r, logKey(a, next), logKey(a, upTo+1), func(key, value []byte) error {
+		if string(key) != string(logKey(a, next)) || len(value) < digestLen+8 {
+			return errStop
+		}
+		next++
+		return nil
+	})
+	if next > upTo {
+		next = 0
 	}
-	h, err := headerOf(encoded)
-	if err == nil && (h.Actor != a || h.Seq != seq || h.Digest() != digest) {
-		err = errors.New("it is another one's")
-	}
-	return h, err
+	return next, err
 }
 
 // joined says whether a row is of a join that has not ended.

@@ -25,16 +25,6 @@ type checkpointState struct {
 	rows block.ID // the root of the tree of rows; zero: none
 }
 
-// stateVersion is the version of the state root's format.
-const stateVersion = 1
-
-// encodeState writes the state root: [version, network, rows, vv]; rows is a link, or null if there are none.
-func encodeState(net ident.Network, rows block.ID, vv VV) []byte {
-	b := cbor.AppendUint(cbor.AppendArray(nil, 4), stateVersion)
-	b = cbor.AppendBytes(b, net[:])
-	return vv.Append(appendLink(b, rows))
-}
-
 // encode writes [state, tree, rows, vv, seq].
 func (s *checkpointState) encode() []byte {
 	b := cbor.AppendArray(nil, 5)
@@ -160,6 +150,7 @@ type checkpointer struct {
 	snap  *pebble.Snapshot
 	epoch uint64 // marks up to this one count
 	heads map[ident.Actor]actorState
+	forks *branches
 	self  ident.Actor
 	last  checkpointState
 	base  block.ID // the tree of rows that this one is made from
@@ -190,7 +181,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	d.mu.Lock()
 	last := d.checkpoint
 	d.mu.Unlock()
-	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, self: d.self, last: last, base: last.rows, out: d.db.NewBatch()}
+	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, forks: d.forks, self: d.self, last: last, base: last.rows, out: d.db.NewBatch()}
 	c.view = view{d: d, r: c.snap, clean: true}
 	maps.Copy(c.heads, d.heads)
 	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
@@ -288,7 +279,7 @@ func (c *checkpointer) write(ctx context.Context) (checkpointState, error) {
 	if err != nil {
 		return next, err
 	}
-	root := encodeState(c.d.o.Network, next.rows, next.VV)
+	root := (&Root{Network: c.d.o.Network, Rows: next.rows, VV: next.VV, branches: c.forks}).encode()
 	next.State = block.Sum(block.DagCBOR, root)
 	if err := c.d.o.Blocks.Put(ctx, next.State, root); err != nil {
 		return next, err

@@ -56,6 +56,8 @@ type Options struct {
 	PutChunk func(ctx context.Context, plain []byte) (block.ID, error)
 	Clock    clock.Clock
 	Log      *slog.Logger
+	// JoinRows is how many rows of a join are written at once; 0: some 1000. For simulations.
+	JoinRows int
 	// Quiet leaves out what the database does by itself in the background: the calls alone decide which writes and syncs there are. It
 	// is for simulations, since the database grows slow in time.
 	Quiet bool

@@ -95,18 +95,8 @@ func (d *DB) OnFork(f func(statement []byte)) {
 //
 // Errors: block.ErrCorrupt, ErrForeign, ErrSignature, Options.Author's; ErrGap: a digest that is needed is not known. Sync: one of the write-ahead log.
 func (d *DB) LearnFork(ctx context.Context, statement []byte) (fresh bool, err error) {
-	f, err := DecodeFork(slices.Clone(statement))
+	f, err := d.openFork(statement)
 	if err != nil {
-		return false, err
-	}
-	if f.A.Network != d.o.Network {
-		return false, fmt.Errorf("state: fork of actor %s of network %s: %w", f.A.Actor, f.A.Network.Short(), ErrForeign)
-	}
-	key, err := d.o.Author(f.A.Actor)
-	if err != nil {
-		return false, fmt.Errorf("state: fork of actor %s: %w", f.A.Actor, err)
-	}
-	if err := f.Verify(key); err != nil {
 		return false, err
 	}
 	d.life.RLock()
@@ -120,6 +110,22 @@ func (d *DB) LearnFork(ctx context.Context, statement []byte) (fresh bool, err e
 		return false, err
 	}
 	return d.learn(f)
+}
+
+// openFork decodes and verifies a fork statement.
+func (d *DB) openFork(statement []byte) (*Fork, error) {
+	f, err := DecodeFork(slices.Clone(statement))
+	if err != nil {
+		return nil, err
+	}
+	if f.network != d.o.Network {
+		return nil, fmt.Errorf("state: fork of actor %s of network %s: %w", f.at.actor, f.network.Short(), ErrForeign)
+	}
+	key, err := d.o.Author(f.at.actor)
+	if err != nil {
+		return nil, fmt.Errorf("state: fork of actor %s: %w", f.at.actor, err)
+	}
+	return f, f.Verify(key)
 }
 
 // learn takes in a fork that was verified. commitMu must be held, and all that was applied be published.
@@ -204,20 +210,36 @@ func (t *tx) split(next *branches, s *split) (heads map[ident.Actor]actorState, 
 			}
 		}
 	}
-	left := actorState{}
-	if s.seq > next.floor(s.from) {
-		left = actorState{seq: s.seq, hlc: was.hlc}
-		if left.digest, _, err = t.commitAt(s.from, s.seq); err != nil {
-			return nil, err
-		}
-		err = t.set(actorKey(s.from), left.encode())
-	} else {
-		err = t.del(actorKey(s.from))
-	}
-	if err := errors.Join(err, t.set(actorKey(s.to), was.encode())); err != nil {
+	left, err := t.splitHead(next, s, was)
+	if err := errors.Join(err, t.splitBegin(s), t.set(actorKey(s.to), was.encode())); err != nil {
 		return nil, err
 	}
 	return map[ident.Actor]actorState{s.from: left, s.to: was}, nil
+}
+
+// splitHead makes the fork point the last commit of the label that keeps its name, if it has commits at all.
+func (t *tx) splitHead(next *branches, s *split, was actorState) (left actorState, err error) {
+	if s.seq <= next.floor(s.from) {
+		return left, t.del(actorKey(s.from))
+	}
+	left = actorState{seq: s.seq, hlc: was.hlc} // no earlier than its own, of which the header may be gone
+	if left.digest, _, err = t.commitAt(s.from, s.seq); err != nil {
+		return left, err
+	}
+	return left, t.set(actorKey(s.from), left.encode())
+}
+
+// splitBegin says where the logs of both labels begin, if that of the one begins behind the fork point.
+func (t *tx) splitBegin(s *split) error {
+	begin, err := t.floor(s.from)
+	if err != nil || begin <= s.seq {
+		return err
+	}
+	err = t.set(floorKey(s.to), binary.BigEndian.AppendUint64(nil, begin))
+	if s.seq > t.d.forks.floor(s.from) {
+		return errors.Join(err, t.set(floorKey(s.from), binary.BigEndian.AppendUint64(nil, s.seq)))
+	}
+	return errors.Join(err, t.del(floorKey(s.from)))
 }
 
 func branchKey(name ident.Actor) []byte { return seqKey(keyBranch, name.Uint()) }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
@@ -24,8 +25,9 @@ type forkPod struct {
 	*modelPod
 
 	t      *branches
-	chain  map[Dot]*Commit // by label and seq
-	order  []Dot           // of chain, as applied
+	chain  map[Dot]*Commit   // by label and seq
+	order  []Dot             // of chain, as applied
+	bare   map[[32]byte]bool // of chain: those of which only the digest is here, as of what a tree brought, or what the log dropped
 	proofs map[forkPoint]*Fork
 	id     int
 }
@@ -53,7 +55,7 @@ func newForkWorld(t *testing.T, seed uint64) *forkWorld {
 }
 
 func (w *forkWorld) newForkPod(member uint32) *forkPod {
-	p := &forkPod{modelPod: newModelPod(member), t: newBranches(), chain: map[Dot]*Commit{}, proofs: map[forkPoint]*Fork{}}
+	p := &forkPod{modelPod: newModelPod(member), t: newBranches(), chain: map[Dot]*Commit{}, bare: map[[32]byte]bool{}, proofs: map[forkPoint]*Fork{}}
 	w.wake(p)
 	return p
 }
@@ -67,7 +69,7 @@ func (w *forkWorld) wake(p *forkPod) {
 
 // image is a copy of a pod as its disk holds it.
 func (p *forkPod) image() *forkPod {
-	c := &forkPod{modelPod: newModelPod(p.actor.Member), t: p.t.clone(), chain: maps.Clone(p.chain), order: slices.Clone(p.order), proofs: maps.Clone(p.proofs)}
+	c := &forkPod{modelPod: newModelPod(p.actor.Member), t: p.t.clone(), chain: maps.Clone(p.chain), order: slices.Clone(p.order), bare: maps.Clone(p.bare), proofs: maps.Clone(p.proofs)}
 	c.actor, c.vv, c.hlc = p.actor, p.vv.Clone(), p.hlc
 	maps.Copy(c.rows, p.rows)
 	maps.Copy(c.dirty, p.dirty)
@@ -134,7 +136,7 @@ func (p *forkPod) commit(w *forkWorld) {
 // take applies a commit as the fork points that are known say.
 func (p *forkPod) take(w *forkWorld, c *Commit) error {
 	r, err := p.t.read(&c.Header, p)
-	if forked, ok := errors.AsType[*forkedError](err); ok {
+	if forked, ok := errors.AsType[*forkedError](err); ok && !p.bare[p.chain[forked.held].Digest()] {
 		f, err := NewFork(&p.chain[forked.held].Header, &c.Header)
 		if err != nil {
 			w.t.Fatal(err)
@@ -212,10 +214,11 @@ func (p *forkPod) split(m mapped, s *split) {
 	}
 }
 
-// meet is Reconcile, both ways.
-func (w *forkWorld) meet(p, q *forkPod) {
+// meet is Reconcile, both ways. It says whether all is settled: if not, a pod of an author has to say where its commits part.
+func (w *forkWorld) meet(p, q *forkPod) (settled bool) {
+	settled = true
 	for again := true; again; {
-		again = false
+		again, settled = false, true
 		for _, f := range sortedProofs(p.proofs) {
 			q.learn(w, f)
 		}
@@ -223,18 +226,11 @@ func (w *forkWorld) meet(p, q *forkPod) {
 			p.learn(w, f)
 		}
 		for _, a := range p.vv.Actors() {
-			for seq := p.t.floor(a) + 1; seq <= min(p.vv[a], q.vv[a]) && !again; seq++ {
-				x, y := p.chain[Dot{a, seq}], q.chain[Dot{a, seq}]
-				if x.Digest() == y.Digest() {
-					continue
-				}
-				f, err := NewFork(&x.Header, &y.Header)
-				if err != nil {
-					w.t.Fatal(err)
-				}
+			if f := w.parted(p, q, a, &settled); f != nil {
 				w.tally["fork"]++
 				p.learn(w, f)
 				again = true
+				break
 			}
 		}
 	}
@@ -244,27 +240,64 @@ func (w *forkWorld) meet(p, q *forkPod) {
 	if p.vv[q.actor] > q.vv[q.actor] {
 		q.renew(w)
 	}
+	return settled
+}
+
+// parted is the statement of where two pods' commits of a label part; nil if they don't, or if neither can say it.
+func (w *forkWorld) parted(p, q *forkPod, a ident.Actor, settled *bool) *Fork {
+	for seq := p.t.floor(a) + 1; seq <= min(p.vv[a], q.vv[a]); seq++ {
+		x, y := p.chain[Dot{a, seq}], q.chain[Dot{a, seq}]
+		if x.Digest() == y.Digest() {
+			continue
+		}
+		if !p.bare[x.Digest()] && !q.bare[y.Digest()] {
+			f, err := NewFork(&x.Header, &y.Header)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return f
+		}
+		if p.actor.Member != a.Member && q.actor.Member != a.Member {
+			w.tally["unsettled"]++
+			*settled = false
+			return nil
+		}
+		w.tally["word"]++
+		return newForkWord(testNet, pointBefore(&x.Header), testSign(x.Actor))
+	}
+	return nil
 }
 
 func sortedProofs(m map[forkPoint]*Fork) []*Fork {
 	return slices.SortedFunc(maps.Values(m), func(a, b *Fork) int {
-		x, y := a.A.Digest(), b.A.Digest()
-		return slices.Compare(x[:], y[:])
+		return cmp.Or(a.at.actor.Compare(b.at.actor), cmp.Compare(a.at.seq, b.at.seq), slices.Compare(a.at.digest[:], b.at.digest[:]))
 	})
 }
 
-// fetch applies up to limit commits that q has. Without having met, it may find out that it must meet first.
+// fetch applies up to limit commits that q has, or takes q's state where they are in its log no more. Without having met, it may find out that it must meet first.
 func (w *forkWorld) fetch(p, q *forkPod, limit int) {
-	for _, dot := range q.order {
+	for _, dot := range slices.Clone(q.order) {
 		if limit == 0 {
 			return
 		}
 		c := q.chain[dot]
+		if c == nil { // they met, and it has another label
+			return
+		}
+		if q.bare[c.Digest()] {
+			if p.t.has(c, p) {
+				continue
+			}
+			w.joinTree(p, q)
+			return
+		}
 		had := len(p.order)
 		if err := p.take(w, c); err != nil {
-			w.meet(p, q)
-			if err := p.take(w, c); err != nil {
+			settled := w.meet(p, q)
+			if err := p.take(w, c); err != nil && settled {
 				w.t.Fatalf("commit %v of %d: %v", dot, q.id, err)
+			} else if err != nil {
+				return
 			}
 		}
 		if len(p.order) > had {
@@ -276,9 +309,36 @@ func (w *forkWorld) fetch(p, q *forkPod, limit int) {
 	}
 }
 
-// joinTree takes q's state as a whole.
+// has says whether a commit was applied.
+func (t *branches) has(c *Commit, ch chains) bool {
+	digest := c.Digest()
+	_, err := t.holder(c.Actor, c.Seq, digest[:], ch)
+	return err == nil
+}
+
+// joinTree takes q's state as a whole, as Join does: the forks that q knows first; not if one that only p knows tells apart what q has under one label; nor if a
+// label means other commits here. Of the commits that come only the digests are here then.
 func (w *forkWorld) joinTree(p, q *forkPod) {
-	w.meet(p, q)
+	for _, f := range sortedProofs(q.proofs) {
+		p.learn(w, f)
+	}
+	for at := range p.proofs {
+		if q.proofs[at] == nil {
+			if _, s, err := q.t.learn(at, q); s != nil || err != nil {
+				w.tally["behind"]++
+				w.meet(p, q)
+				return
+			}
+		}
+	}
+	for a, seq := range q.vv {
+		if at := (Dot{a, min(seq, p.vv[a])}); at.Seq > 0 && p.chain[at].Digest() != q.chain[at].Digest() {
+			w.tally["refused"]++
+			w.meet(p, q)
+			return
+		}
+	}
+	w.tally["joined"]++
 	rows := map[Ino]VerSet[*Inode]{}
 	for _, x := range []*forkPod{p, q} {
 		for ino := range x.rows {
@@ -288,17 +348,29 @@ func (w *forkWorld) joinTree(p, q *forkPod) {
 		}
 	}
 	p.rows = rows
+	own := q.vv[p.actor] > p.vv[p.actor]
 	for _, dot := range q.order {
-		if !p.vv.Covers(dot) {
-			p.chain[dot], p.order, p.hlc = q.chain[dot], append(p.order, dot), max(p.hlc, q.chain[dot].HLC)
+		if c := q.chain[dot]; !p.vv.Covers(dot) {
+			p.chain[dot], p.order, p.hlc, p.bare[c.Digest()] = c, append(p.order, dot), max(p.hlc, c.HLC), true
 		}
 	}
 	for name, b := range q.t.byName {
 		if _, ok := p.t.byName[name]; !ok {
+			p.t = p.t.clone()
 			p.t.set(name, b)
 		}
 	}
 	p.vv.Merge(q.vv)
+	if own {
+		p.renew(w)
+	}
+}
+
+// truncate drops the oldest commits from a pod's log.
+func (w *forkWorld) truncate(p *forkPod) {
+	for _, dot := range p.order[:w.rng.IntN(len(p.order)+1)] {
+		p.bare[p.chain[dot].Digest()] = true
+	}
 }
 
 func (w *forkWorld) any() *forkPod { return w.fleet[w.rng.IntN(len(w.fleet))] }
@@ -306,7 +378,9 @@ func (w *forkWorld) any() *forkPod { return w.fleet[w.rng.IntN(len(w.fleet))] }
 // step runs one random step.
 func (w *forkWorld) step(inos []Ino) []Ino {
 	p, q := w.any(), w.any()
-	switch k := w.rng.IntN(40); {
+	switch k := w.rng.IntN(42); {
+	case k >= 40:
+		w.truncate(p)
 	case k < 4 && len(inos) < 6:
 		return append(inos, p.create())
 	case k < 18:
@@ -321,7 +395,9 @@ func (w *forkWorld) step(inos []Ino) []Ino {
 	case k < 26:
 		p.commit(w)
 	case k < 28:
-		w.joinTree(p, q)
+		if p != q {
+			w.joinTree(p, q)
+		}
 	case k < 30:
 		w.meet(p, q)
 		w.fetch(p, q, 1+w.rng.IntN(5))
@@ -359,7 +435,7 @@ func (w *forkWorld) settle() {
 	for _, p := range w.fleet {
 		p.commit(w)
 	}
-	for range 4 {
+	for range 6 {
 		w.rng.Shuffle(len(w.fleet), func(i, j int) { w.fleet[i], w.fleet[j] = w.fleet[j], w.fleet[i] })
 		for _, p := range w.fleet {
 			for _, q := range w.fleet {
@@ -374,10 +450,10 @@ func (w *forkWorld) settle() {
 
 func sameForkState(t *testing.T, seed uint64, what string, p, q *forkPod) {
 	t.Helper()
-	if d := cmp.Diff(p.vv, q.vv); d != "" {
+	if d := gocmp.Diff(p.vv, q.vv); d != "" {
 		t.Fatalf("seed %d: %s: vv: got - want +\n%s", seed, what, d)
 	}
-	if d := cmp.Diff(p.encoded(), q.encoded()); d != "" {
+	if d := gocmp.Diff(p.encoded(), q.encoded()); d != "" {
 		t.Fatalf("seed %d: %s: rows: got - want +\n%s", seed, what, d)
 	}
 }
@@ -476,7 +552,7 @@ func (w *forkWorld) checkForkRows(seed uint64, p *forkPod) {
 	}
 }
 
-// TestForkModel: pods crash, are set back to backups, are copied and go on as several, and exchange commits and whole states in random order. In the end all
+// TestForkModel: pods crash, are set back to backups, are copied and go on as several, exchange commits and whole states in random order, and drop commits. In the end all
 // have the same rows; a replay of all commits gives these, whether it knows the forks beforehand or finds them; nothing that reached another copy is lost.
 func TestForkModel(t *testing.T) {
 	runs := *forkRuns
@@ -513,7 +589,10 @@ func TestForkModel(t *testing.T) {
 		tally["commits"] += len(commits)
 	}
 	t.Logf("%d runs: %v", runs, tally)
-	if tally["branches"] == 0 || tally["restored"] == 0 || tally["cloned"] == 0 {
+	if runs >= 200 && (tally["behind"] == 0 || tally["refused"] == 0 || tally["word"] == 0) {
+		t.Error("the runs refused no tree, or settled all forks by headers")
+	}
+	if tally["joined"] == 0 || tally["branches"] == 0 || tally["restored"] == 0 || tally["cloned"] == 0 {
 		t.Error("the runs made no forks")
 	}
 }

@@ -196,9 +196,15 @@ func fullFork(t testing.TB) *Fork {
 	return f
 }
 
+// exampleWord is an author's word.
+func exampleWord() *Fork {
+	return newForkWord(testNet, forkPoint{actor: actor(1), seq: 3, digest: [32]byte{1}}, testSign(actor(1)))
+}
+
 // TestGoldenForks pins the bytes of what says that commits are told apart by branches.
 func TestGoldenForks(t *testing.T) {
 	golden(t, "fork", fullFork(t).Encode())
+	golden(t, "fork-word", exampleWord().Encode())
 	branchActor := ident.BranchOf(1, [32]byte{0xab, 0xcd, 0xef, 0x01})
 	golden(t, "tips", AppendTips(nil, []Tip{{Dot{actor(1), 3}, [32]byte{1}}, {Dot{branchActor, 9}, [32]byte{2}}}))
 	b := branch{point: forkPoint{actor: actor(1), seq: 3, digest: [32]byte{1}}, parent: actor(1), first: [32]byte{0xab, 0xcd, 0xef, 0x01}}
@@ -207,7 +213,7 @@ func TestGoldenForks(t *testing.T) {
 
 // FuzzFork fuzzes fork statements.
 func FuzzFork(f *testing.F) {
-	fuzz(f, DecodeFork, func(k *Fork) []byte { return k.Encode() }, "fork")
+	fuzz(f, DecodeFork, func(k *Fork) []byte { return k.Encode() }, "fork", "fork-word")
 }
 
 // FuzzBranch fuzzes what is kept of a branch.

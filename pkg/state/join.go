@@ -7,6 +7,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
 // ErrDiverged says that two states of one history differ, which proves a fault of this pod or another: neither is joined into the other.
@@ -15,7 +16,7 @@ var ErrDiverged = errors.New("two states with the same history differ")
 // joinBytes is about how many bytes of rows are joined in one batch, as applyRows is of their number.
 const joinBytes = 4 << 20
 
-// Join joins the state of another pod, as its head and the headers of its Offer name and prove it, into this one: of the rows in which
+// Join joins the state of another pod, as its Offer names and proves it, into this one: of the rows in which
 // their trees differ those versions stay that both have, or that the other has never seen. It is what applying the same commits would do. The blocks of
 // the tree are got through Options.Blocks. Uncommitted rows stay beside what comes (I1b). joined says that there was something new.
 //
@@ -23,9 +24,12 @@ const joinBytes = 4 << 20
 // also over a crash, and it is ended before anything else is committed, applied or joined. Operations go on meanwhile: what each
 // of them observes is exact, row by row. The log then begins behind what was joined: see ErrTruncated.
 //
-// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, ErrDiverged, those of Options.Blocks. Sync: BeforeCommit before the first
+// The forks that the offer tells of are taken in first, as by LearnFork. The offer must be complete (Offer.Complete).
+//
+// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork (commits that are here and in the root parted, and where is not known: see Reconcile),
+// ErrFuture, ErrDiverged, block.ErrNotFound (the root is from before a fork that is known here), those of Options.Blocks. Sync: BeforeCommit before the first
 // row is written; one of the write-ahead log behind the last.
-func (d *DB) Join(ctx context.Context, head []byte, headers [][]byte) (joined bool, err error) {
+func (d *DB) Join(ctx context.Context, o Offer) (joined bool, err error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
 	if err := d.usable(ctx); err != nil {
@@ -36,7 +40,7 @@ func (d *DB) Join(ctx context.Context, head []byte, headers [][]byte) (joined bo
 	if err := d.settled(ctx); err != nil {
 		return false, err
 	}
-	p, err := d.prove(ctx, head, headers)
+	p, err := d.prove(ctx, &o)
 	if err != nil {
 		return false, err
 	}
@@ -48,7 +52,13 @@ func (d *DB) Join(ctx context.Context, head []byte, headers [][]byte) (joined bo
 			return false, fmt.Errorf("state: before a join: %w", err)
 		}
 	}
-	if err := d.join(ctx, p, joinRecord{head: head, headers: headers}); err != nil {
+	if err := d.storeWays(ctx, p, o.Ways); err != nil {
+		return false, err
+	}
+	if err := d.join(ctx, p, joinRecord{head: o.Head}); err != nil {
+		if d.joining == nil {
+			err = errors.Join(err, d.dropBeyond())
+		}
 		return false, err
 	}
 	return true, nil
@@ -59,7 +69,7 @@ func (d *DB) compareRoot(r Root) error {
 	d.mu.Lock()
 	cp := d.checkpoint
 	d.mu.Unlock()
-	if cp.State.IsZero() || !r.VV.LessEqual(cp.VV) || !cp.VV.LessEqual(r.VV) || block.Sum(block.DagCBOR, encodeState(r.Network, r.Rows, r.VV)) == cp.State {
+	if cp.State.IsZero() || !r.VV.LessEqual(cp.VV) || !cp.VV.LessEqual(r.VV) || block.Sum(block.DagCBOR, r.encode()) == cp.State {
 		return nil
 	}
 	return fmt.Errorf("state: rows %s, and here %s: %w", r.Rows, cp.rows, ErrDiverged)
@@ -74,7 +84,10 @@ func (d *DB) finishJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := d.readProof(ctx, h, d.joining.headers)
+	p, err := d.readProof(ctx, h)
+	if err == nil {
+		err = d.storedNews(p)
+	}
 	if err == nil {
 		err = d.join(ctx, p, *d.joining)
 	}
@@ -98,6 +111,8 @@ type joiner struct {
 	// base and changed are what the root is compared with: a tree of rows, and the keys of those that may differ from it.
 	base    block.ID
 	changed []string
+
+	heads map[ident.Actor]actorState // what is applied in the end, of the labels that are news
 }
 
 // joinRow is a row in which a root may differ, and its versions there, nil if it has none.
@@ -126,7 +141,7 @@ func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
 		return fmt.Errorf("state: join: %w", err)
 	}
 	news := VV{}
-	for a := range p.ways {
+	for a := range p.news {
 		news[a] = p.root.VV[a]
 	}
 	d.publish(news)

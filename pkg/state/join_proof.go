@@ -5,40 +5,31 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
-// headersMax is how many headers an Offer has at the most.
-const headersMax = 1 << 20
+// errBehind says that a root is from before its maker knew a fork that is known here: who is told of the fork can offer another.
+var errBehind = fmt.Errorf("the root is from before a fork was known: %w", block.ErrNotFound)
 
-// proof is a state root, and who says that it is one.
+// proof is a state root that is believed, and what it brings.
 type proof struct {
 	root Root
 	mine VV // what was applied here
-	// ways are, of each actor of whose commits the root has more than mine, the headers from the last one of these back.
-	ways map[ident.Actor][]*Header
-	// newest is the highest clock of these headers.
-	newest HLC
+	// news are the labels of whose commits the root has more than mine; no stamp in their versions is later than this.
+	news   map[ident.Actor]HLC
+	newest HLC // the highest of these
 }
 
-// top is the header of the last commit of an actor in the root, nil if it is no news.
-func (p *proof) top(a ident.Actor) *Header {
-	if way := p.ways[a]; len(way) > 0 {
-		return way[0]
-	}
-	return nil
-}
-
-// prove checks what a root is to be believed under: a head of a member that may write, and for each actor of whose commits it has more than were applied here
-// the signed header of its last one, which must lead to what was applied. commitMu must be held.
+// prove checks what a root is to be believed under: a head of a member that may write; the statements of the forks that tell its labels apart, which are taken in;
+// of each label the digests of the commits, which must be those here as far as these go; and for each of whose commits it has more than were applied here the signed
+// header of the last one. commitMu must be held.
 //
-// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, block.ErrNotFound (copies of a pod have parted), those of Options.Blocks.
-func (d *DB) prove(ctx context.Context, head []byte, headers [][]byte) (*proof, error) {
-	h, err := DecodeHead(head)
+// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, block.ErrNotFound (errBehind), those of Options.Blocks.
+func (d *DB) prove(ctx context.Context, o *Offer) (*proof, error) {
+	h, err := DecodeHead(o.Head)
 	if err != nil {
 		return nil, err
 	}
@@ -52,30 +43,36 @@ func (d *DB) prove(ctx context.Context, head []byte, headers [][]byte) (*proof, 
 	if err := h.Verify(key); err != nil {
 		return nil, err
 	}
-	p, err := d.readProof(ctx, h, headers)
+	for _, statement := range o.Forks {
+		f, err := d.openFork(statement)
+		if err == nil {
+			_, err = d.learn(f)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	p, err := d.readProof(ctx, h)
 	if err != nil {
 		return nil, err
 	}
 	d.opMu.Lock()
-	parted := !d.forks.none() || slices.ContainsFunc(p.root.VV.Actors(), ident.Actor.IsBranch)
+	c := &rootChecker{proof: p, in: d.applied(), known: d.forks, ways: make(map[ident.Actor]*Way, len(o.Ways))}
 	d.opMu.Unlock()
-	if parted {
-		return nil, errParted
+	for i := range o.Ways {
+		c.ways[o.Ways[i].Label] = &o.Ways[i]
 	}
-	c := chainChecker{proof: p, in: d.applied()}
-	for a, seq := range p.root.VV {
-		if seq <= p.mine[a] {
-			continue
-		}
-		if err := c.actor(a); err != nil {
-			return nil, err
-		}
+	err = c.check(ctx)
+	if errors.Is(err, ErrFork) {
+		d.opMu.Lock()
+		d.refused[c.parted] = true // for Reconcile
+		d.opMu.Unlock()
 	}
-	return p, nil
+	return p, err
 }
 
-// readProof reads the root that a head names, and the headers, without a look at what they say.
-func (d *DB) readProof(ctx context.Context, h *Head, headers [][]byte) (*proof, error) {
+// readProof reads the root that a head names, and what of it is news.
+func (d *DB) readProof(ctx context.Context, h *Head) (*proof, error) {
 	if h.Checkpoint.IsZero() {
 		return nil, fmt.Errorf("state: head of actor %s names no state root: %w", h.Actor, block.ErrNotFound)
 	}
@@ -83,7 +80,7 @@ func (d *DB) readProof(ctx context.Context, h *Head, headers [][]byte) (*proof, 
 	if err != nil {
 		return nil, fmt.Errorf("state: get state root %s: %w", h.Checkpoint, err)
 	}
-	p := &proof{mine: VV{}, ways: map[ident.Actor][]*Header{}}
+	p := &proof{mine: VV{}, news: map[ident.Actor]HLC{}}
 	if p.root, err = DecodeRoot(b); err != nil {
 		return nil, err
 	}
@@ -92,108 +89,208 @@ func (d *DB) readProof(ctx context.Context, h *Head, headers [][]byte) (*proof, 
 		return nil, fmt.Errorf("state: state root %s: %w", h.Checkpoint, ErrForeign)
 	case !p.root.VV.LessEqual(h.VV):
 		return nil, corrupt("state root "+h.Checkpoint.String(), errors.New("its version vector is not within its head's"))
-	case len(headers) > headersMax:
-		return nil, corrupt("offer", fmt.Errorf("%d headers", len(headers)))
 	}
 	for a, s := range d.heads {
 		p.mine[a] = s.seq
 	}
-	for _, b := range headers {
-		h, err := DecodeHeader(b)
-		if err != nil {
-			return nil, err
-		}
-		if h.Seq > p.root.VV[h.Actor] || h.Seq <= p.mine[h.Actor] {
-			continue // of what the root doesn't have, or is no news
-		}
-		p.ways[h.Actor] = append(p.ways[h.Actor], h)
-		p.newest = max(p.newest, h.HLC)
-	}
 	return p, nil
 }
 
-// chainChecker checks the headers of a proof.
-type chainChecker struct {
-	*proof
-
-	in *intake
+// brings notes a label of which the root has more, with the header of the last commit, nil if a fork statement stands for it.
+func (p *proof) brings(a ident.Actor, top *Header, c clock.Clock) {
+	limit := HLCOf(c.Now().Add(FutureMax)) // the branches that follow are not later
+	if top != nil {
+		limit = top.HLC
+		p.newest = max(p.newest, top.HLC)
+	}
+	p.news[a] = limit
 }
 
-// actor checks the headers of one actor: signatures, and that each names the next one.
-func (c *chainChecker) actor(a ident.Actor) error {
-	d, seq, way := c.in.d, c.root.VV[a], c.ways[a]
-	if len(way) == 0 || way[0].Seq != seq {
-		return corrupt("offer", fmt.Errorf("no signed header of commit %d of actor %s", seq, a))
-	}
-	key, err := d.o.Author(a)
-	if err != nil {
-		return fmt.Errorf("state: commit %d of actor %s: %w", seq, a, err)
-	}
-	if ahead := -clock.Since(d.o.Clock, way[0].HLC.Time()); ahead > FutureMax {
-		return fmt.Errorf("state: commit %d of actor %s is %v ahead: %w", seq, a, ahead, ErrFuture)
-	}
-	for i, h := range way {
-		var next *Header
-		if i+1 < len(way) {
-			next = way[i+1]
+// rootChecker checks a root against what is known of the chains of commits, here and by the ways of the offer.
+type rootChecker struct {
+	*proof
+
+	in     *intake
+	known  *branches // the forks that are known here
+	ways   map[ident.Actor]*Way
+	parted ident.Actor // the incarnation whose commits are others than here
+}
+
+// last is chains': of the root.
+func (c *rootChecker) last(label ident.Actor) uint64 { return c.root.VV[label] }
+
+// digestAt is chains': of the root.
+func (c *rootChecker) digestAt(label ident.Actor, seq uint64) (digest [32]byte, ok bool, err error) {
+	if w := c.ways[label]; w != nil {
+		if digest, ok = w.digest(seq); ok {
+			return digest, true, nil
 		}
-		if err := errors.Join(c.header(h, key), c.step(h, next)); err != nil {
+	}
+	if seq > c.mine[label] {
+		return digest, false, nil
+	}
+	return c.in.digestAt(label, seq)
+}
+
+// check checks all labels: first that each stands for the same commits there and here, then who signed what is news.
+func (c *rootChecker) check(ctx context.Context) error {
+	labels := c.root.VV.Actors()
+	for _, a := range labels {
+		if err := errors.Join(c.chain(a), ctx.Err()); err != nil {
+			if errors.Is(err, ErrFork) {
+				c.parted = c.root.branches.incarnation(a)
+			}
+			return err
+		}
+	}
+	for _, a := range labels {
+		if err := c.branch(a); err != nil {
+			return err
+		}
+	}
+	for _, a := range labels {
+		if c.root.VV[a] <= c.mine[a] {
+			continue
+		}
+		if err := errors.Join(c.signed(a), ctx.Err()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// header checks one header by itself: who signed it, and that the root has what it rests on.
-func (c *chainChecker) header(h *Header, key ed25519.PublicKey) error {
+// chain checks the digests of a label: that none is lacking, and that they are those here.
+func (c *rootChecker) chain(a ident.Actor) error {
+	w, floor, to := c.ways[a], c.root.branches.floor(a), c.root.VV[a]
+	mine := min(c.mine[a], to)
+	if w == nil || w.To != to || w.From <= floor || w.From > max(mine, floor+1) || uint64(len(w.Digests)) != (to-w.From+1)*digestLen {
+		return corrupt("offer", fmt.Errorf("the digests of actor %s up to commit %d are not there", a, to))
+	}
+	if err := c.behind(a, floor, to); err != nil {
+		return err
+	}
+	for seq := w.From; seq <= mine; seq++ {
+		have, ok, err := c.in.digestAt(a, seq)
+		if err != nil {
+			return err
+		}
+		if digest, _ := w.digest(seq); !ok || have != digest {
+			return fmt.Errorf("state: commit %d of actor %s: %w", seq, a, ErrFork)
+		}
+	}
+	return nil
+}
+
+// behind says whether a fork point that is known here lies within what the root has under one label. Error: errBehind.
+func (c *rootChecker) behind(a ident.Actor, floor, to uint64) error {
+	incarnation := c.root.branches.incarnation(a)
+	for p := range c.known.points {
+		if p.actor != incarnation || p.seq >= to || p.seq < floor || p.seq == floor && a != incarnation {
+			continue
+		}
+		digest, ok, err := c.digestAt(a, p.seq)
+		if err != nil {
+			return err
+		}
+		if p.seq == 0 || ok && digest == p.digest {
+			return fmt.Errorf("state: fork of actor %s after commit %d: %w", p.actor, p.seq, errBehind)
+		}
+	}
+	return nil
+}
+
+// branch checks where a branch begins: behind a fork that is known, which its parent leads to, with the commit that its name says.
+func (c *rootChecker) branch(a ident.Actor) error {
+	b, ok := c.root.branches.byName[a]
+	if !ok {
+		return nil
+	}
+	if have, ok := c.known.byName[a]; ok {
+		if have.first != b.first {
+			return fmt.Errorf("state: commits %x and %x of actor %s have one label: %w", have.first, b.first, b.point.actor, ErrFork)
+		}
+		if have != b {
+			return corrupt("state root", fmt.Errorf("branch %s begins elsewhere than here", a))
+		}
+		return nil
+	}
+	if !c.known.points[b.point] {
+		return corrupt("offer", fmt.Errorf("no statement of the fork of actor %s after commit %d", b.point.actor, b.point.seq))
+	}
+	return errors.Join(c.is(a, b.point.seq+1, b.first[:]), c.is(b.parent, b.point.seq, b.point.digest[:]))
+}
+
+// is compares a digest that something names with that of the commit in the root. Seq 0 is no commit.
+func (c *rootChecker) is(a ident.Actor, seq uint64, digest []byte) error {
+	if seq == 0 {
+		return nil
+	}
+	have, ok, err := c.digestAt(a, seq)
+	if err == nil && (!ok || string(have[:len(digest)]) != string(digest)) {
+		err = fmt.Errorf("state: commit %d of actor %s is another in the root than its signed headers say: %w", seq, a, block.ErrCorrupt)
+	}
+	return err
+}
+
+// signed checks the headers of a label that is news: the last one and those that its skip links lead to. Where a label ends with a known fork, its statement says
+// that its last commit was signed.
+func (c *rootChecker) signed(a ident.Actor) error {
+	d, to, incarnation := c.in.d, c.root.VV[a], c.root.branches.incarnation(a)
+	key, err := d.o.Author(incarnation)
+	if err != nil {
+		return fmt.Errorf("state: commit %d of actor %s: %w", to, a, err)
+	}
+	way := c.ways[a]
+	if len(way.Headers) == 0 {
+		digest, _ := way.digest(to)
+		if !c.known.points[forkPoint{actor: incarnation, seq: to, digest: digest}] {
+			return corrupt("offer", fmt.Errorf("no signed header of commit %d of actor %s", to, a))
+		}
+		c.brings(a, nil, d.o.Clock)
+		return nil
+	}
+	seq := to
+	for i, b := range way.Headers {
+		h, err := DecodeHeader(b)
+		if err != nil {
+			return err
+		}
+		if h.Actor != incarnation || h.Seq != seq {
+			return corrupt("offer", fmt.Errorf("header of commit %d of actor %s instead of %d of %s", h.Seq, h.Actor, seq, a))
+		}
+		if err := c.header(a, h, key); err != nil {
+			return err
+		}
+		if i == 0 {
+			if ahead := -clock.Since(d.o.Clock, h.HLC.Time()); ahead > FutureMax {
+				return fmt.Errorf("state: commit %d of actor %s is %v ahead: %w", h.Seq, a, ahead, ErrFuture)
+			}
+			c.brings(a, h, d.o.Clock)
+		}
+		seq = SkipSeq(seq)
+	}
+	if seq > max(c.mine[a], c.root.branches.floor(a)) {
+		return corrupt("offer", fmt.Errorf("no header of commit %d of actor %s", seq, a))
+	}
+	return nil
+}
+
+// header checks one header: who signed it, and that the root has what it rests on.
+func (c *rootChecker) header(a ident.Actor, h *Header, key ed25519.PublicKey) error {
 	if h.Network != c.in.d.o.Network {
-		return fmt.Errorf("state: commit %d of actor %s is of network %s: %w", h.Seq, h.Actor, h.Network.Short(), ErrForeign)
+		return fmt.Errorf("state: commit %d of actor %s is of network %s: %w", h.Seq, a, h.Network.Short(), ErrForeign)
 	}
 	if err := h.Verify(key); err != nil {
 		return err
 	}
-	for _, dep := range h.Deps {
-		if !c.root.VV.Covers(dep.Dot) {
-			return corrupt("state root", fmt.Errorf("it has commit %d of actor %s, and not commit %d of actor %s on which that rests", h.Seq, h.Actor, dep.Seq, dep.Actor))
-		}
-		var digest [32]byte
-		copy(digest[:], dep.Digest[:])
-		if err := c.is(dep.Dot, digest, len(dep.Digest)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// step checks that a header names the next one on its way, and what was applied here.
-func (c *chainChecker) step(h, next *Header) error {
-	mine, skip := c.mine[h.Actor], SkipSeq(h.Seq)
-	to := wayStep(h.Seq, mine)
-	switch {
-	case next != nil && next.Seq != to:
-		return corrupt("offer", fmt.Errorf("header of commit %d of actor %s after that of %d", next.Seq, h.Actor, h.Seq))
-	case next == nil && to > mine && skip >= mine:
-		return corrupt("offer", fmt.Errorf("no header of commit %d of actor %s", to, h.Actor))
-	}
-	err := c.is(Dot{h.Actor, h.Seq - 1}, h.Prev, digestLen)
-	return errors.Join(err, c.is(Dot{h.Actor, skip}, h.Skip, digestLen))
-}
-
-// is compares a commit that a header names with the one that is known here, if it is: applied, or among the headers. Error: ErrFork.
-func (c *chainChecker) is(dot Dot, digest [32]byte, n int) error {
-	if dot.Seq == 0 {
-		return nil
-	}
-	if dot.Seq <= c.mine[dot.Actor] {
-		have, known, err := c.in.digestAt(dot.Actor, dot.Seq) // of what the log dropped it may not be
-		if err == nil && known && string(have[:n]) != string(digest[:n]) {
-			err = fmt.Errorf("state: commit %d of actor %s: %w", dot.Seq, dot.Actor, ErrFork)
-		}
+	t, digest, skip := c.root.branches, h.Digest(), SkipSeq(h.Seq)
+	err := errors.Join(c.is(a, h.Seq, digest[:]), c.is(t.at(a, h.Seq-1), h.Seq-1, h.Prev[:]), c.is(t.at(a, skip), skip, h.Skip[:]))
+	if err != nil {
 		return err
 	}
-	for _, h := range c.ways[dot.Actor] {
-		if d := h.Digest(); h.Seq == dot.Seq && string(d[:n]) != string(digest[:n]) {
-			return fmt.Errorf("state: commit %d of actor %s: %w", dot.Seq, dot.Actor, ErrFork)
+	for _, dep := range h.Deps {
+		if _, err := t.holder(dep.Actor, dep.Seq, dep.Digest[:], c); err != nil {
+			return corrupt("state root", fmt.Errorf("it has commit %d of actor %s, and not commit %d of actor %s on which that rests: %w", h.Seq, a, dep.Seq, dep.Actor, err))
 		}
 	}
 	return nil

@@ -44,30 +44,20 @@ func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error
 	return dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f)
 }
 
-// joinRecord is a join that was begun: [head, [header…], up to].
+// joinRecord is a join that was begun: [head, up to]. The digests and headers that it brings are in the log.
 type joinRecord struct {
-	head    []byte
-	headers [][]byte
-	upTo    []byte // keys up to this one are joined
+	head []byte
+	upTo []byte // keys up to this one are joined
 }
 
 func (r *joinRecord) encode() []byte {
-	b := cbor.AppendBytes(cbor.AppendArray(nil, 3), r.head)
-	b = cbor.AppendArray(b, len(r.headers))
-	for _, h := range r.headers {
-		b = cbor.AppendBytes(b, h)
-	}
-	return cbor.AppendBytes(b, r.upTo)
+	return cbor.AppendBytes(cbor.AppendBytes(cbor.AppendArray(nil, 2), r.head), r.upTo)
 }
 
 func decodeJoinRecord(b []byte) (*joinRecord, error) {
 	r := cbor.NewReader(b)
-	r.Tuple(3)
-	j := &joinRecord{head: r.Bytes(2 * HeaderMax)}
-	for range r.Array(headersMax) {
-		j.headers = append(j.headers, r.Bytes(2*HeaderMax))
-	}
-	j.upTo = r.Bytes(dag.KeyMax)
+	r.Tuple(2)
+	j := &joinRecord{head: r.Bytes(2 * HeaderMax), upTo: r.Bytes(dag.KeyMax)}
 	if err := r.Done(); err != nil {
 		return nil, corrupt("join that was begun", err)
 	}

@@ -51,6 +51,9 @@ func offer(t testing.TB, from, to *DB) Offer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := o.Complete(t.Context(), from.Digests); err != nil {
+		t.Fatal(err)
+	}
 	return o
 }
 
@@ -62,7 +65,7 @@ func joinAll(t testing.TB, to, from *DB) {
 		return
 	}
 	o := offer(t, from, to)
-	if joined, err := to.Join(t.Context(), o.Head, o.Headers); err != nil || !joined {
+	if joined, err := to.Join(t.Context(), o); err != nil || !joined {
 		t.Fatalf("join: %v, %v", joined, err)
 	}
 	if !from.VV().LessEqual(to.VV()) {
@@ -259,7 +262,7 @@ func TestJoinOldRoot(t *testing.T) {
 	if err != nil || head.VV[b.o.Actor] == 0 || a.LastCheckpoint().VV[b.o.Actor] != 0 {
 		t.Fatalf("the test needs an old root under a newer head: %v, %v", head, err)
 	}
-	if joined, err := c.Join(t.Context(), o.Head, o.Headers); err != nil || !joined {
+	if joined, err := c.Join(t.Context(), o); err != nil || !joined {
 		t.Fatal(joined, err)
 	}
 	wantTree(t, c, map[string]string{"/a": "1", "/b": "2"})
@@ -321,53 +324,71 @@ func TestJoinRefused(t *testing.T) {
 	more := vv.Clone()
 	more[b.o.Actor]++
 	more[actor(7)] = 3
-	h, err := DecodeHeader(good.Headers[0])
+	with := func(head []byte, change func(o *Offer)) Offer {
+		o := good
+		o.Head, o.Ways = head, slices.Clone(good.Ways)
+		if change != nil {
+			change(&o)
+		}
+		return o
+	}
+	h, err := DecodeHeader(good.Ways[0].Headers[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged := &Commit{Header: *h}
-	forged.HLC++
-	forged.Encode(func(msg []byte) []byte { return ed25519.Sign(podKey(2), msg) })
-	badDep := &Commit{Header: *h}
-	badDep.Deps = []Dep{{Dot: Dot{b.o.Actor, vv[b.o.Actor]}}}
-	badDep.Encode(func(msg []byte) []byte { return ed25519.Sign(podKey(1), msg) })
-	future := &Commit{Header: *h}
-	future.HLC = HLCOf(n.clock.Now().Add(time.Hour))
-	future.Encode(func(msg []byte) []byte { return ed25519.Sign(podKey(1), msg) })
-	fork := &Commit{Header: *h}
-	fork.Prev[0]++
-	fork.Encode(func(msg []byte) []byte { return ed25519.Sign(podKey(1), msg) })
-	empty := encodeState(n.id, block.ID{}, more)
+	// header is the offer with another header of a's last commit, which has the digest that it needs.
+	header := func(member uint32, change func(c *Commit)) Offer {
+		c := &Commit{Header: *h}
+		change(c)
+		c.Encode(func(msg []byte) []byte { return ed25519.Sign(podKey(member), msg) })
+		return with(good.Head, func(o *Offer) {
+			w := &o.Ways[0]
+			digest := c.Digest()
+			w.Digests = append(slices.Clone(w.Digests[:len(w.Digests)-digestLen]), digest[:]...)
+			w.Headers = [][]byte{c.AppendSigned(nil)}
+		})
+	}
+	empty := encodedRoot(n.id, block.ID{}, more)
 	flipped := bytes.Clone(good.Head)
 	flipped[len(flipped)-1]++
 	for name, c := range map[string]struct {
-		head    []byte
-		headers [][]byte
-		want    error
+		offer Offer
+		want  error
 	}{
-		"no headers":                            {good.Head, nil, block.ErrCorrupt},
-		"an empty tree with everybody's vv":     {signed(1, empty, more), nil, block.ErrCorrupt},
-		"the same with what headers there are":  {signed(1, empty, more), good.Headers, block.ErrCorrupt},
-		"a head that nobody signed":             {flipped, good.Headers, ErrSignature},
-		"a head of no member":                   {signed(100, encodeState(n.id, block.ID{}, vv), vv), good.Headers, nil},
-		"a header that another signed":          {good.Head, [][]byte{forged.AppendSigned(nil)}, ErrSignature},
-		"a header that rests on another commit": {good.Head, [][]byte{badDep.AppendSigned(nil)}, ErrFork},
-		"a header that follows another commit":  {good.Head, [][]byte{fork.AppendSigned(nil)}, ErrFork},
-		"a header from the future":              {good.Head, [][]byte{future.AppendSigned(nil)}, ErrFuture},
-		"a root beyond its head":                {signed(1, encodeState(n.id, block.ID{}, more), vv), good.Headers, block.ErrCorrupt},
-		"a root of another network":             {signed(1, encodeState(ident.Network{9}, block.ID{}, vv), vv), good.Headers, ErrForeign},
-		"no root":                               {signed(1, []byte{0x80}, vv), good.Headers, block.ErrCorrupt},
+		"no ways":                           {Offer{Head: good.Head}, block.ErrCorrupt},
+		"no headers":                        {with(good.Head, func(o *Offer) { o.Ways[0].Headers = nil }), block.ErrCorrupt},
+		"no digests":                        {with(good.Head, func(o *Offer) { o.Ways[0].Digests = nil }), block.ErrCorrupt},
+		"a way that leaves out commits":     {with(good.Head, func(o *Offer) { o.Ways[0].From = vv[a.o.Actor] + 1 }), block.ErrCorrupt},
+		"no way of what is no news":         {with(good.Head, func(o *Offer) { o.Ways = o.Ways[:1] }), block.ErrCorrupt},
+		"other commits than here":           {with(good.Head, func(o *Offer) { o.Ways[1].Digests = make([]byte, digestLen) }), ErrFork},
+		"an empty tree with everybody's vv": {Offer{Head: signed(1, empty, more)}, block.ErrCorrupt},
+		"the same with what ways there are": {with(signed(1, empty, more), nil), block.ErrCorrupt},
+		"the same with ways that nobody signed": {with(signed(1, empty, more), func(o *Offer) {
+			o.Ways[1].To++
+			o.Ways[1].Digests = append(slices.Clone(o.Ways[1].Digests), make([]byte, digestLen)...)
+			o.Ways = append(o.Ways, Way{Label: actor(7), From: 1, To: 3, Digests: make([]byte, 3*digestLen)})
+		}), block.ErrCorrupt},
+		"a head that nobody signed":             {with(flipped, nil), ErrSignature},
+		"a head of no member":                   {with(signed(100, encodedRoot(n.id, block.ID{}, vv), vv), nil), nil},
+		"a header that another signed":          {header(2, func(c *Commit) { c.HLC++ }), ErrSignature},
+		"a header of another digest":            {with(good.Head, func(o *Offer) { o.Ways[0].Headers = header(1, func(c *Commit) { c.HLC++ }).Ways[0].Headers }), block.ErrCorrupt},
+		"a header that rests on another commit": {header(1, func(c *Commit) { c.Deps = []Dep{{Dot: Dot{b.o.Actor, vv[b.o.Actor]}}} }), ErrFork},
+		"a header that follows another commit":  {header(1, func(c *Commit) { c.Prev[0]++ }), block.ErrCorrupt},
+		"a header from the future":              {header(1, func(c *Commit) { c.HLC = HLCOf(n.clock.Now().Add(time.Hour)) }), ErrFuture},
+		"a root beyond its head":                {with(signed(1, encodedRoot(n.id, block.ID{}, more), vv), nil), block.ErrCorrupt},
+		"a root of another network":             {with(signed(1, encodedRoot(ident.Network{9}, block.ID{}, vv), vv), nil), ErrForeign},
+		"no root":                               {with(signed(1, []byte{0x80}, vv), nil), block.ErrCorrupt},
 		"a root that has less than its headers rest on": {
-			signed(1, encodeState(n.id, block.ID{}, VV{a.o.Actor: vv[a.o.Actor]}), vv), good.Headers, block.ErrCorrupt,
+			with(signed(1, encodedRoot(n.id, block.ID{}, VV{a.o.Actor: vv[a.o.Actor]}), vv), nil), block.ErrCorrupt,
 		},
 	} {
-		joined, err := b.Join(t.Context(), c.head, c.headers)
+		joined, err := b.Join(t.Context(), c.offer)
 		if joined || err == nil || (c.want != nil && !errors.Is(err, c.want)) {
 			t.Errorf("%s: %v, %v", name, joined, err)
 		}
 		wantTree(t, b, map[string]string{"/a": "1", "/b": "2"})
 	}
-	if joined, err := b.Join(t.Context(), good.Head, good.Headers); !joined || err != nil {
+	if joined, err := b.Join(t.Context(), good); !joined || err != nil {
 		t.Fatal(err)
 	}
 	wantTree(t, b, map[string]string{"/a": "1", "/b": "2", "/c": "3"})
@@ -396,14 +417,16 @@ func TestJoinFaultyRows(t *testing.T) {
 		"a block that is nowhere":         {Key: WishKey(last), Value: longRowLink(missing)},
 		"bytes of nothing":                {Key: WishKey(last), Value: []byte{0xff}},
 	} {
-		forged := encodeState(n.id, must[block.ID](t)(dag.EditTree(t.Context(), n.blocks, rows, []dag.Edit{e})), cp.VV)
+		forged := encodedRoot(n.id, must[block.ID](t)(dag.EditTree(t.Context(), n.blocks, rows, []dag.Edit{e})), cp.VV)
 		id := block.Sum(block.DagCBOR, forged)
 		if err := n.blocks.Put(t.Context(), id, forged); err != nil {
 			t.Fatal(err)
 		}
 		h := Head{Network: n.id, Actor: a.o.Actor, Seq: cp.Seq, CommitDigest: [32]byte{1}, VV: cp.VV, Checkpoint: id, TreeRoot: id}
 		b.joinRows = 4
-		if joined, err := b.Join(t.Context(), h.Encode(a.o.Sign), offer(t, a, b).Headers); joined || err == nil {
+		o := offer(t, a, b)
+		o.Head = h.Encode(a.o.Sign)
+		if joined, err := b.Join(t.Context(), o); joined || err == nil {
 			t.Errorf("%s: %v, %v", name, joined, err)
 		}
 		if id := must[block.ID](t)(b.Joining()); !id.IsZero() {
@@ -459,13 +482,15 @@ func TestJoinDiverged(t *testing.T) {
 	mkfile(t, a, RootIno, "a", "1")
 	exchange(t, a, b)
 	must[CheckpointInfo](t)(b.Checkpoint(t.Context()))
-	root := encodeState(n.id, block.ID{}, b.VV())
+	root := encodedRoot(n.id, block.ID{}, b.VV())
 	id := block.Sum(block.DagCBOR, root)
 	if err := n.blocks.Put(t.Context(), id, root); err != nil {
 		t.Fatal(err)
 	}
 	h := Head{Network: n.id, Actor: a.o.Actor, Seq: 1, CommitDigest: [32]byte{1}, VV: b.VV(), Checkpoint: id, TreeRoot: id}
-	if joined, err := b.Join(t.Context(), h.Encode(a.o.Sign), nil); joined || !errors.Is(err, ErrDiverged) {
+	last := must[[]byte](t)(a.Digests(t.Context(), a.o.Actor, 1))
+	o := Offer{Head: h.Encode(a.o.Sign), Ways: []Way{{Label: a.o.Actor, From: 1, To: 1, Digests: last}}}
+	if joined, err := b.Join(t.Context(), o); joined || !errors.Is(err, ErrDiverged) {
 		t.Errorf("%v, %v", joined, err)
 	}
 	wantTree(t, b, map[string]string{"/a": "1"})
@@ -533,7 +558,7 @@ func joinCrash(t *testing.T, rng *rand.Rand) (half int) {
 			cancel()
 		}
 	})
-	if _, err := d.Join(ctx, of.Head, of.Headers); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := d.Join(ctx, of); err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	d.watchers = nil

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -49,25 +51,39 @@ func (j *joiner) write(last bool) error {
 	return nil
 }
 
-// end puts into the last batch how far each actor's commits are applied now, and their headers into the log.
+// end puts into the last batch how far each label's commits are applied now, and which branches there are.
 func (j *joiner) end(t *tx) error {
-	for a, way := range j.p.ways {
-		total, err := t.totalAt(a, j.p.mine[a])
+	next := t.d.forks.clone()
+	for name, b := range j.p.root.branches.byName {
+		if _, known := next.byName[name]; known {
+			continue
+		}
+		next.set(name, b)
+		if err := t.set(branchKey(name), b.encode()); err != nil {
+			return err
+		}
+	}
+	t.forks = next
+	j.heads = map[ident.Actor]actorState{}
+	for a := range j.p.news {
+		to := j.p.root.VV[a]
+		e, ok, err := t.entryAt(a, to)
+		if err == nil && !ok {
+			err = fmt.Errorf("state: digest of commit %d of actor %s: %w", to, a, block.ErrNotFound)
+		}
 		if err != nil {
 			return err
 		}
-		for _, h := range way {
-			e := logEntry{digest: h.Digest(), total: total, encoded: h.AppendSigned(nil)}
-			if err := t.set(logKey(a, h.Seq), e.encode()); err != nil {
+		s := actorState{seq: to, digest: e.digest, hlc: j.p.newest} // no earlier than its own, of which the header may be gone
+		if len(e.encoded) > 0 {
+			h, err := headerOf(e.encoded)
+			if err != nil {
 				return err
 			}
+			s.hlc = h.HLC
 		}
-		top := way[0]
-		if err := t.cut(a, top.Seq); err != nil {
-			return err
-		}
-		s := actorState{seq: top.Seq, digest: top.Digest(), hlc: top.HLC}
-		if err := t.set(actorKey(a), s.encode()); err != nil {
+		j.heads[a] = s
+		if err := errors.Join(t.cut(a, to, j.p.mine[a]), t.set(actorKey(a), s.encode())); err != nil {
 			return err
 		}
 		if a == t.d.self && t.d.o.Sign != nil { // made in an earlier life, and given back by others
@@ -89,9 +105,7 @@ func (j *joiner) end(t *tx) error {
 // remember brings memory up to the last batch.
 func (j *joiner) remember() {
 	d := j.d
-	for a, way := range j.p.ways {
-		d.heads[a] = actorState{seq: way[0].Seq, digest: way[0].Digest(), hlc: way[0].HLC}
-	}
+	maps.Copy(d.heads, j.heads)
 	d.hlc = max(d.hlc, j.p.newest)
 	d.joining = nil
 	if j.adopt {
@@ -270,7 +284,7 @@ func (s *sets[T]) join(p *proof, mine, theirs []byte) (err error) {
 
 // stamped says whether a version has no stamp later than its author's last commit.
 func (p *proof) stamped(dot Dot, newest TS) error {
-	if top := p.top(dot.Actor); top == nil || newest.HLC > top.HLC {
+	if limit, ok := p.news[dot.Actor]; !ok || newest.HLC > limit {
 		return errors.New("a stamp is after its author's last commit")
 	}
 	return nil

@@ -39,7 +39,7 @@ func (e *logEntry) whole() bool {
 
 // log adds a commit to the log, under its label.
 func (t *tx) log(c *Commit, label ident.Actor, encoded []byte) error {
-	before, err := t.totalAt(label, c.Seq-1)
+	before, err := t.totalAt(t.known().at(label, c.Seq-1), c.Seq-1)
 	if err != nil {
 		return err
 	}

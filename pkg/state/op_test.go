@@ -449,5 +449,5 @@ func FuzzLocalValues(f *testing.F) {
 
 // TestStateRoot holds the bytes of the state root.
 func TestStateRoot(t *testing.T) {
-	golden(t, "state-root", encodeState(ident.Network{1, 2}, block.Sum(block.DagCBOR, []byte("rows")), VV{actor(1): 5, actor(2): 7}))
+	golden(t, "state-root", encodedRoot(ident.Network{1, 2}, block.Sum(block.DagCBOR, []byte("rows")), VV{actor(1): 5, actor(2): 7}))
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// TestWishes: those of many nodes, while there is no wish at all, one that is not committed, one that is, and none any more.
-func TestWishes(t *testing.T) {
+// TestWishesOfMany: those of many nodes, while there is no wish at all, one that is not committed, one that is, and none any more.
+func TestWishesOfMany(t *testing.T) {
 	d := newPods().open(t, 1)
 	dir := mkdir(t, d, RootIno, "dir")
 	in, out := mkfile(t, d, dir.ID, "in", "x"), mkfile(t, d, RootIno, "out", "y")

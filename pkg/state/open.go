@@ -133,6 +133,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
+	if o.JoinRows > 0 {
+		d.joinRows = o.JoinRows
+	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
 		return nil, errors.Join(err, pdb.Close(), d.mark.close())
 	}
@@ -160,6 +163,11 @@ func (d *DB) load() error {
 	}
 	if d.forks, err = (view{d: d, r: d.db}).branches(); err != nil {
 		return err
+	}
+	if d.joining == nil {
+		if err := d.dropBeyond(); err != nil {
+			return err
+		}
 	}
 	syncs, err := d.ownUint(ownSyncs)
 	if err != nil {

@@ -152,9 +152,6 @@ func (t *branches) holder(actor ident.Actor, seq uint64, digest []byte, ch chain
 		}
 		missing = missing && !ok
 	}
-	if missing && len(t.names[incarnation]) == 0 && seq <= ch.last(incarnation) {
-		return incarnation, nil // the log dropped it, and there is nothing to tell it from
-	}
 	if missing {
 		return actor, ErrGap
 	}

@@ -16,6 +16,8 @@ type Peer interface {
 	Tips(ctx context.Context) ([]Tip, error)
 	// Log is as DB.Log: commits that somebody who has seen have lacks.
 	Log(ctx context.Context, have VV) ([][]byte, error)
+	// Digests is as DB.Digests: those of the commits of a label from one on.
+	Digests(ctx context.Context, label ident.Actor, from uint64) ([]byte, error)
 }
 
 // Reconcile compares what was applied here with what another pod has (I3). It must be called before the first exchange of commits with a pod after
@@ -23,7 +25,8 @@ type Peer interface {
 //
 // It learns the forks that the other knows. If the other knows more of this pod's own commits, or others, this one was set back, or is a
 // copy, and takes a new incarnation. Where the commits of an actor are others than there it finds the point at which they part, and takes in the fork: what both
-// branches did stays. Commits that come with the answers are applied. Own commits that the other refuses, since they were made with a clock far ahead, are made
+// branches did stays. If the logs don't reach back to there any more, only a pod of the author can say so: the others get an error, and hear of it from that one. Commits that
+// come with the answers are applied. Own commits that the other refuses, since they were made with a clock far ahead, are made
 // anew (Restamp).
 func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 	forks, err := p.Forks(ctx)
@@ -131,44 +134,101 @@ func (d *DB) suspects(tips []Tip) ([]Dot, error) {
 	return out, nil
 }
 
-// findFork asks for the other pod's commits of an actor from ever further back, until the first of them has its predecessor here.
-func (d *DB) findFork(ctx context.Context, p Peer, tips []Tip, at Dot) error {
-	for back := uint64(0); ; back = max(1, 2*back) {
-		floor := d.floorOf(at.Actor)
-		from := max(floor, at.Seq-min(back, at.Seq))
-		given, err := d.tryFrom(ctx, p, tips, at, from)
-		var parted *partedError
-		other := errors.As(err, &parted) && parted.incarnation != d.incarnationOf(at.Actor)
-		switch {
-		case err == nil && given, other, errors.Is(err, ErrGap) && parted == nil:
-			return nil // found, or they follow on what is here; what they rest on of others comes in its turn
-		case err != nil && !errors.Is(err, ErrFork):
-			return err
-		case from == floor:
-			return errors.Join(ErrFork, err)
+// Disputed says whether somebody who has these tips has other commits of this pod than are here: then only this pod may be able to say where they part, and should
+// Reconcile with that one.
+func (d *DB) Disputed(tips []Tip) (bool, error) {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	have := d.applied()
+	for _, tip := range tips {
+		if tip.Actor.Member != d.o.Actor.Member || tip.Seq > have.last(tip.Actor) || tip.Seq <= d.forks.floor(tip.Actor) {
+			continue
+		}
+		digest, ok, err := have.digestAt(tip.Actor, tip.Seq)
+		if err != nil || ok && digest != tip.Digest {
+			return err == nil, err
 		}
 	}
+	return false, nil
 }
 
-// tryFrom applies the other pod's commits of an actor after a seq, page by page, until a fork is found, they go beyond the ones here, or one does not fit, which
-// is the error. given: there were some.
-func (d *DB) tryFrom(ctx context.Context, p Peer, tips []Tip, at Dot, seq uint64) (given bool, err error) {
-	have := tipVV(tips) // of no other actor anything is wanted
-	for before := d.forkCount(); ; given = true {
-		have[at.Actor] = seq
-		commits, err := p.Log(ctx, have)
-		if err != nil || len(commits) == 0 {
-			return given, err
-		}
-		if _, err := d.Apply(ctx, commits); err != nil || d.forkCount() > before {
-			return true, err
-		}
-		h, err := HeaderOf(commits[len(commits)-1])
-		if err != nil || h.Seq <= seq || h.Seq >= at.Seq {
-			return true, err
-		}
-		seq = h.Seq
+// findFork finds the commit behind which the other pod's commits of a label and those here part, and takes in the fork. at is one that is here and that the other
+// pod has, or had, otherwise.
+func (d *DB) findFork(ctx context.Context, p Peer, tips []Tip, at Dot) error {
+	d.opMu.Lock()
+	here := d.applied().last(at.Actor) >= at.Seq && d.forks.floor(at.Actor) < at.Seq
+	d.opMu.Unlock()
+	if !here {
+		return nil // another fork that was found has given it another label
 	}
+	s, err := d.lastCommon(ctx, p, at)
+	if err != nil || s == at.Seq {
+		return err // they are the same up to there: what the commits rest on of others comes in its turn
+	}
+	have, before := tipVV(tips), d.forkCount() // of no other label anything is wanted
+	have[at.Actor] = s
+	commits, err := p.Log(ctx, have)
+	if err == nil {
+		_, err = d.Apply(ctx, commits)
+	}
+	var parted *partedError
+	if errors.As(err, &parted) && parted.incarnation != d.incarnationOf(at.Actor) || d.forkCount() > before || ctx.Err() != nil {
+		return ctx.Err() // it is found, or others come first
+	}
+	// The two headers are not there together any more: then it takes the author's word.
+	if own, wordErr := d.giveWord(ctx, at.Actor, s); own || wordErr != nil {
+		return wordErr
+	}
+	return errors.Join(fmt.Errorf("%w after %d, and only a pod of member %d can say so", ErrFork, s, at.Actor.Member), err)
+}
+
+// lastCommon is the last commit of a label up to one that is the same here and there, by the digests; that of the label before if there is none.
+func (d *DB) lastCommon(ctx context.Context, p Peer, at Dot) (uint64, error) {
+	low, high := d.floorOf(at.Actor), at.Seq+1 // the same up to low, another from high on
+	for probe := at.Seq; high-low > 1; probe = low + (high-low)/2 {
+		b, err := p.Digests(ctx, at.Actor, probe)
+		if err != nil {
+			return 0, err
+		}
+		if len(b) < digestLen {
+			return 0, corrupt("digests", fmt.Errorf("%d bytes", len(b)))
+		}
+		d.opMu.Lock()
+		digest, ok, err := d.applied().digestAt(at.Actor, probe)
+		d.opMu.Unlock()
+		switch {
+		case err != nil:
+			return 0, err
+		case !ok:
+			return 0, fmt.Errorf("state: digest of commit %d of actor %s: %w", probe, at.Actor, ErrGap)
+		case string(digest[:]) == string(b[:digestLen]):
+			low = probe
+		default:
+			high = probe
+		}
+	}
+	return low, nil
+}
+
+// giveWord says, if the incarnation of a label is one of this pod, that it forked behind a commit of that label.
+func (d *DB) giveWord(ctx context.Context, label ident.Actor, seq uint64) (own bool, err error) {
+	if d.o.Sign == nil || label.Member != d.o.Actor.Member {
+		return false, nil
+	}
+	d.opMu.Lock()
+	p := forkPoint{actor: d.forks.incarnation(label), seq: seq}
+	ok := true
+	if seq > 0 {
+		p.digest, ok, err = d.applied().digestAt(d.forks.at(label, seq), seq)
+	}
+	d.opMu.Unlock()
+	if err == nil && !ok {
+		err = ErrGap
+	}
+	if err == nil {
+		_, err = d.LearnFork(ctx, newForkWord(d.o.Network, p, d.o.Sign).Encode())
+	}
+	return true, err
 }
 
 func (d *DB) floorOf(a ident.Actor) uint64 {

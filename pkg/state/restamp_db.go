@@ -103,7 +103,10 @@ func (d *DB) unaccepted(r *restamp) ([]*Commit, error) {
 		if a == r.from {
 			continue
 		}
-		_, encoded, err := v.commitAt(a, head.seq)
+		digest, encoded, err := v.commitAt(a, head.seq)
+		if len(encoded) == 0 && d.forks.points[forkPoint{actor: d.forks.incarnation(a), seq: head.seq, digest: digest}] {
+			continue // the branches that follow it rest on more
+		}
 		if err == nil {
 			var h *Header
 			if h, err = headerOf(encoded); err == nil {

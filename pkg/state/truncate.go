@@ -23,7 +23,7 @@ type LogLimits struct {
 }
 
 // Truncate drops old commits from the log, of what the newest checkpoint covers: those that all members have, down to lim.Keep, and
-// others, once the log is over lim.Max, down to three quarters of it. It keeps all digests, and the signed headers of each actor's
+// others, once the log is over lim.Max, down to three quarters of it. It keeps all digests, by which forks are found, and the signed headers of each label's
 // last dropped commit and of those that its skip links lead to, which later commits and offers need. dropped is about how many bytes went.
 //
 // It needs no sync: a truncation that is lost is made again, and the checkpoint was written before it.
@@ -38,11 +38,15 @@ func (d *DB) Truncate(ctx context.Context, lim LogLimits) (dropped int64, err er
 	if d.joining != nil {
 		return 0, nil // it is rare, and ends soon
 	}
-	v := view{d: d, r: d.db}
-	if t, err := v.branches(); err != nil || !t.none() {
-		return 0, err // who lacks commits can't have a tree instead (errParted)
+	v, err := (view{d: d, r: d.db}).logs()
+	if err != nil {
+		return 0, err
 	}
-	l, err := v.lengths(d.LastCheckpoint().VV.Clone(), lim)
+	covered := d.LastCheckpoint().VV.Clone()
+	if !covered.LessEqual(d.VV()) {
+		return 0, nil // it is from before a fork was known, and nobody can join it
+	}
+	l, err := v.lengths(covered, lim)
 	if err != nil || l.bytes <= lim.Keep {
 		return 0, err
 	}
@@ -61,30 +65,43 @@ func (d *DB) Truncate(ctx context.Context, lim LogLimits) (dropped int64, err er
 	t := d.begin()
 	defer t.close()
 	for _, a := range cut.Actors() {
-		if err := t.cut(a, cut[a]); err != nil {
+		if err := t.cut(a, cut[a], cut[a]); err != nil {
 			return 0, err
 		}
 	}
 	return dropped, t.finish(false)
 }
 
+// logView is a view of the log, with what is known of forks in it.
+type logView struct {
+	view
+
+	t *branches
+}
+
+func (v view) logs() (logView, error) {
+	t, err := v.branches()
+	return logView{v, t}, err
+}
+
 // logLengths is how much of the log there is.
 type logLengths struct {
-	floors  VV
+	floors  VV    // of each label: up to these there are no rows
 	covered VV    // commits up to these may be dropped
 	bytes   int64 // of all commits
 }
 
 // lengths looks at the ends of the log. covered is what the newest checkpoint covers.
-func (v view) lengths(covered VV, lim LogLimits) (l logLengths, err error) {
+func (v logView) lengths(covered VV, lim LogLimits) (l logLengths, err error) {
 	if l.floors, err = v.floors(); err != nil {
 		return l, err
 	}
 	l.covered = covered
-	if known := lim.Known[v.d.o.Actor]; l.covered[v.d.o.Actor] > known {
-		l.covered[v.d.o.Actor] = known
-	}
 	for a, seq := range v.d.VV() {
+		l.floors[a] = max(l.floors[a], v.t.floor(a))
+		if a.Member == v.d.o.Actor.Member { // in all incarnations
+			l.covered[a] = min(l.covered[a], lim.Known[a])
+		}
 		n, err := v.bytesBetween(a, l.floors[a], seq)
 		if err != nil {
 			return l, err
@@ -94,9 +111,9 @@ func (v view) lengths(covered VV, lim LogLimits) (l logLengths, err error) {
 	return l, nil
 }
 
-// bytesBetween is how many bytes an actor's commits after one seq and up to another have.
-func (v view) bytesBetween(a ident.Actor, after, upTo uint64) (int64, error) {
-	first, err := v.totalAt(a, after)
+// bytesBetween is how many bytes a label's commits after one seq and up to another have.
+func (v logView) bytesBetween(a ident.Actor, after, upTo uint64) (int64, error) {
+	first, err := v.totalAt(v.t.at(a, after), after)
 	if err != nil {
 		return 0, err
 	}
@@ -106,7 +123,7 @@ func (v view) bytesBetween(a ident.Actor, after, upTo uint64) (int64, error) {
 
 // share sets in cut how far the log of each actor is cut so that at least about want bytes go, of each actor the same share of what
 // upTo and l.covered allow. It returns how many bytes go.
-func (v view) share(l logLengths, cut VV, want int64, upTo VV) (dropped int64, err error) {
+func (v logView) share(l logLengths, cut VV, want int64, upTo VV) (dropped int64, err error) {
 	ends, sizes, all := VV{}, map[ident.Actor]int64{}, int64(0)
 	for _, a := range l.covered.Actors() {
 		end := min(l.covered[a], upTo[a])
@@ -121,7 +138,7 @@ func (v view) share(l logLengths, cut VV, want int64, upTo VV) (dropped int64, e
 	}
 	for _, a := range ends.Actors() {
 		least := uint64(float64(sizes[a]) * min(1, float64(want)/float64(max(all, 1))))
-		before, err := v.totalAt(a, l.floors[a])
+		before, err := v.totalAt(v.t.at(a, l.floors[a]), l.floors[a])
 		if err != nil {
 			return 0, err
 		}
@@ -144,36 +161,34 @@ func (v view) share(l logLengths, cut VV, want int64, upTo VV) (dropped int64, e
 	return dropped, nil
 }
 
-// cut drops the commits of an actor up to one: of those on the way along its skip links, which must be in the log, their signed headers stay, of the others their
-// digests.
-func (t *tx) cut(a ident.Actor, upTo uint64) error {
-	floor, err := t.floor(a)
+// cut has the log of a label begin behind a commit, whose header and those that its skip links lead to stay, as far as they are the label's. Of the other commits up to
+// have it leaves the digests; those behind that are so already.
+func (t *tx) cut(a ident.Actor, upTo, have uint64) error {
+	begin, err := t.floor(a)
 	if err != nil {
 		return err
 	}
-	var seqs []uint64
-	for seq := floor; seq > 0; seq = SkipSeq(seq) { // of these the log has headers so far
-		seqs = append(seqs, seq)
+	first := t.known().floor(a)
+	seqs := map[uint64]bool{}
+	for seq := begin; seq > first; seq = SkipSeq(seq) { // of these the log may have headers so far
+		seqs[seq] = false
 	}
-	err = scan(t.r, logKey(a, floor+1), logKey(a, upTo+1), func(key, _ []byte) error {
-		seqs = append(seqs, binary.BigEndian.Uint64(key[len(key)-8:]))
+	err = scan(t.r, logKey(a, max(begin, first)+1), logKey(a, have+1), func(key, _ []byte) error {
+		seqs[binary.BigEndian.Uint64(key[len(key)-8:])] = false
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	kept := map[uint64]bool{}
-	for seq := upTo; seq > 0; seq = SkipSeq(seq) {
-		kept[seq] = true
+	for seq := upTo; seq > first; seq = SkipSeq(seq) {
+		if _, ok := seqs[seq]; ok {
+			seqs[seq] = true
+		}
 	}
-	for _, seq := range seqs {
-		if err := t.cutEntry(a, seq, kept[seq]); err != nil {
+	for _, seq := range sortedKeys(seqs) {
+		if err := t.cutEntry(a, seq, seqs[seq]); err != nil {
 			return err
 		}
-		delete(kept, seq)
-	}
-	if len(kept) > 0 {
-		return fmt.Errorf("state: %d commits of actor %s, which skip links from %d lead to, are not in the log: %w", len(kept), a, upTo, block.ErrCorrupt)
 	}
 	return t.set(floorKey(a), binary.BigEndian.AppendUint64(nil, upTo))
 }
@@ -188,7 +203,7 @@ func (t *tx) cutEntry(a ident.Actor, seq uint64, header bool) error {
 		return err
 	}
 	var rest []byte
-	if header {
+	if header && len(e.encoded) > 0 {
 		h, err := headerOf(e.encoded)
 		if err != nil {
 			return err
@@ -197,6 +212,14 @@ func (t *tx) cutEntry(a ident.Actor, seq uint64, header bool) error {
 	}
 	e.encoded = rest
 	return t.set(logKey(a, seq), e.encode())
+}
+
+// known is what this change knows of forks.
+func (t *tx) known() *branches {
+	if t.forks != nil {
+		return t.forks
+	}
+	return t.d.forks
 }
 
 // floor is the last commit of an actor of which the log has no rows, 0 if there is none.
