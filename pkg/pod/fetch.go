@@ -131,8 +131,12 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 	return p.store.PutCached(ctx, id, plain)
 }
 
-// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first.
+// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first. Nodes
+// are never in fragments.
 func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
+	if id.Codec() != block.Raw {
+		return p.askWhole(ctx, id)
+	}
 	byFragments := p.byFragments.Load()
 	ways := [2]func(context.Context, block.ID) ([]byte, error){p.askWhole, p.gatherBlock}
 	if byFragments {
