@@ -10,7 +10,7 @@
 // could take back. A file's name never changes while its newest contents wait to be named, and no commit has a file's row while bytes that
 // were synced into it are in the journal alone (I4).
 // Bytes that are not here are fetched when they are read, only the chunks that are read, from whichever connected pods
-// hold them; each block is verified against its CID.
+// hold them, whole or as fragments (gather.go); each block is verified against its CID.
 //
 // # How a write goes
 //

@@ -145,28 +145,32 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 	return p.store.PutCached(ctx, id, plain)
 }
 
-// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments. What did it for the last block is tried first;
-// last, pods that the DHT knows of and that are not connected.
+// askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments, which nodes never are. What did it for the
+// last block is tried first; last, pods that the DHT knows of and that are not connected.
 func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 	byFragments := p.byFragments.Load()
-	ways := [2]func(context.Context, block.ID) ([]byte, error){p.askWhole, p.gatherBlock}
-	if byFragments {
+	ways := []func(context.Context, block.ID) ([]byte, error){p.askWhole, p.gatherBlock, p.askFound}
+	switch {
+	case id.Codec() != block.Raw:
+		ways = append(ways[:1], p.askFound)
+	case byFragments:
 		ways[0], ways[1] = ways[1], ways[0]
 	}
-	plain, err := ways[0](ctx, id)
-	if err == nil || ctx.Err() != nil {
-		return plain, err
+	var errs []error
+	for i, way := range ways {
+		plain, err := way(ctx, id)
+		if err == nil {
+			if i == 1 && id.Codec() == block.Raw {
+				p.byFragments.Store(!byFragments)
+			}
+			return plain, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	plain, err2 := ways[1](ctx, id)
-	if err2 == nil {
-		p.byFragments.Store(!byFragments)
-		return plain, nil
-	}
-	plain, err3 := p.askFound(ctx, id)
-	if err3 == nil {
-		return plain, nil
-	}
-	return nil, errors.Join(err, err2, err3)
+	return nil, errors.Join(errs...)
 }
 
 // likelyHolders is every connected pod, those of the block's walk in their order.

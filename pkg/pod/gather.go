@@ -239,9 +239,16 @@ func (g *gatherer) refuse(set *erasure.Set, err error) {
 	g.p.log.WarnContext(g.ctx, "fragments that fit together do not give their block", "stripe", rec.Stripe.String(), "err", err)
 	g.errs = append(g.errs, err)
 	g.refused = append(g.refused, rec)
+	from := make(map[ident.Pod]bool)
 	for _, c := range g.pieces {
 		if c.set == set {
 			c.state = pieceFailed
+			from[c.pod] = true
+		}
+	}
+	if len(from) == 1 { // it may have made all of it up
+		for pod := range from {
+			g.strikes[pod]++
 		}
 	}
 	g.sets = slices.DeleteFunc(g.sets, func(s *erasure.Set) bool { return s == set })

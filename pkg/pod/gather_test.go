@@ -484,6 +484,19 @@ func TestFragmentsCollected(t *testing.T) {
 	has(p, live, 1)
 	p.collect(CollectOptions{atOnce: true})
 	has(p, live, 1)
+	dead2 := cutChunk(t, pods, 2, 1, []byte(randomText(11, 200_000)))
+	list, err = p.store.Fragments(dead2)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	rotFragment(t, p, list[0])
+	if _, err := p.storedFragment(ctx, list[0]); !errors.Is(err, block.ErrCorrupt) {
+		t.Errorf("rotten: %v", err)
+	}
+	p.collect(CollectOptions{})
+	if knows, err := p.store.KnowsFragments(dead2); err != nil || knows || len(p.damaged.listFragments()) != 0 {
+		t.Errorf("the dead and rotten fragment is still there: %t, %v", knows, err)
+	}
 	if knows, err := p.store.KnowsFragments(dead); err != nil || knows {
 		t.Errorf("the dead fragment is still there: %t, %v", knows, err)
 	}

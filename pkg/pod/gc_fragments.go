@@ -17,10 +17,15 @@ func (c *collection) sweepFragments(ctx context.Context) error {
 			return nil
 		}
 		if !c.o.DryRun {
-			done, err := c.p.store.TrashFragment(ctx, f, func() bool { return c.p.leases.has(f.ID) })
+			take := c.p.store.TrashFragment
+			if bytes == 0 { // damaged: there is nothing to come back
+				take = c.p.store.DropDamaged
+			}
+			done, err := take(ctx, f, func() bool { return c.p.leases.has(f.ID) })
 			if err != nil || !done {
 				return err
 			}
+			c.p.damaged.setFragment(f, false)
 		}
 		c.out.Garbage++
 		c.out.GarbageBytes += bytes
@@ -34,7 +39,7 @@ func (c *collection) trashedFragments(ctx context.Context) error {
 		if err := c.rest(ctx); err != nil || !trashed {
 			return err
 		}
-		if c.live.has(f.ID) {
+		if c.live.has(f.ID) && bytes > 0 {
 			c.out.Restored++
 			c.out.RestoredBytes += bytes
 			if c.o.DryRun {
@@ -42,7 +47,7 @@ func (c *collection) trashedFragments(ctx context.Context) error {
 			}
 			return c.p.store.OwnFragment(ctx, f)
 		}
-		if c.waited(since) && !c.p.leases.has(f.ID) {
+		if (c.waited(since) || bytes == 0) && !c.p.leases.has(f.ID) {
 			done := true
 			if !c.o.DryRun {
 				var err error

@@ -108,6 +108,9 @@ func (p *Pod) holdOwn(c *placing) error {
 		return err
 	}
 	c.holdFragments(p.id, list)
+	if c.policy.Kind != placement.PolicyRS {
+		return nil // whole copies have no least length
+	}
 	switch n, ok := p.store.FormLen(c.id); {
 	case ok:
 		c.formBytes = int64(n)

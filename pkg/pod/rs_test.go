@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -193,5 +196,69 @@ func TestRSRebuilt(t *testing.T) {
 	uncached(t, pods...)
 	for _, p := range pods {
 		p.reads("/f", text)
+	}
+}
+
+// TestKeptFragments: others may rely on a fragment once it is synced, unless it is about to be given up, or the pod knows of something that who asks does not.
+func TestKeptFragments(t *testing.T) {
+	pods := metPods(t, 2)
+	a, b, ctx := pods[0], pods[1], quickly(t)
+	a.write("/f", "a commit")
+	sameRoot(t, a, b)
+	plain := []byte(randomText(1006, 150_000))
+	id := cutChunk(t, pods, 1, 1, plain)
+	list, err := a.store.Fragments(id)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	f := list[0]
+	wire, err := a.store.Fragment(ctx, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.PutFragment(ctx, f, wire); err != nil {
+		t.Fatal(err)
+	}
+	kept := func() int {
+		t.Helper()
+		c := &placing{wanted: wanted{id: id}}
+		if err := a.askKeptFragments(ctx, b.id, []*placing{c}); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.holders) == 0 {
+			return 0
+		}
+		return len(c.holders[0].Fragments)
+	}
+	if n := kept(); n != 2 {
+		t.Errorf("%d fragments are kept", n)
+	}
+	disk, ok := b.o.FS.(*pebblevfs.MemFS)
+	if !ok {
+		t.Fatal("the pod is on no disk in memory")
+	}
+	crashed, err := store.Open(disk.CrashClone(pebblevfs.CrashCloneCfg{}), b.dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !crashed.HasFragment(f) {
+		t.Error("a fragment that others rely on is gone after a loss of power")
+	}
+	if err := crashed.Close(); err != nil {
+		t.Error(err)
+	}
+	b.leaving.mark(id)
+	if n := kept(); n != 0 {
+		t.Errorf("%d fragments are kept that are about to be given up", n)
+	}
+	if has := (handler{b.Pod}).HaveFragment(ctx, a.id, f); !has || b.leaving.has(id) {
+		t.Errorf("it is offered, and stays: %t, leaving %t", has, b.leaving.has(id))
+	}
+	if n := kept(); n != 2 {
+		t.Errorf("%d fragments are kept again", n)
+	}
+	answer, err := b.answerKeptFragments(ctx, keptQuestion(nil, []*placing{{wanted: wanted{id: id}}}))
+	if err != nil || len(answer) != 1 || answer[0] != 0 {
+		t.Errorf("asked by a pod that knows nothing: %v, %v", answer, err)
 	}
 }

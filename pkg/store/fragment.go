@@ -177,14 +177,15 @@ func familyChanges(family block.ID, lists ...map[block.ID]change) map[block.ID]c
 	return changes
 }
 
-// EachFragment calls f for every fragment, those of a block one after the other, with the bytes of its record; trashed says that it is in the trash, since when.
-// Damaged ones are left out; a change that is made meanwhile may be seen or not. f may call the store.
+// EachFragment calls f for every fragment, those of a block one after the other, with the bytes of its record, 0 of a damaged one; trashed says that it is in the trash, since when.
+// A change that is made meanwhile may be seen or not. f may call the store.
 func (s *Store) EachFragment(ctx context.Context, f func(fr block.Fragment, bytes int64, trashed bool, since time.Time) error) error {
 	return s.eachRow(ctx, beforeFragments, func(_ block.ID, r row) error {
+		bytes := r.size()
 		if r.bad() {
-			return nil
+			bytes = 0
 		}
-		return f(r.of, r.size(), r.trashed(), time.Unix(r.since, 0))
+		return f(r.of, bytes, r.trashed(), time.Unix(r.since, 0))
 	})
 }
 
@@ -206,6 +207,11 @@ func (s *Store) TrashFragment(ctx context.Context, f block.Fragment, unless func
 // DropFragment is Drop for a fragment.
 func (s *Store) DropFragment(ctx context.Context, f block.Fragment, unless func() bool) (done bool, err error) {
 	return s.Drop(ctx, nameOf(f), unless)
+}
+
+// DropDamaged deletes a fragment if it was found damaged, under the rule of unless that Trash has.
+func (s *Store) DropDamaged(ctx context.Context, f block.Fragment, unless func() bool) (done bool, err error) {
+	return s.changeUnless(ctx, "drop", nameOf(f), unless, row.bad, func(r row) error { return s.remove(nameOf(f), r) })
 }
 
 // readName reads the name of a fragment from its record; block.ErrCorrupt says that it is not the one that the head has.

@@ -230,6 +230,15 @@ func TestFragmentRot(t *testing.T) {
 				t.Error("the rotten fragment is held")
 			}
 			scrubAll(t, s, 9, map[block.Fragment]bool{all[3]: true})
+			err = s.EachFragment(context.Background(), func(f block.Fragment, n int64, _ bool, _ time.Time) error {
+				if (n == 0) != (f == all[3]) {
+					t.Errorf("%s has %d bytes", f, n)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
 			want := map[ProblemKind]int{Damaged: 1}
 			if name == "head" {
 				want[Garbage] = 1
