@@ -55,6 +55,9 @@ func GroupKey(n ident.Network, group uint16) Key {
 	return dhtKey("wormhole/dht/group/1", n, binary.BigEndian.AppendUint16(nil, group))
 }
 
+// GroupsKey is held by the pods that hold all groups, where no more than HoldersMax pods store data.
+func GroupsKey(n ident.Network) Key { return dhtKey("wormhole/dht/groups/1", n, nil) }
+
 // RootKey is held by pods that keep all of a file or tree.
 func RootKey(n ident.Network, root block.ID) Key {
 	return dhtKey("wormhole/dht/root/1", n, root.Bytes())

@@ -283,6 +283,7 @@ func TestDHTHolders(t *testing.T) {
 func TestDHTKeysGolden(t *testing.T) {
 	golden(t, "dht.group", bytes.Join([][]byte{bytesOf(GroupKey(testNetwork, 0)), bytesOf(GroupKey(testNetwork, 4095))}, nil))
 	golden(t, "dht.root", bytesOf(RootKey(testNetwork, block.Sum(block.Raw, []byte("x")))))
+	golden(t, "dht.groups", bytesOf(GroupsKey(testNetwork)))
 	golden(t, "dht.network", bytesOf(networkKey(testNetwork)))
 	golden(t, "dht.head", []byte(headKey(podNumber(t, 1))))
 	if !strings.HasPrefix(string(hashOf(Key{})), "\x1e\x20") {

@@ -36,21 +36,34 @@ func (p *Pod) runAnnounce(ctx context.Context) error {
 	}
 }
 
-// announce tells which groups this pod holds under a layout. It is at most 4096 records, however many blocks there are.
+// announce tells which groups this pod holds under a layout.
 func (p *Pod) announce(ctx context.Context, d p2p.DHT, lay placement.Layout) error {
-	var keys []p2p.Key
-	if _, active := lay.Entry(p.id); active {
-		for g := range placement.Group(placement.Groups) {
-			if lay.Len() <= p2p.HoldersMax || slices.Contains(firstOf(lay, g), p.id) {
-				keys = append(keys, p2p.GroupKey(p.reg.network, uint16(g)))
-			}
-		}
-	}
-	return d.Announce(ctx, keys)
+	return d.Announce(ctx, announced(p.reg.network, p.id, lay))
 }
 
-// firstOf are the pods that announce a group.
-func firstOf(lay placement.Layout, g placement.Group) []ident.Pod {
-	walk := lay.Walk(g)
-	return walk[:min(len(walk), p2p.HoldersMax)]
+// announced are the keys of the groups in whose walks a pod is among the first, at most 4096 however many blocks there are; or one for all, where
+// the pods are so few that each is among the first of every group.
+func announced(n ident.Network, pod ident.Pod, lay placement.Layout) []p2p.Key {
+	if _, active := lay.Entry(pod); !active {
+		return nil
+	}
+	if lay.Len() <= p2p.HoldersMax {
+		return []p2p.Key{p2p.GroupsKey(n)}
+	}
+	var keys []p2p.Key
+	for g := range placement.Group(placement.Groups) {
+		if slices.Contains(lay.Walk(g)[:p2p.HoldersMax], pod) {
+			keys = append(keys, p2p.GroupKey(n, uint16(g)))
+		}
+	}
+	return keys
+}
+
+// announcing are the pods that announce a group, or all groups.
+func (p *Pod) announcing(ctx context.Context, d p2p.DHT, g placement.Group) ([]ident.Pod, error) {
+	pods, err := d.FindHolders(ctx, p2p.GroupKey(p.reg.network, uint16(g)))
+	if err != nil || len(pods) > 0 {
+		return pods, err
+	}
+	return d.FindHolders(ctx, p2p.GroupsKey(p.reg.network))
 }

@@ -287,16 +287,14 @@ func TestGroupsAreFound(t *testing.T) {
 		if err := p.announce(ctx, p.dht(), p.reg.layout()); err != nil {
 			t.Fatal(err)
 		}
-		if n := p.dht().Stats().Announced; n != placement.Groups+1 {
+		if n := p.dht().Stats().Announced; n != 2 { // the network's, too
 			t.Errorf("%d keys are announced", n)
 		}
 	}
 	eventually(t, "holders", func() error {
-		for g := 0; g < placement.Groups; g += 511 {
-			pods, err := b.dht().FindHolders(ctx, p2p.GroupKey(b.reg.network, uint16(g)))
-			if err != nil || len(pods) != 1 || pods[0] != a.id {
-				return fmt.Errorf("group %d: %v, %v", g, pods, err)
-			}
+		pods, err := b.announcing(ctx, b.dht(), 7)
+		if err != nil || len(pods) != 1 || pods[0] != a.id {
+			return fmt.Errorf("%v, %v", pods, err)
 		}
 		return nil
 	})
@@ -309,6 +307,43 @@ func TestGroupsAreFound(t *testing.T) {
 	}
 }
 
+// TestAnnounced: where pods are few, each announces one key for all groups; else exactly the groups are announced by a pod in whose walks it is among the first 16, so that every
+// group has 16 holders to be found, and no pod more than 4096 keys.
+func TestAnnounced(t *testing.T) {
+	network := ident.Network{1}
+	for _, n := range []int{1, 16, 17, 40} {
+		var entries []placement.Entry
+		for i := range n {
+			entries = append(entries, placement.Entry{Network: network, Pod: ident.Pod{byte(i + 1)}, Version: 1, Weight: uint32(100 + 50*i)})
+		}
+		lay := placement.NewLayout(entries)
+		holders, most := map[p2p.Key]int{}, 0
+		for _, e := range entries {
+			keys := announced(network, e.Pod, lay)
+			most = max(most, len(keys))
+			for _, key := range keys {
+				holders[key]++
+			}
+		}
+		want := placement.Groups
+		if n <= p2p.HoldersMax {
+			want = 1
+		}
+		if len(holders) != want || most > want {
+			t.Errorf("%d pods: %d keys are announced, want %d, and up to %d by one", n, len(holders), want, most)
+		}
+		for _, got := range holders {
+			if got != min(n, p2p.HoldersMax) {
+				t.Errorf("%d pods: a key with %d holders", n, got)
+				break
+			}
+		}
+	}
+	if keys := announced(network, ident.Pod{1}, placement.NewLayout(nil)); len(keys) != 0 {
+		t.Errorf("a portal announces %d keys", len(keys))
+	}
+}
+
 // TestReaderWithoutLayout: a pod that has no layout, and is not connected with the holder, gets a block through the DHT; one that nobody has fails soon, and is
 // not looked for at each read.
 func TestReaderWithoutLayout(t *testing.T) {
@@ -317,6 +352,12 @@ func TestReaderWithoutLayout(t *testing.T) {
 	a, b := pods.startDHT(net, dht, 0, pods.disk[0]), pods.startDHT(net, dht, 1, pods.disk[1])
 	c := pods.startDHT(net, dht, 2, pods.disk[2])
 	sameRoot(t, a, b, c)
+	eventually(t, "connected", func() error {
+		if n := len(c.connected()); n != 2 {
+			return fmt.Errorf("with %d", n)
+		}
+		return nil
+	})
 	if err := a.announce(quickly(t), a.dht(), a.reg.layout()); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +379,7 @@ func TestReaderWithoutLayout(t *testing.T) {
 			t.Errorf("a block that nobody has: %v", err)
 		}
 	}
-	if dht.asked != 2 {
+	if dht.asked != 4 { // once for each block: its group, and all groups
 		t.Errorf("holders were looked for %d times", dht.asked)
 	}
 }

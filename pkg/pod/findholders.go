@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
@@ -49,7 +48,7 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 	}
 	find, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	pods, err := d.FindHolders(find, p2p.GroupKey(p.reg.network, uint16(g)))
+	pods, err := p.announcing(find, d, g)
 	errs := []error{none, err}
 	for _, pod := range pods {
 		if p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
