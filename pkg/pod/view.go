@@ -397,9 +397,9 @@ func (v *view) ReadLink(ctx context.Context, id vfs.NodeID) (string, error) {
 }
 
 // GetXattr is vfs.FS's.
-func (v *view) GetXattr(_ context.Context, id vfs.NodeID, name string) ([]byte, error) {
+func (v *view) GetXattr(ctx context.Context, id vfs.NodeID, name string) ([]byte, error) {
 	if strings.HasPrefix(name, computedXattr) {
-		return v.p.computed(id, name)
+		return v.p.computed(ctx, id, name)
 	}
 	return v.p.db.Xattr(id, name)
 }
