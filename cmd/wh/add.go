@@ -36,7 +36,7 @@ func newAdd(e *env) *cobra.Command {
 	}
 	c.Flags().StringVar(&o.to, "to", "/", "where to, in the network")
 	c.Flags().StringVar(&o.name, "name", "", "name of what comes from stdin")
-	c.Flags().StringVar(&o.policy, "policy", "", "policy of what is added: none, replica:N")
+	c.Flags().StringVar(&o.policy, "policy", "", "policy of what is added: none, raid0, raid1, raid5, raid6, replica:N, rs:K+M")
 	c.Flags().BoolVar(&o.move, "move", false, "delete the sources afterwards")
 	c.Flags().BoolVar(&o.force, "force", false, "replace files and links that are in the way")
 	return c

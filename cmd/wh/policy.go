@@ -27,8 +27,8 @@ func newPolicy(e *env) *cobra.Command {
 	}
 	const pathAndPolicy = 2
 	set := &cobra.Command{
-		Use: "set /PATH [POLICY]", Short: "Set a policy: none, replica:N",
-		Long: "Set the policy of a path: none, replica:N; and when a write counts as done: --durability." + online(exitNotFound, exitNotEnough),
+		Use: "set /PATH [POLICY]", Short: "Set a policy: none, raid0, raid1, raid5, raid6, replica:N, rs:K+M",
+		Long: "Set the policy of a path: none, raid0, raid1, raid5, raid6, replica:N, rs:K+M; and when a write counts as done: --durability. The RAID words are resolved now: raid1 is replica:2, raid5 rs:2+1 (from 7 pods on rs:4+1), raid6 rs:4+2." + online(exitNotFound, exitNotEnough),
 		Args: cobra.RangeArgs(1, pathAndPolicy),
 		RunE: works(func(ctx context.Context, args []string) error {
 			q := api.PolicyRequest{Path: api.Text(args[0]), Durability: durability}

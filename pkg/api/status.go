@@ -100,7 +100,6 @@ var codes = []struct {
 	{"no_numbers", member.ErrNoNumbers},
 	{"enrol_failed", member.ErrEnrolFailed},
 	{"bad_policy", placement.ErrBadPolicy},
-	{"policy_unsupported", pod.ErrPolicy},
 
 	{"unreachable", p2p.ErrUnreachable},
 	{"refused", p2p.ErrRefused},

@@ -107,6 +107,7 @@ func (p *Pod) doDuty(ctx context.Context, duty int) (Drained, error) {
 		return d, err
 	}
 	p.spread.poke()
+	e, _ = p.reg.entry(p.id)
 	return p.drained(e), nil
 }
 

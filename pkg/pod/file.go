@@ -63,7 +63,17 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 
 // Sync is vfs.File's.
 func (f *file) Sync(ctx context.Context) error {
-	return f.p.syncNode(ctx, f.n)
+	if err := f.p.syncNode(ctx, f.n); err != nil {
+		return err
+	}
+	if text, err := f.p.durability(f.n.id); err != nil || text == durabilityLocal {
+		return nil // a file without a name is nobody else's
+	}
+	// Others need its bytes as chunks, and the commit that names them.
+	if err := f.p.stage(ctx, f.n); err != nil {
+		return err
+	}
+	return f.p.durable(ctx, f.n.id)
 }
 
 // Flush is vfs.File's.
@@ -81,7 +91,7 @@ func (f *file) Flush(ctx context.Context) error {
 		f.p.watches.tell(nil, []vfs.Change{{Node: now}}) // this surface too knows the file by both numbers
 	}
 	f.v.changedNode(f.n.id)
-	return nil
+	return f.p.durable(ctx, f.n.id)
 }
 
 // Close is vfs.File's.

@@ -52,6 +52,7 @@ type placing struct {
 
 	formBytes int64 // of the stored form, as far as it is known; decides whether it is cut
 	plan      placement.Plan
+	owed      int64 // what this pod had of it when a round found it surplus, see owes
 }
 
 // chunk is what the planner is asked.

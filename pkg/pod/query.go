@@ -2,7 +2,6 @@ package pod
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -280,9 +279,6 @@ func (c *ChunkWhere) hold(h placement.Holder, name string, pinned bool) {
 	}
 }
 
-// ErrPolicy says that a policy is not one that this version can keep.
-var ErrPolicy = errors.New("policy can't be kept by this version")
-
 // Policy tells which policy holds at a node.
 func (p *Pod) Policy(_ context.Context, id vfs.NodeID) (Policy, error) {
 	w, from, err := p.db.EffectiveWish(id)
@@ -304,7 +300,7 @@ func (p *Pod) Policy(_ context.Context, id vfs.NodeID) (Policy, error) {
 }
 
 // SetPolicy sets the policy and durability of a node and all below it that has none of its own. "" leaves one as it
-// is, "unset" removes it. Errors: placement.ErrBadPolicy, ErrPolicy.
+// is, "unset" removes it. Error: placement.ErrBadPolicy.
 func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability string) error {
 	if err := p.writable(); err != nil {
 		return err
@@ -326,7 +322,7 @@ func (p *Pod) SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability s
 	case "unset":
 		edit.Durability = new(string)
 	default:
-		if err := keepsDurability(durability); err != nil {
+		if err := checkDurability(durability); err != nil {
 			return err
 		}
 		edit.Durability = &durability

@@ -51,15 +51,33 @@ func (r *round) note(c *placing) {
 		r.classes[key] = k
 	}
 	k.blocks++
-	if owned, _ := r.p.store.Has(c.id); owned && c.id.Codec() == block.Raw && !slices.Contains(c.keep, r.p.id) {
-		r.needed += c.size
-	}
+	owed := r.p.owes(c)
+	r.needed += owed
 	if k.named != nil {
 		k.named.add(c.id)
 	}
 	if len(r.surplus) < releaseMax && c.id.Codec() == block.Raw && len(surplusHere(c.plan, r.p.id)) > 0 {
-		r.surplus[c.id] = &placing{wanted: c.wanted, wants: c.wants}
+		r.surplus[c.id] = &placing{wanted: c.wanted, wants: c.wants, owed: owed}
 	}
+}
+
+// owes is how many bytes of a chunk this pod holds as others rely on it: whole, or in fragments.
+func (p *Pod) owes(c *placing) int64 {
+	if c.id.Codec() != block.Raw || slices.Contains(c.keep, p.id) {
+		return 0
+	}
+	if owned, _ := p.store.Has(c.id); owned {
+		return c.size
+	}
+	list, err := p.store.Fragments(c.id)
+	if err != nil {
+		return c.size
+	}
+	var n int64
+	for _, f := range list {
+		n += max(c.size/int64(f.K), 1)
+	}
+	return n
 }
 
 // trim releases what was found surplus, unless another file wants more of it: a live one, or one of a snapshot, of which all is
@@ -99,10 +117,8 @@ func (r *round) trim(ctx context.Context) error {
 		}
 	}
 	n, err := p.giveUp(ctx, r.surplus)
-	for id, c := range r.surplus {
-		if owned, _ := p.store.Has(id); !owned {
-			r.needed -= c.size
-		}
+	for _, c := range r.surplus {
+		r.needed += p.owes(c) - c.owed
 	}
 	if n > 0 {
 		p.log.InfoContext(ctx, "surplus copies are cache now", "blocks", n)

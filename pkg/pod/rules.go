@@ -80,7 +80,7 @@ func (p *Pod) Rules() map[string]Rule {
 var ruleFields = map[string]uint32{"trash": fieldTrash, "dormant": fieldDormant}
 
 // SetRule sets one of the network's rules, for all pods. It is durable here, and sent to all that are connected, when it returns nil. Errors:
-// config.ErrNoKey and ErrBad; ErrPolicy; member.ErrDenied if this pod is no admin's.
+// config.ErrNoKey and ErrBad; member.ErrDenied if this pod is no admin's.
 func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	k, err := RuleKeys().Find(key)
 	if err != nil {
@@ -100,9 +100,6 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 			return err
 		}
 	case "durability":
-		if err := keepsDurability(value); err != nil {
-			return err
-		}
 		s.Durability = value
 	default:
 		d, err := time.ParseDuration(value)
@@ -165,16 +162,8 @@ func (p *Pod) policyText(policy string) (string, error) {
 // checkDurability says whether a text is a durability.
 func checkDurability(s string) error {
 	switch s {
-	case "local", "quorum", "full":
+	case durabilityLocal, durabilityQuorum, durabilityFull:
 		return nil
 	}
 	return fmt.Errorf("durability %q is not local, quorum or full: %w", s, placement.ErrBadPolicy)
-}
-
-// keepsDurability says whether this version keeps a durability. Errors: placement.ErrBadPolicy, ErrPolicy.
-func keepsDurability(s string) error {
-	if err := checkDurability(s); err != nil || s == "local" {
-		return err
-	}
-	return fmt.Errorf("pod: durability %s: only local is kept: %w", s, ErrPolicy)
 }

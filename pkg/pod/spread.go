@@ -176,7 +176,7 @@ func (s *spreader) everything(ctx context.Context) error {
 	}
 	if err == nil {
 		s.mu.Lock()
-		s.looked, s.needed, s.stuck = begin, r.needed, total.short > 0
+		s.looked, s.needed, s.stuck = begin, r.needed, total.missing == 0 && len(r.surplus) == 0
 		s.mu.Unlock()
 	}
 	return err

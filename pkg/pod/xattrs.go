@@ -97,7 +97,7 @@ func (p *Pod) setPolicyXattr(ctx context.Context, id vfs.NodeID, value string, f
 		return fmt.Errorf("pod: a policy holds at every node: %w", vfs.ErrExist)
 	}
 	err := p.SetPolicy(ctx, id, value, "")
-	if errors.Is(err, placement.ErrBadPolicy) || errors.Is(err, ErrPolicy) {
+	if errors.Is(err, placement.ErrBadPolicy) {
 		err = errors.Join(vfs.ErrInvalid, err)
 	}
 	return err

@@ -8,6 +8,9 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
+// Durable is done.
+func (p *Pod) Durable(context.Context, vfs.NodeID) error { return nil }
+
 // SetPin knows this pod only.
 func (p *Pod) SetPin(_ context.Context, id vfs.NodeID, on string, pinned bool) error {
 	if on != "" && on != p.PodInfo.Name {

@@ -29,9 +29,15 @@ func (a *adder) finish(ctx context.Context) error {
 	if err := a.folderTimes(ctx); err != nil {
 		return err
 	}
-	// What a client that moves deletes after this is durable as the policy says: only "local" can be set.
+	// What a client that moves deletes after this is durable as the policy says.
 	if err := a.p.Settle(ctx); err != nil {
 		return err
+	}
+	for _, t := range a.tops {
+		n, err := a.fs.Lookup(ctx, t.target.parent, t.target.name)
+		if err == nil {
+			a.note(t.item, t.target.path, a.p.Durable(ctx, n.ID))
+		}
 	}
 	r := api.Result{Added: []api.Added{}, Items: a.items}
 	for _, arg := range slices.Sorted(maps.Keys(a.tops)) {

@@ -50,6 +50,8 @@ type Pod interface {
 	CopyFile(ctx context.Context, src, parent vfs.NodeID, name string, m pod.FileMeta) (vfs.Attr, error)
 	// Settle makes everything put before durable, committed, and offered to peers.
 	Settle(ctx context.Context) error
+	// Durable returns when what was settled at and below a node is on as many pods as its durability says.
+	Durable(ctx context.Context, id vfs.NodeID) error
 	Fsck(ctx context.Context, repair bool, f func(pod.Problem)) error
 	Scrub(ctx context.Context, f func(pod.Problem)) (pod.Scrubbed, error)
 	Collect(ctx context.Context, o pod.CollectOptions) (pod.Collected, error)
