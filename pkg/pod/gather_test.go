@@ -95,6 +95,9 @@ func TestGather(t *testing.T) {
 	net := pods[0].end().net
 	for a := range 6 {
 		for b := range a {
+			if testing.Short() && (a+b)%3 != 0 {
+				continue
+			}
 			net.cut(pods[a].end())
 			net.cut(pods[b].end())
 			for i, p := range pods {
