@@ -229,7 +229,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	opened = append(opened, p.store.Close)
 	p.store.SetCacheLimit(o.CacheBytes)
 	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
-	so.BeforeCommit, so.Blocks, so.Clock = p.store.Sync, blocks{p}, p.stamps
+	so.BeforeCommit, so.ContentsDurable, so.Blocks, so.Clock = p.store.Sync, true, blocks{p}, p.stamps
 	so.Copy = o.copyName
 	if so.Copy == nil {
 		so.Copy = copyName(o.Dir)

@@ -173,26 +173,42 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 			return nil, err
 		}
 	}
+	c, head, err := d.moment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Operations go on. Until this has returned nobody is told of what the last commits are (I2), and nothing is written of the checkpoint.
+	if err := d.publishOwn(head, false); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// moment commits the last of what is dirty, while no operation runs and, as a rule, nothing waits for a disk, and takes the state of that moment. head is
+// to be made durable and published. commitMu must be held.
+func (d *DB) moment(ctx context.Context) (c *checkpointer, head Dot, err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	if err := d.commitAll(ctx); err != nil {
-		return nil, err
+		return nil, head, err
 	}
 	d.mu.Lock()
 	last := d.checkpoint
 	d.mu.Unlock()
-	c := &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, forks: d.forks, self: d.self, last: last, base: last.rows, out: d.db.NewBatch()}
+	c = &checkpointer{snap: d.db.NewSnapshot(), epoch: d.epoch, heads: map[ident.Actor]actorState{}, forks: d.forks, self: d.self, last: last, base: last.rows, out: d.db.NewBatch()}
 	c.view = view{d: d, r: c.snap, clean: true}
 	maps.Copy(c.heads, d.heads)
 	if err := d.db.Set(textKey(keyOwn, ownEpoch), binary.BigEndian.AppendUint64(nil, d.epoch+1), pebble.NoSync); err != nil {
 		c.close()
-		return nil, fmt.Errorf("state: checkpoint: %w", err)
+		return nil, head, fmt.Errorf("state: checkpoint: %w", err)
 	}
 	d.epoch++
-	return c, nil
+	return c, d.ownHead(), nil
 }
 
-// commitAll commits everything while opMu and commitMu are held: no operation can make anything dirty meanwhile.
+// commitAll commits everything while opMu and commitMu are held: no operation can make anything dirty meanwhile. Nothing of it is durable, but for what
+// BeforeCommit makes so, which is called where rows may name something that is not.
 // Error: ErrUnfolded.
 func (d *DB) commitAll(ctx context.Context) error {
 	if held := d.held(); len(held) > 0 {
@@ -207,16 +223,17 @@ func (d *DB) commitAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if d.o.BeforeCommit != nil {
+		if d.o.BeforeCommit != nil && (d.chunked || !d.o.ContentsDurable) {
 			if err := d.o.BeforeCommit(ctx); err != nil {
 				return fmt.Errorf("state: before commit %d: %w", c.Seq, err)
 			}
+			d.chunked = false
 		}
 		if err := d.install(c, c.Encode(d.o.Sign), rows); err != nil {
 			return err
 		}
 	}
-	return d.publishOwn(d.ownHead(), false)
+	return nil
 }
 
 func (c *checkpointer) close() {

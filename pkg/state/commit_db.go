@@ -93,8 +93,10 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 	waiting := d.held()
 	rows, more, err := d.take(until, waiting)
 	var c *Commit
+	chunked := d.chunked
 	if err == nil && len(rows) > 0 {
 		c, err = d.prepare(commitRowsOf(rows))
+		d.chunked = false
 	}
 	d.opMu.Unlock()
 	if held = len(waiting) > 0; err != nil || len(rows) == 0 {
@@ -102,6 +104,9 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 	}
 	if d.o.BeforeCommit != nil {
 		if err := d.o.BeforeCommit(ctx); err != nil {
+			d.opMu.Lock()
+			d.chunked = d.chunked || chunked
+			d.opMu.Unlock()
 			return held, false, fmt.Errorf("state: before commit %d: %w", c.Seq, err)
 		}
 	}

@@ -50,6 +50,9 @@ type Options struct {
 	// BeforeCommit makes every block durable that rows name. It is called before rows are committed, while
 	// operations may wait: it must not call operations, nor wait for somebody who does.
 	BeforeCommit func(context.Context) error
+	// ContentsDurable says that what a content names is durable before the operation that names it, so that BeforeCommit is for what goes through PutChunk
+	// alone. A checkpoint need not call it then while operations wait.
+	ContentsDurable bool
 	// Blocks takes the nodes of checkpoints.
 	Blocks block.Store
 	// PutChunk takes a chunk of a long symlink's target, and names it as bodies do; nil: Blocks takes it as it is.

@@ -197,7 +197,7 @@ func (c *NewContent) check() error {
 }
 
 // symlinkBody is the encoded body with a symlink's target. One that is too long for the body itself becomes a
-// chunk, which BeforeCommit makes durable.
+// chunk, which BeforeCommit makes durable. opMu must be held.
 func (d *DB) symlinkBody(target string) ([]byte, error) {
 	switch {
 	case target == "":
@@ -208,6 +208,7 @@ func (d *DB) symlinkBody(target string) ([]byte, error) {
 		return dag.InlineBody([]byte(target)).Encode(), nil
 	}
 	ctx := context.Background() // the store's memory takes it; nothing waits
+	d.chunked = true
 	id, err := d.o.PutChunk(ctx, []byte(target))
 	if err != nil {
 		return nil, fmt.Errorf("state: symlink's target: %w", err)

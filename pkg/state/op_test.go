@@ -359,6 +359,47 @@ func TestReadOnly(t *testing.T) {
 	wantSame(t, []*DB{d, p.a})
 }
 
+// TestCheckpointMoment: while operations wait for the moment of a checkpoint, nobody syncs the store, unless a row names a chunk that went through PutChunk.
+func TestCheckpointMoment(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		target string // of a symlink that is made just before the moment
+		want   int    // calls while operations wait
+	}{
+		{"a row", "short", 0},
+		{"a row with a chunk", strings.Repeat("long/", 300), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newPods().options(1, pebblevfs.NewMem())
+			o.ContentsDurable = true
+			var d *DB
+			calls, waiting := 0, 0
+			o.BeforeCommit = func(context.Context) error {
+				if !d.opMu.TryLock() {
+					waiting++
+					return nil
+				}
+				d.opMu.Unlock()
+				if calls++; calls > 1 {
+					return nil
+				}
+				_, err := d.Create(RootIno, "late", vfs.NewNode{Kind: vfs.KindSymlink, Target: tt.target}, CreateOptions{})
+				return err
+			}
+			d = openWith(t, o)
+			mkfile(t, d, RootIno, "early", "text")
+			must[CheckpointInfo](t)(d.Checkpoint(t.Context()))
+			if waiting != tt.want || calls < 2 {
+				t.Errorf("the store was synced %d times while operations waited, want %d, and %d times else", waiting, tt.want, calls)
+			}
+			if d.Dirty() {
+				t.Error("rows are dirty after the checkpoint")
+			}
+			check(t, d)
+		})
+	}
+}
+
 // TestBeforeCommitFails: rows whose blocks are not durable stay uncommitted (I2a).
 func TestBeforeCommitFails(t *testing.T) {
 	n := newPods()

@@ -69,6 +69,7 @@ type DB struct {
 	heads      map[ident.Actor]actorState // what was applied, durable or not
 	forks      *branches                  // never changed, but replaced
 	refused    map[ident.Actor]bool       // incarnations whose commits here and elsewhere parted
+	chunked    bool                       // rows may name what went through PutChunk since the last BeforeCommit
 	onDirty    func()
 	onFork     func(statement []byte)
 	watchers   []func(changes []vfs.Change, local bool)
