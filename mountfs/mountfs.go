@@ -11,8 +11,8 @@
 // a disk. An FS that returns the context's error has done nothing; the process sees EINTR.
 //
 // Limits, of the FUSE library that is used (jacobsa/fuse), not of the FS: renameat2(2) with flags is
-// refused (EINVAL), fallocate(2) is not supported, st_blocks counts holes, SEEK_HOLE finds none, and times
-// before 1970 are shown in whole seconds.
+// refused (EINVAL), copy_file_range(2) copies by the kernel's pages, st_blocks counts holes, SEEK_HOLE finds none, locks hold
+// within the mount, and times before 1970 are shown in whole seconds. docs/guarantees-and-limits.md tells what that means to programs.
 //
 // Linux and macOS only; elsewhere Mount is ErrUnsupported.
 package mountfs
