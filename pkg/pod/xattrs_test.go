@@ -11,6 +11,9 @@ import (
 func TestPolicyXattr(t *testing.T) {
 	p := firstPod(t)
 	ctx := quickly(t)
+	if _, err := p.fs.Create(ctx, vfs.RootID, "d", vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
+		t.Fatal(err)
+	}
 	p.write("/d/f", "bytes")
 	id := func(path string) vfs.NodeID {
 		t.Helper()
