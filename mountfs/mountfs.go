@@ -68,6 +68,12 @@ type Options struct {
 	Clock      clock.Clock
 }
 
+// IDs says how the numbers of users, or of groups, of an FS are shown on this machine. The zero value shows them as they are.
+type IDs struct {
+	All   *uint32           // everything is shown as this one's, and belongs, if it is made here, to who makes it; no owner can be set
+	Pairs map[uint32]uint32 // by numbers of this machine, those of the FS
+}
+
 // withDefaults fills in what is not set.
 func (o Options) withDefaults() Options {
 	if o.FSName == "" {
