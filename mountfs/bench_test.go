@@ -88,11 +88,16 @@ func BenchmarkStat(b *testing.B) {
 	}
 }
 
-func mountForBench(b *testing.B) (dir, name string) {
+func needRoot(b *testing.B) {
 	b.Helper()
 	if os.Geteuid() != 0 {
 		b.Skip("SKIPPED: mounting needs root")
 	}
+}
+
+func mountForBench(b *testing.B) (dir, name string) {
+	b.Helper()
+	needRoot(b)
 	m, err := mountfs.Mount(b.Context(), b.TempDir(), memfs.New(memfs.Options{}), mountfs.Options{})
 	if err != nil {
 		b.Fatal(err)

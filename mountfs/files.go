@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/jacobsa/fuse/fuseops"
-	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -139,6 +138,13 @@ func (s *server) write(ctx context.Context, op *fuseops.WriteFileOp) error {
 	return err
 }
 
+// Modes of fallocate(2) (Linux, include/uapi/linux/falloc.h), as the kernel sends them.
+const (
+	fallocKeepSize  = 0x01
+	fallocPunchHole = 0x02
+	fallocZeroRange = 0x10
+)
+
 // allocate is fallocate(2): it gives room in advance, punches holes and writes zeros. The kernel lets no other modes through.
 func (s *server) allocate(ctx context.Context, op *fuseops.FallocateOp) error {
 	f, err := s.file(op.Handle)
@@ -146,7 +152,7 @@ func (s *server) allocate(ctx context.Context, op *fuseops.FallocateOp) error {
 		return err
 	}
 	a, ok := f.(vfs.Allocator)
-	if !ok || op.Mode&^(unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+	if !ok || op.Mode&^(fallocKeepSize|fallocPunchHole|fallocZeroRange) != 0 {
 		return vfs.ErrNotSupported
 	}
 	if op.Offset > vfs.FileMax || op.Length > vfs.FileMax {
@@ -156,7 +162,7 @@ func (s *server) allocate(ctx context.Context, op *fuseops.FallocateOp) error {
 	for _, f := range []struct {
 		mode uint32
 		flag vfs.AllocFlag
-	}{{unix.FALLOC_FL_KEEP_SIZE, vfs.AllocKeepSize}, {unix.FALLOC_FL_PUNCH_HOLE, vfs.AllocPunch}, {unix.FALLOC_FL_ZERO_RANGE, vfs.AllocZero}} {
+	}{{fallocKeepSize, vfs.AllocKeepSize}, {fallocPunchHole, vfs.AllocPunch}, {fallocZeroRange, vfs.AllocZero}} {
 		if op.Mode&f.mode != 0 {
 			flags |= f.flag
 		}

@@ -9,12 +9,6 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// IDs says how the numbers of users, or of groups, of an FS are shown on this machine. The zero value shows them as they are.
-type IDs struct {
-	All   *uint32           // everything is shown as this one's, and belongs, if it is made here, to who makes it; no owner can be set
-	Pairs map[uint32]uint32 // by numbers of this machine, those of the FS
-}
-
 // idMap is IDs, ready for use: a one-to-one map of all numbers, so that what is shown as one owner's was one owner's, and
 // what is set is what is read back.
 type idMap struct {

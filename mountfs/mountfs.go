@@ -16,8 +16,8 @@
 // a disk. An FS that returns the context's error has done nothing; the process sees EINTR.
 //
 // Limits, of the FUSE library that is used (jacobsa/fuse), not of the FS: renameat2(2) with flags is
-// refused (EINVAL), fallocate(2) is not supported, st_blocks counts holes, SEEK_HOLE finds none, and times
-// before 1970 are shown in whole seconds.
+// refused (EINVAL), copy_file_range(2) copies by the kernel's pages, st_blocks counts holes, SEEK_HOLE finds none, locks hold
+// within the mount, and times before 1970 are shown in whole seconds. docs/guarantees-and-limits.md tells what that means to programs.
 //
 // Linux and macOS only; elsewhere Mount is ErrUnsupported.
 package mountfs
@@ -88,6 +88,12 @@ type Options struct {
 	FSName     string        // what mount(8) shows as the source; "" is "wormhole"
 	Log        *slog.Logger
 	Clock      clock.Clock
+}
+
+// IDs says how the numbers of users, or of groups, of an FS are shown on this machine. The zero value shows them as they are.
+type IDs struct {
+	All   *uint32           // everything is shown as this one's, and belongs, if it is made here, to who makes it; no owner can be set
+	Pairs map[uint32]uint32 // by numbers of this machine, those of the FS
 }
 
 // withDefaults fills in what is not set.

@@ -86,22 +86,38 @@ func (p *Pod) Usage(context.Context) (Usage, error) {
 	}, nil
 }
 
-// statFS is the network's room as df shows it: what the pods have and have free. A pod that is down counts with what
-// it last said.
+// statFS is the network's room as df shows it: how many bytes of files its pods have room for under the network's policy. A pod that is down
+// counts with what it last said.
 func (p *Pod) statFS(ctx context.Context) (vfs.StatFS, error) {
 	pods, err := p.Pods(ctx)
 	if err != nil {
 		return vfs.StatFS{}, err
 	}
 	var out vfs.StatFS
+	stores := 0
 	for _, pod := range pods {
 		if pod.Weight == 0 && !pod.Self {
 			continue
 		}
+		stores++
 		out.Total += uint64(max(pod.UsedBytes, 0)) + uint64(max(pod.FreeBytes, 0))
 		out.Free += uint64(max(pod.FreeBytes, 0))
 	}
+	policy, err := placement.ParsePolicy(p.reg.defaults().Policy)
+	if err != nil {
+		return vfs.StatFS{}, err
+	}
+	kept, of := storedShare(policy.Resolve(stores), stores)
+	out.Total, out.Free = out.Total/of*kept, out.Free/of*kept
 	return out, nil
+}
+
+// storedShare is how many bytes of files take how many bytes of disks under a policy, where so many pods store data.
+func storedShare(policy placement.Policy, pods int) (kept, of uint64) {
+	if policy.Kind == placement.PolicyRS {
+		return uint64(policy.K), uint64(policy.K + policy.M)
+	}
+	return 1, uint64(max(1, min(wantedHolders(policy), pods)))
 }
 
 // Status tells whether all is well.

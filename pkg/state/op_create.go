@@ -273,5 +273,6 @@ func (t *tx) deadHere(ino Ino, c *curInode, parent Ino, name string) (*Inode, er
 		}
 	}
 	n.SetFolderMtime(t.now(), t.ts)
+	n.SetAtime(t.now(), t.ts) // it is newer than the folder's number
 	return n, t.removeWish(ino)
 }

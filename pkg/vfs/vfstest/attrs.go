@@ -101,6 +101,22 @@ var attrCases = []testCase{
 		equal(t, "atime of an unlinked file", t.attr(file).Atime, mtime)
 		t.close(f)
 	}},
+	{name: "attr/folder_made_again", run: func(t *tester) { // it has nothing of the one that was removed
+		id := t.folder(root, "d")
+		old, before := int64(1_600_000_000_000_000_001), t.attr(id)
+		if _, err := t.fs.SetAttr(t.ctx, id, vfs.SetAttr{Atime: &old, Mtime: &old}); err != nil {
+			t.Fatal(err)
+		}
+		if err := t.fs.Remove(t.ctx, root, "d", true); err != nil {
+			t.Fatal(err)
+		}
+		again := t.attr(t.folder(root, "d"))
+		for what, ns := range map[string]int64{"atime": again.Atime, "mtime": again.Mtime, "ctime": again.Ctime} {
+			if ns < before.Ctime {
+				t.Fatalf("%s is %d, before the first folder was made, %d", what, ns, before.Ctime)
+			}
+		}
+	}},
 	{name: "attr/missing", run: func(t *tester) {
 		mode := uint32(0)
 		_, err := t.fs.SetAttr(t.ctx, 1<<40, vfs.SetAttr{Mode: &mode})
