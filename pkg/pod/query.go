@@ -117,7 +117,7 @@ func storedShare(policy placement.Policy, pods int) (kept, of uint64) {
 	if policy.Kind == placement.PolicyRS {
 		return uint64(policy.K), uint64(policy.K + policy.M)
 	}
-	return 1, uint64(max(1, min(wantedHolders(policy), pods)))
+	return 1, uint64(max(1, min(policy.Copies(), pods)))
 }
 
 // Status tells whether all is well.
