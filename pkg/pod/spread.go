@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/placement"
@@ -23,6 +24,7 @@ const (
 type spreader struct {
 	p    *Pod
 	kick chan struct{} // capacity 1
+	now  atomic.Bool   // a user asked for space: what is surplus need not wait for Options.LowerAfter
 
 	mu     sync.Mutex // guards the fields below
 	all    bool       // members or connections changed: look at everything
