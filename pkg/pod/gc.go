@@ -178,6 +178,8 @@ func (c *collection) passNow(ctx context.Context) error {
 	}
 	p.passMembers(ctx)
 	c.passed = p.membersPassed(p.clock.Now())
+	p.spread.now.Store(true)
+	defer p.spread.now.Store(false)
 	if err := p.spread.everything(ctx); err != nil {
 		p.log.WarnContext(ctx, "not all contents are where they should be; the trash is kept", "err", err)
 	}

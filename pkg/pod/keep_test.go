@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -279,6 +280,15 @@ func TestDurability(t *testing.T) {
 	if got, err := a.read("/h"); err != nil || got != text {
 		t.Errorf("it is not here: %v", err)
 	}
+}
+
+// If one of these changes, pods of two versions don't understand each other.
+func TestGoldenPlacing(t *testing.T) {
+	id := block.Sum(block.Raw, []byte("x"))
+	q := keptQuestion(state.VV{{Member: 1, Incarnation: 1}: 7}, []*placing{{wanted: wanted{id: id}}})
+	d := Drained{Draining: true, Known: true, Left: 1 << 40, Stuck: true}
+	golden(t, "kept-question", q)
+	golden(t, "drained", d.encode())
 }
 
 // FuzzDrained breaks if a peer's answer makes a pod panic, or is read two ways.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 const (
@@ -23,6 +25,7 @@ const (
 type spreader struct {
 	p    *Pod
 	kick chan struct{} // capacity 1
+	now  atomic.Bool   // a user asked for space: what is surplus need not wait for Options.LowerAfter
 
 	mu     sync.Mutex // guards the fields below
 	all    bool       // members or connections changed: look at everything
@@ -140,10 +143,9 @@ func (s *spreader) newContents(ctx context.Context) error {
 func (s *spreader) everything(ctx context.Context) error {
 	begin := s.p.clock.Now()
 	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 {
-		s.found(begin, placed{}, nil)
-		s.mu.Lock()
-		s.looked, s.needed, s.stuck = begin, s.p.store.Usage().OwnedBytes, true
-		s.mu.Unlock()
+		if err := s.alone(begin); err != nil {
+			return err
+		}
 		return nil // nobody else should hold anything, and nobody is there from whom to fetch what is damaged here
 	}
 	r := s.newRound()
@@ -180,6 +182,24 @@ func (s *spreader) everything(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	return err
+}
+
+// alone notes what there is to know where no other pod is: all is here, whatever the policy asks for.
+func (s *spreader) alone(begin time.Time) error {
+	root, err := s.p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID}}})
+	if err != nil {
+		return err
+	}
+	owned := s.p.store.Usage().OwnedBytes
+	var got placed
+	if got.bytes[placement.StateSafe] = owned; root[0].policy.Losses() > 0 {
+		got.bytes[placement.StateSafe], got.bytes[placement.StateDegraded] = 0, owned
+	}
+	s.found(begin, got, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked, s.needed, s.stuck = begin, owned, true
+	return nil
 }
 
 // found notes what a round over everything found.

@@ -63,7 +63,7 @@ func (p *Pod) wantsOf(nodes []state.Node) ([]wants, error) {
 			known[text] = policy
 		}
 		out[i] = wants{policy: policy, author: p.reg.pod(n.Content.Dot.Actor), keep: keepers(w)}
-		out[i].lower = n.Btime > since.Time().UnixNano() || now.Sub(since.Time()) >= p.o.LowerAfter
+		out[i].lower = n.Btime > since.Time().UnixNano() || p.spread.now.Load() || now.Sub(since.Time()) >= p.o.LowerAfter
 	}
 	return out, nil
 }
