@@ -227,11 +227,6 @@ func (c *checker) derive(ctx context.Context) error {
 		return err
 	}
 	c.place(places)
-	for _, ino := range sortedKeys(c.folders) {
-		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 && c.joining == nil {
-			c.report("%d entries are in folder %d, which is not there", rec.entries, ino)
-		}
-	}
 	return nil
 }
 
@@ -266,13 +261,17 @@ func (c *checker) place(places map[Ino]FolderPlace) {
 	}
 	for again := true; again; {
 		again = false
-		for _, ino := range all {
+		for _, ino := range sortedKeys(c.folders) {
 			rec := c.folders[ino]
-			if rec.attached || !rec.shown() {
+			if ino == RootIno || rec.attached || !rec.shown() || c.waits(ino, rec) {
 				continue
 			}
 			rec.attached, again = true, true
-			rec.parent, rec.name = places[ino].Parent, places[ino].Name
+			p, ok := places[ino]
+			if !ok {
+				p = LostPlace(ino)
+			}
+			rec.parent, rec.name = p.Parent, p.Name
 			c.add(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}})
 		}
 	}
@@ -285,6 +284,15 @@ func (c *checker) place(places map[Ino]FolderPlace) {
 			c.folders[ino].irregular++
 		}
 	}
+}
+
+// waits says whether a folder has no row because a join is under way.
+func (c *checker) waits(ino Ino, rec *folderRec) bool {
+	if c.joining == nil || rec.exists {
+		return false
+	}
+	got, err := c.folder(ino)
+	return err != nil || !got.attached
 }
 
 // compare compares the index with what it has to be.

@@ -31,6 +31,8 @@ type tx struct {
 	self      ident.Actor  // not zero: who commits here from now on
 	forks     *branches    // not nil: what is known from now on
 	bare      place        // the last that was looked at, if no link stands there
+	lost      map[Ino]bool // folders without a row that changed: settleLost looks at them
+	ends      bool         // it is the last batch of a join
 }
 
 // place is a name in a folder.
@@ -63,6 +65,9 @@ func (t *tx) del(key []byte) error {
 // finish makes the change visible, without a sync, and tells the watchers; local: it was made here.
 func (t *tx) finish(local bool) error {
 	d := t.d
+	if err := t.settleLost(); err != nil {
+		return err
+	}
 	changes, err := t.allChanges()
 	if err != nil {
 		return err
