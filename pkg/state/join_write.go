@@ -23,6 +23,7 @@ func (j *joiner) write(last bool) error {
 		}
 	}
 	record := j.record
+	t.more = !last
 	var err error
 	if last {
 		t.ends = d.joining != nil

@@ -74,11 +74,9 @@ func (v view) notLost(ino Ino) error {
 	return err
 }
 
-// settleLost brings lost folders into the index, or out of it. While a join is under way rows are lacking that will come: its last batch looks at all.
+// settleLost brings lost folders into the index, or out of it. While a join is under way none comes, since rows are lacking that will: its last batch looks at all.
 func (t *tx) settleLost() error {
-	if t.d.joining != nil && !t.ends {
-		return nil
-	}
+	waits := t.more || t.d.joining != nil && !t.ends
 	if t.ends {
 		if err := t.findLost(); err != nil {
 			return err
@@ -91,7 +89,7 @@ func (t *tx) settleLost() error {
 			if err != nil {
 				return err
 			}
-			if rec.exists || rec.lost() == rec.attached {
+			if rec.exists || rec.lost() == rec.attached || waits && rec.lost() {
 				continue
 			}
 			if err := t.showLost(ino, rec); err != nil {

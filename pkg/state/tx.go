@@ -32,7 +32,8 @@ type tx struct {
 	forks     *branches    // not nil: what is known from now on
 	bare      place        // the last that was looked at, if no link stands there
 	lost      map[Ino]bool // folders without a row that changed: settleLost looks at them
-	ends      bool         // it is the last batch of a join
+	more      bool         // it is a batch of a join, and not the last
+	ends      bool         // it is the last one of several
 }
 
 // place is a name in a folder.
