@@ -88,27 +88,3 @@ func TestStateXattr(t *testing.T) {
 		t.Errorf("a folder has a state: %v", err)
 	}
 }
-
-// TestKeepWords breaks where a state names another danger than there is.
-func TestKeepWords(t *testing.T) {
-	whole, cached := Holder{Kind: "whole"}, Holder{Kind: "cached"}
-	for _, c := range []struct {
-		chunks      [][]Holder
-		wants, pods int
-		want        string
-	}{
-		{[][]Holder{{whole}, {whole, whole}}, 2, 5, "local"},
-		{[][]Holder{{whole, whole}, {whole, whole, whole}}, 3, 5, "spreading 2/3"},
-		{[][]Holder{{whole, whole}}, 3, 2, "degraded 2/3"},
-		{[][]Holder{{whole}, {}}, 2, 5, "unavailable"},
-		{[][]Holder{{cached}}, 1, 5, "spreading 0/1"},
-	} {
-		var w Where
-		for _, holders := range c.chunks {
-			w.Chunks = append(w.Chunks, ChunkWhere{Holders: holders})
-		}
-		if got := keepWords(w, c.wants, c.pods); got != c.want {
-			t.Errorf("%v of %d, %d pods: %q, want %q", c.chunks, c.wants, c.pods, got, c.want)
-		}
-	}
-}

@@ -137,6 +137,7 @@ func fullView(rows map[string][]byte) (map[string]shownAs, error) {
 		v.add(state.Ino(binary.BigEndian.Uint64([]byte(key[1:]))), &f)
 	}
 	v.attach()
+	v.attachLost()
 	if err := v.folder(state.RootIno, "", 0); err != nil {
 		return nil, err
 	}
@@ -191,6 +192,21 @@ func (v *viewer) attach() {
 			v.shown[ino], again = true, true
 			p, l := v.places[ino], f.Inode.Links[0]
 			v.in[p.Parent] = append(v.in[p.Parent], state.ViewEntry{Ino: ino, Name: p.Name, Folder: true, TS: l.TS, Over: l.Over})
+		}
+	}
+}
+
+// attachLost puts the folders that are named as parents and have no row into lost+found.
+func (v *viewer) attachLost() {
+	for again := true; again; { // lost+found is one of them
+		again = false
+		for _, ino := range sortedKeys(v.in) {
+			if ino == state.RootIno || v.folded[ino] != nil {
+				continue
+			}
+			f, p := state.LostFolder(ino), state.LostPlace(ino)
+			v.folded[ino], again = f, true
+			v.in[p.Parent] = append(v.in[p.Parent], state.ViewEntry{Ino: ino, Name: p.Name, Folder: true, TS: p.TS})
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (c *checker) derive(ctx context.Context) error {
 		return err
 	}
 	for _, ino := range sortedKeys(c.folders) {
-		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 && c.joining == nil {
+		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 && !rec.attached && c.joining == nil {
 			c.report("%d entries are in folder %d, which is not there", rec.entries, ino)
 		}
 	}
@@ -105,27 +105,39 @@ func (c *checker) place(places map[Ino]FolderPlace) error {
 		p, ok := places[ino]
 		return p, ok
 	}
-	all := sortedKeys(places)
-	undone := EffectiveParents(get, all)
+	undone := EffectiveParents(get, sortedKeys(places))
 	for ino, p := range undone {
 		places[ino] = p
 		c.displaced[ino] = true
 	}
 	for again := true; again; {
 		again = false
-		for _, ino := range all {
+		for _, ino := range sortedKeys(c.folders) {
 			rec := c.folders[ino]
-			if rec.attached || !rec.shown() {
+			if ino == RootIno || rec.attached || !rec.shown() || c.waits(ino, rec) {
 				continue
 			}
 			rec.attached, again = true, true
-			rec.parent, rec.name = places[ino].Parent, places[ino].Name
+			p, ok := places[ino]
+			if !ok {
+				p = LostPlace(ino)
+			}
+			rec.parent, rec.name = p.Parent, p.Name
 			if err := c.link(claim{parent: rec.parent, name: rec.name, slot: slot{ino: ino, came: rec.came, dir: true}}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// waits says whether a folder has no row because a join is under way.
+func (c *checker) waits(ino Ino, rec *folderRec) bool {
+	if c.joining == nil || rec.exists {
+		return false
+	}
+	got, err := c.folder(ino)
+	return err != nil || !got.attached
 }
 
 // compare looks for what the index has and should not have.

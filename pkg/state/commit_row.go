@@ -132,15 +132,29 @@ func (c *Commit) check(row *Row, past VV) error {
 	return c.checkInode(ino, row.inode, past)
 }
 
-func (c *Commit) checkInode(ino Ino, n *Inode, past VV) error {
+// checkPlaces says whether an inode may have its number, and its links their parents: only folders have derived numbers, and no links but such to folders.
+func checkPlaces(ino Ino, n *Inode) error {
 	folder := n.Kind == vfs.KindFolder
 	switch {
-	case n.Newest().HLC > c.HLC:
-		return errors.New("a stamp is after the commit's")
 	case folder && (len(n.Links) == 0) != (ino == RootIno), ino == RootIno && !folder:
 		return errors.New("only the root, a folder, has no link")
-	case IsDerived(ino) && !folder:
-		return errors.New("a derived number is not a folder's")
+	case folder != isParent(ino):
+		return errors.New("a derived number is not a folder's, or the other way round")
+	}
+	for i := range n.Links {
+		if l := &n.Links[i]; !isParent(l.Parent) || l.PrevParent != 0 && !isParent(l.PrevParent) {
+			return errors.New("a link is in what is no folder")
+		}
+	}
+	return nil
+}
+
+func (c *Commit) checkInode(ino Ino, n *Inode, past VV) error {
+	if n.Newest().HLC > c.HLC {
+		return errors.New("a stamp is after the commit's")
+	}
+	if err := checkPlaces(ino, n); err != nil {
+		return err
 	}
 	for i := range n.Links {
 		if o := n.Links[i].Over; o != nil && o.Since.HLC > c.HLC {

@@ -31,7 +31,7 @@
 //	'w' key               the uncommitted change of the row "key": observed dots and the version, or its removal
 //	'j' ino gen8          what one fsync wrote to a file, until a content with it is set (JournalRecord)
 //	'c' actor seq8        digest (32 bytes), total (u64), and the encoded commit, or its signed header, or nothing: logEntry
-//	'e' actor             seq8: of the actor's commits up to this one the log has at the most digests, and some headers
+//	'e' actor             seq8: of the actor's commits up to this one the log has digests, and some headers
 //	'v' actor             seq, digest and HLC of the last commit of an actor that was applied
 //	's' hash              a statement
 //	'g' actor seq8 digest a fork statement, by the point at which commits parted
@@ -59,5 +59,5 @@
 //
 // Marks ('f', 'r') say what changed in which epoch; a checkpoint takes those of all epochs up to its own, edits the trees there, and removes them. The
 // tree of rows holds keys and encoded VerSets as 'i', 'p', 't' do; one of more than dag.ValueMax bytes is replaced by a link to a raw block
-// of it. The state root is the block [1, network, link to the tree or null, vv].
+// of it. The state root is the block [2, network, link to the tree or null, vv, branches].
 package state

@@ -11,7 +11,7 @@ import (
 
 // folderRec is what the index knows of a folder: derived from rows, but for changed.
 //
-// INVARIANT: attached iff the row exists, is no root, and is not dead or has entries; then the index has it
+// INVARIANT: attached iff the row exists, is no root, and is not dead or has entries, or there is no row, and entries (a lost folder); then the index has it
 // at parent and name, its effective place.
 type folderRec struct {
 	exists    bool // the row is there and a folder, or it is the root
@@ -29,7 +29,7 @@ type folderRec struct {
 }
 
 // shown says whether the folder is in the view.
-func (r *folderRec) shown() bool { return r.exists && (!r.dead || r.entries > 0) }
+func (r *folderRec) shown() bool { return r.exists && !r.dead || r.entries > 0 }
 
 // count follows an entry that comes (by 1) or goes (by -1).
 func (r *folderRec) count(s slot, by int) {

@@ -222,6 +222,11 @@ func (t *tx) noteIrregular(parent Ino) error {
 
 // settle puts a folder's record, and brings the folder into the index or out of it, as the record says.
 func (t *tx) settle(ino Ino, rec *folderRec) error {
+	if ino != RootIno && !rec.exists {
+		t.putFolder(ino, rec)
+		t.noteLost(ino) // at the end: its row may come in this very change
+		return nil
+	}
 	show := ino != RootIno && rec.shown()
 	if show == rec.attached || (show && t.held[ino]) {
 		t.putFolder(ino, rec)
@@ -289,8 +294,8 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 	if wasThere == isThere && was == is {
 		return t.settle(ino, rec)
 	}
-	if !wasThere && rec.entries == 0 {
-		// It is new and nothing names it as its parent: it is part of no loop.
+	if !wasThere && rec.entries == 0 && is.Parent != ino {
+		// It is new and nothing names it as its parent, not even itself: it is part of no loop.
 		rec.parent, rec.name = is.Parent, is.Name
 		return t.settle(ino, rec)
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
-	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // write writes a batch: the rows, and that the join is under way, or, with the last one, what it brought.
@@ -29,7 +28,9 @@ func (j *joiner) write(last bool) error {
 		}
 	}
 	record := j.record
+	t.more = !last
 	if last {
+		t.ends = d.joining != nil
 		err = j.end(t)
 	} else {
 		record.upTo = bytes.Clone(j.rows[len(j.rows)-1].key)
@@ -292,12 +293,8 @@ func (p *proof) stamped(dot Dot, newest TS) error {
 
 // inode says whether a version of an inode names only what its author can name.
 func (p *proof) inode(ino Ino, dot Dot, n *Inode) error {
-	folder := n.Kind == vfs.KindFolder
-	switch {
-	case folder && (len(n.Links) == 0) != (ino == RootIno), ino == RootIno && !folder:
-		return errors.New("only the root, a folder, has no link")
-	case IsDerived(ino) && !folder:
-		return errors.New("a derived number is not a folder's")
+	if err := checkPlaces(ino, n); err != nil {
+		return err
 	}
 	for i := range n.Contents {
 		if !p.root.VV.Covers(n.Contents[i].Dot) {

@@ -19,6 +19,9 @@ func (d *DB) edit(id Ino, change func(t *tx, s *shown, n *Inode) error) (Node, e
 		if err != nil {
 			return shown{}, err
 		}
+		if err := t.notLost(s.ino); err != nil {
+			return shown{}, err
+		}
 		if c.f == nil {
 			c.f = rootFolded() // own found it: it can only be the root
 		}

@@ -45,6 +45,9 @@ func (t *tx) free(parent Ino, name string) error {
 		return err
 	}
 	rec, err := t.shownFolder(parent)
+	if err == nil {
+		err = t.notLost(parent)
+	}
 	if err != nil {
 		return err
 	}

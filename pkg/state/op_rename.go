@@ -91,7 +91,13 @@ func (r *renaming) find(name string, f vfs.RenameFlag) (err error) {
 	if r.src, err = r.lookup(r.parent, name); err != nil {
 		return err
 	}
+	if err := errors.Join(r.notLost(r.src.ino), r.notLost(r.newParent)); err != nil {
+		return err
+	}
 	r.dst, err = r.lookup(r.newParent, r.newName)
+	if err == nil {
+		err = r.notLost(r.dst.ino)
+	}
 	if errors.Is(err, vfs.ErrNotExist) {
 		if _, err := r.shownFolder(r.newParent); err != nil || f&vfs.RenameExchange != 0 {
 			return errors.Join(err, orNotExist(nil, r.newParent))

@@ -125,7 +125,7 @@ func (v view) where(s shown) (parent Ino, name string, err error) {
 		// Copies stand beside the first link alone.
 		parent, name, s.link = links[0].Parent, links[0].Name, links[0].ID
 	}
-	if rec, err := v.folder(parent); err != nil || !rec.exists {
+	if rec, err := v.folder(parent); err != nil || !rec.exists && !rec.lost() {
 		return 0, "", orNotExist(err, parent)
 	}
 	slots, err := v.slots(parent, name)

@@ -31,6 +31,9 @@ type tx struct {
 	self      ident.Actor  // not zero: who commits here from now on
 	forks     *branches    // not nil: what is known from now on
 	bare      place        // the last that was looked at, if no link stands there
+	lost      map[Ino]bool // folders without a row that changed: settleLost looks at them
+	more      bool         // it is a batch of a join, and not the last
+	ends      bool         // it is the last one of several
 }
 
 // place is a name in a folder.
@@ -68,6 +71,9 @@ func (t *tx) del(key []byte) error {
 // finish makes the change visible, without a sync, and tells the watchers; local: it was made here.
 func (t *tx) finish(local bool) error {
 	d := t.d
+	if err := t.settleLost(); err != nil {
+		return err
+	}
 	changes, err := t.allChanges()
 	if err != nil {
 		return err

@@ -46,15 +46,15 @@ func (v view) contested(parent Ino) ([]shown, error) {
 			return nil, err
 		}
 		for _, s := range slots {
-			c, err := v.inode(s.ino)
+			f, err := v.foldedOf(s.ino)
 			if err != nil {
 				return nil, err
 			}
-			e, err := viewEntry(name, s, c.f)
+			e, err := viewEntry(name, s, f)
 			if err != nil {
 				return nil, err
 			}
-			entries, folded = append(entries, e), append(folded, c.f)
+			entries, folded = append(entries, e), append(folded, f)
 		}
 	}
 	var failed error
@@ -149,14 +149,14 @@ func byShownName(s shown, name string) int { return strings.Compare(s.name, name
 
 // regular is what a name with one link shows.
 func (v view) regular(name string, s slot) (shown, error) {
-	c, err := v.inode(s.ino)
+	f, err := v.foldedOf(s.ino)
 	if err != nil {
 		return shown{}, err
 	}
-	if c.f == nil {
+	if f == nil {
 		return shown{}, fmt.Errorf("state: the index has inode %d at %q, there is no such row: %w", s.ino, name, block.ErrCorrupt)
 	}
-	return shown{name: name, ino: s.ino, link: s.link, f: c.f}, nil
+	return shown{name: name, ino: s.ino, link: s.link, f: f}, nil
 }
 
 // list is at most limit entries of a folder after a name, in order; limit 0: all.
@@ -252,20 +252,20 @@ func (v view) eachName(parent Ino, after string, limit int, f func(name []byte, 
 
 // byNumber is what is shown under a number, with no name. Error: vfs.ErrNotExist.
 func (v view) byNumber(id Ino) (shown, error) {
-	c, err := v.inode(id)
+	f, err := v.foldedOf(id)
 	if err != nil {
 		return shown{}, err
 	}
-	if c.f == nil && id == RootIno {
-		c.f = rootFolded()
+	if f == nil && id == RootIno {
+		f = rootFolded()
 	}
-	if c.f != nil {
-		if c.f.Inode.Kind == vfs.KindFolder {
+	if f != nil {
+		if f.Inode.Kind == vfs.KindFolder {
 			if rec, err := v.folder(id); err != nil || !rec.shown() {
 				return shown{}, orNotExist(err, id)
 			}
 		}
-		return shown{ino: id, f: c.f}, nil
+		return shown{ino: id, f: f}, nil
 	}
 	b, err := get(v.r, inoKey(keyCopy, id))
 	if err != nil || len(b) != 8 || !IsDerived(id) {
@@ -275,7 +275,8 @@ func (v view) byNumber(id Ino) (shown, error) {
 		return shown{}, orNotExist(err, id)
 	}
 	ino, _, _ := splitNameKey(append([]byte{0}, b...)) // 9 bytes
-	if c, err = v.inode(ino); err != nil || c.f == nil {
+	c, err := v.inode(ino)
+	if err != nil || c.f == nil {
 		return shown{}, orNotExist(err, id)
 	}
 	for i := range c.f.Inode.Contents {
@@ -302,6 +303,9 @@ func rootFolded() *Folded {
 func (v view) node(s shown) (Node, error) {
 	n := s.f.Inode
 	ctime := n.Newest().HLC
+	if ctime == lostTS.HLC {
+		ctime = 0 // a lost folder's: what is in it says
+	}
 	out := Node{
 		Attr: vfs.Attr{
 			ID: s.ino, Kind: n.Kind, Mode: n.Mode.Value, UID: n.Owner.Value.UID, GID: n.Owner.Value.GID,
