@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/event"
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
@@ -61,7 +62,7 @@ func (m *members) link(ctx context.Context, info peer.AddrInfo) (*link, error) {
 		return l, nil
 	}
 	var addrs []string
-	for _, a := range append(info.Addrs, m.Peerstore().Addrs(info.ID)...) {
+	for _, a := range slices.Concat(info.Addrs, m.Peerstore().Addrs(info.ID)) {
 		addrs = append(addrs, a.String())
 	}
 	if err := m.k.h.Connect(ctx, pod, addrs[:min(len(addrs), 2*PeerAddrsMax)]); err != nil {

@@ -51,7 +51,7 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 	pods, err := p.announcing(find, d, g)
 	errs := []error{none, err}
 	for _, pod := range pods {
-		if p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
+		if _, member := p.reg.cert(pod); !member || p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
 			continue
 		}
 		err := d.Reach(find, pod)

@@ -30,7 +30,7 @@ type headRecords struct {
 	mu       sync.Mutex // guards the fields below
 	told     state.Dot  // the commit of the head that was put last
 	root     block.ID   // its checkpoint
-	compared bool       // the own head that others keep was compared with what is here
+	compared bool       // the own head that others keep was compared with what is here, since a pod came
 	look     bool       // a pod was connected: heads are to be looked for
 }
 
@@ -83,8 +83,10 @@ func (p *Pod) runHeadRecords(ctx context.Context) error {
 		p.records.mu.Lock()
 		look := p.records.look
 		p.records.look = false
+		p.records.compared = p.records.compared && !look // who came may know more
 		p.records.mu.Unlock()
 		if look {
+			p.compareFirst(ctx)
 			p.findHeads(ctx, d)
 		}
 	}
@@ -137,7 +139,7 @@ func (p *Pod) putLastHead(ctx context.Context) {
 	}
 }
 
-// compareOwnHead compares what is here with the newest head of this pod that others keep, once after each start (I3): one that was set back may be connected with none
+// compareOwnHead compares what is here with the newest head of this pod that others keep, once after each start and when others came (I3): one that was set back may be connected with none
 // that has its newer commits. It says whether that is done.
 func (p *Pod) compareOwnHead(ctx context.Context, d p2p.DHT) bool {
 	p.records.mu.Lock()

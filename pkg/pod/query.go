@@ -54,8 +54,8 @@ func (p *Pod) Pods(ctx context.Context) ([]PodInfo, error) {
 		if e, ok := p.reg.entry(pod); ok {
 			info.Zone, info.Class, info.Weight = e.Zone, e.Class, e.Weight
 		}
-		if facts.found != nil && !p.net.Connected(pod) && !facts.found.TreeRoot.IsZero() {
-			info.Root = facts.found.TreeRoot // it told others later than this pod, or after this one started
+		if h := facts.found; h != nil && !h.TreeRoot.IsZero() && facts.vv.LessEqual(h.VV) {
+			info.Root = h.TreeRoot // it told others later than this pod, or before this one started
 		}
 		if info.Self {
 			u, err := p.Usage(ctx)
