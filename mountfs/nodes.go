@@ -21,7 +21,7 @@ const blockSize = 4096
 
 // tell fills in the answer to an operation that finds or makes a node; asked is s.told before it began.
 func (s *server) tell(e *fuseops.ChildInodeEntry, a vfs.Attr, asked uint64) {
-	s.known.told(a.ID)
+	s.known.told(a)
 	until := s.expiration(asked)
 	*e = fuseops.ChildInodeEntry{Child: fuseops.InodeID(a.ID), Attributes: attributes(a), AttributesExpiration: until, EntryExpiration: until}
 }
@@ -55,6 +55,7 @@ func (s *server) getAttr(ctx context.Context, op *fuseops.GetInodeAttributesOp) 
 	if err != nil {
 		return err
 	}
+	s.known.show(a)
 	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
 	return nil
 }
@@ -75,6 +76,7 @@ func (s *server) setAttr(ctx context.Context, op *fuseops.SetInodeAttributesOp) 
 	if err != nil {
 		return err
 	}
+	s.known.show(a)
 	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
 	return nil
 }
