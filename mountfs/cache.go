@@ -24,10 +24,16 @@ type known struct {
 }
 
 type knownNode struct {
-	lookups uint64     // that the kernel will take back by Forget
-	parent  vfs.NodeID // with Writeback: a place where the kernel found it last; 0: none
-	name    string
-	content version // that the kernel's pages are of, as of the last open
+	lookups uint64    // that the kernel will take back by Forget
+	shown   uint64    // the mark of the attributes that the kernel was told last
+	place   *nodeName // with Writeback: one where the kernel found it last
+	content version   // that the kernel's pages are of, as of the last open
+}
+
+// nodeName is a name in a folder.
+type nodeName struct {
+	parent vfs.NodeID
+	name   string
 }
 
 // version tells contents of one file apart.
@@ -36,16 +42,34 @@ type version struct {
 	size         uint64
 }
 
+func versionOf(a vfs.Attr) version { return version{a.Mtime, a.Ctime, a.Size} }
+
+// mark tells versions apart in less memory. Two that have one mark, by chance, cost no more than an invalidation that comes a little later.
+func (v version) mark() uint64 {
+	const odd = 0x9e3779b97f4a7c15 // spreads bits (Knuth, multiplicative hashing)
+	return (uint64(v.mtime)*odd^uint64(v.ctime))*odd ^ v.size
+}
+
 // told counts that the kernel is told of a node.
-func (k *known) told(id vfs.NodeID) {
+func (k *known) told(a vfs.Attr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := k.nodes[id]
+	n := k.nodes[a.ID]
 	if n == nil {
 		n = &knownNode{}
-		k.nodes[id] = n
+		k.nodes[a.ID] = n
 	}
 	n.lookups++
+	n.shown = versionOf(a).mark()
+}
+
+// show notes attributes that the kernel is told.
+func (k *known) show(a vfs.Attr) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n := k.nodes[a.ID]; n != nil {
+		n.shown = versionOf(a).mark()
+	}
 }
 
 // named notes a place of a node, which it needs to be forgotten by: a kernel that gathers writes keeps to the size that it knows as long as it knows the node.
@@ -56,7 +80,7 @@ func (s *server) named(id, parent vfs.NodeID, name string) {
 	s.known.mu.Lock()
 	defer s.known.mu.Unlock()
 	if n := s.known.nodes[id]; n != nil {
-		n.parent, n.name = parent, name
+		n.place = &nodeName{parent, name}
 	}
 }
 
@@ -64,8 +88,8 @@ func (s *server) named(id, parent vfs.NodeID, name string) {
 func (k *known) place(id vfs.NodeID) (parent vfs.NodeID, name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if n := k.nodes[id]; n != nil {
-		return n.parent, n.name
+	if n := k.nodes[id]; n != nil && n.place != nil {
+		return n.place.parent, n.place.name
 	}
 	return 0, ""
 }
@@ -101,18 +125,18 @@ func (k *known) all() []vfs.NodeID {
 	return slices.Compact(ids)
 }
 
-// opened notes the version of a file that is opened, and tells whether pages that the kernel may have are
+// opened notes the version of a file that is opened, and tells whether pages and attributes that the kernel may have are
 // of this version.
-func (k *known) opened(a vfs.Attr) bool {
+func (k *known) opened(a vfs.Attr) (pages, attributes bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n, v := k.nodes[a.ID], version{a.Mtime, a.Ctime, a.Size}
+	n, v := k.nodes[a.ID], versionOf(a)
 	if n == nil {
-		return false
+		return false, false
 	}
-	same := n.content == v
+	pages, attributes = n.content == v, n.shown == v.mark()
 	n.content = v
-	return same
+	return pages, attributes
 }
 
 // watch takes out of the kernel's caches what is changed elsewhere, until ctx ends. It runs in a goroutine

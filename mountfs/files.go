@@ -102,10 +102,10 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	same := s.known.opened(a)
+	pages, shown := s.known.opened(a)
 	op.UseDirectIO = s.keeper != nil // pages are of the file, not of who has it open
-	op.KeepPageCache = same && !s.expiration(asked).IsZero()
-	if m := s.memory.Load(); m != nil && !same {
+	op.KeepPageCache = pages && !s.expiration(asked).IsZero()
+	if m := s.memory.Load(); m != nil && !shown {
 		s.logInvalidation(m.attributes(uint64(op.Inode))) // who opens a file sees what is here, its size too, even if the change is still to be told
 	}
 	return nil

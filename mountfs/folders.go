@@ -159,7 +159,7 @@ func (l lister) add(e vfs.DirEntry, offset uint64) bool {
 		p.Entry.EntryExpiration = l.s.expiration(l.asked)
 		p.Entry.AttributesExpiration = p.Entry.EntryExpiration
 		if n = fuseutil.WriteDirentPlus(rest, p); n > 0 {
-			l.s.known.told(e.Attr.ID)
+			l.s.known.told(e.Attr)
 			l.s.named(e.Attr.ID, vfs.NodeID(l.op.Inode), e.Name)
 		}
 	}

@@ -21,7 +21,7 @@ const blockSize = 4096
 
 // tell fills in the answer to an operation that finds or makes a node; asked is s.told before it began.
 func (s *server) tell(e *fuseops.ChildInodeEntry, a vfs.Attr, asked uint64) {
-	s.known.told(a.ID)
+	s.known.told(a)
 	until := s.expiration(asked)
 	*e = fuseops.ChildInodeEntry{Child: fuseops.InodeID(a.ID), Attributes: attributes(a), AttributesExpiration: until, EntryExpiration: until}
 }
@@ -56,6 +56,7 @@ func (s *server) getAttr(ctx context.Context, op *fuseops.GetInodeAttributesOp) 
 	if err != nil {
 		return err
 	}
+	s.known.show(a)
 	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
 	return nil
 }
@@ -72,6 +73,7 @@ func (s *server) setAttr(ctx context.Context, op *fuseops.SetInodeAttributesOp) 
 	if err != nil {
 		return err
 	}
+	s.known.show(a)
 	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
 	return nil
 }

@@ -106,7 +106,7 @@ type network struct {
 	machines []*fleet.Machine
 }
 
-// newNetwork starts machines. settle is called with each before its daemon starts.
+// newNetwork starts machines.
 func (s *settings) newNetwork(ctx context.Context, count int) (*network, error) {
 	dir, err := os.MkdirTemp("", "wormhole-fsx-")
 	if err != nil {
@@ -134,15 +134,15 @@ func (n *network) close(ctx context.Context, failed error) error {
 	if n == nil {
 		return failed
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
 	errs := []error{failed}
 	for _, m := range n.machines {
 		if failed == nil {
-			_, err := m.Run(ctx, "fsck")
+			_, err := m.Run(ctx, "fsck") // reads all that a long run has left: minutes, perhaps
 			errs = append(errs, err)
 		}
-		errs = append(errs, m.Stop(ctx))
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		errs = append(errs, m.Stop(stopping))
+		cancel()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(err, fmt.Errorf("what happened is left in %s", n.dir))

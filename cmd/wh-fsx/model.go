@@ -102,9 +102,18 @@ func (p *pair) both(f func(side string) error, format string, args ...any) error
 		ends[i] = bare(f(side))
 	}
 	if !errors.Is(ends[0], ends[1]) {
-		return fmt.Errorf("%s: here %v, locally %v", what, ends[0], ends[1])
+		return fmt.Errorf("%s: here %w, locally %w", what, orNone(ends[0]), orNone(ends[1]))
 	}
 	return nil
+}
+
+var errNone = errors.New("no error")
+
+func orNone(err error) error {
+	if err == nil {
+		return errNone
+	}
+	return err
 }
 
 // bare is the errno in an error.
