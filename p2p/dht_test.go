@@ -84,9 +84,8 @@ func TestDHTReach(t *testing.T) {
 	a, b, c := start(t, 1, withDHT(nil)), start(t, 2, withDHT(nil)), start(t, 3, withDHT(nil))
 	join(t, a, b)
 	join(t, c, b)
-	if err := a.DHT().Reach(within(t, 20*time.Second), c.id); err != nil {
-		t.Fatal(err)
-	}
+	ctx := within(t, 20*time.Second)
+	wait(t, "reach", func() error { return a.DHT().Reach(ctx, c.id) }) // b may not have heard yet where c listens
 	if !a.Connected(c.id) {
 		t.Error("not connected")
 	}
