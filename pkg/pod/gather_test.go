@@ -546,7 +546,7 @@ func TestHedgedFragments(t *testing.T) {
 	for range 6 {
 		times.note(time.Hour)
 	}
-	if got := times.hedge(); got != hedgeMax {
+	if got := times.hedge(); got != fragmentHedgeMax {
 		t.Errorf("got %v", got)
 	}
 	for range hedgeOf {

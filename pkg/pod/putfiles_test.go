@@ -68,7 +68,7 @@ func TestPutFiles(t *testing.T) {
 				if diff := cmp.Diff(out[i].Attr.ID, a.ID); diff != "" {
 					t.Errorf("%s: number as it was made, and as it is (+):\n%s", f.Name, diff)
 				}
-				b.ID, b.Ctime, b.Btime = a.ID, a.Ctime, a.Btime
+				b.ID, b.Atime, b.Ctime, b.Btime = a.ID, a.Atime, a.Ctime, a.Btime
 				if diff := cmp.Diff(b, a); diff != "" {
 					t.Errorf("%s: by PutFile, and by PutFiles (+):\n%s", f.Name, diff)
 				}

@@ -387,12 +387,13 @@ func (w *workload) step() error {
 
 // putMany puts some blocks at once, one of them twice.
 func (w *workload) putMany() error {
-	seeds := w.rng.Perm(crashSeeds)[:1+w.rng.IntN(5)]
+	blocks := slices.DeleteFunc(w.rng.Perm(crashSeeds), func(seed int) bool { return crashItem(uint64(seed)).isFragment() })
+	seeds := blocks[:1+w.rng.IntN(5)]
 	var list []block.Block
 	for _, seed := range append(seeds, seeds[0]) {
 		w.m.change(uint64(seed), owned)
-		id, b := testBlock(uint64(seed), crashLen(uint64(seed)))
-		list = append(list, block.Block{ID: id, Plain: b})
+		it := crashItem(uint64(seed))
+		list = append(list, block.Block{ID: it.name, Plain: it.bytes})
 	}
 	err := w.s.PutMany(context.Background(), list)
 	for i, seed := range seeds {

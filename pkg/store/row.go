@@ -121,8 +121,10 @@ func newRow(at place, head record, of block.Fragment) row {
 // size is the length of the block's record in bytes.
 func (r row) size() int64 { return recordHead + int64(r.length) }
 
-func (r row) encode() []byte {
-	b := make([]byte, 0, rowLenMax)
+func (r row) encode() []byte { return r.append(make([]byte, 0, rowLenMax)) }
+
+// append appends the row's bytes, rowLenMax at most.
+func (r *row) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, r.seg)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.off))
 	b = binary.BigEndian.AppendUint32(b, r.length)

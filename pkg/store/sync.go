@@ -195,7 +195,8 @@ func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse u
 	if c.gone {
 		err = b.Delete(key, nil)
 	} else {
-		err = b.Set(key, c.encode(), nil)
+		var value [rowLenMax]byte
+		err = b.Set(key, c.append(value[:0]), nil)
 	}
 	switch {
 	case !c.gone && c.cached() && !c.bad():
