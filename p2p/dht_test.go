@@ -256,7 +256,7 @@ func TestDHTHolders(t *testing.T) {
 		for _, g := range []uint16{0, 150, 299} {
 			got, err := b.DHT().FindHolders(ctx, GroupKey(testNetwork, g))
 			if err != nil || len(got) != 1 || got[0] != a.id {
-				return fmt.Errorf("group %d: got %v, %v", g, got, err)
+				return fmt.Errorf("group %d: got %v: %w", g, got, err)
 			}
 		}
 		return nil

@@ -51,7 +51,7 @@ func newPod(e *env) *cobra.Command {
 
 func runDrain(ctx context.Context, e *env, q api.DrainRequest, watch bool) error {
 	d, err := call[api.Drained](ctx, e, "drain", q)
-	for err == nil && watch && !q.Undo && !(d.Counted && (d.LeftBytes == 0 || d.Stuck)) {
+	for err == nil && watch && !q.Undo && (!d.Counted || d.LeftBytes > 0 && !d.Stuck) {
 		if d.Counted {
 			e.say("%s left", size(d.LeftBytes))
 		}

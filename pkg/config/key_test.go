@@ -147,7 +147,9 @@ func TestCheckFile(t *testing.T) {
 			}
 			return nil
 		}},
-		{Name: "on", Type: Bool}, {Name: "most", Type: Bytes}, {Name: "all", Type: List},
+		{Name: "on", Type: Bool},
+		{Name: "most", Type: Bytes},
+		{Name: "all", Type: List},
 	}}
 	head := "kind = \"network\"\nversion = 1\n"
 	for text, want := range map[string]string{

@@ -3,6 +3,7 @@ package placement
 import (
 	"bytes"
 	"cmp"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
@@ -34,14 +35,7 @@ type Holder struct {
 
 func (h *Holder) hasWhole() bool { return h.Whole || h.Cached }
 
-func (h *Holder) has(f Fragment) bool {
-	for _, own := range h.Fragments {
-		if own == f {
-			return true
-		}
-	}
-	return false
-}
+func (h *Holder) has(f Fragment) bool { return slices.Contains(h.Fragments, f) }
 
 // compare orders stripes, so that all pods choose alike.
 func (s Stripe) compare(t Stripe) int {

@@ -294,7 +294,7 @@ func TestGroupsAreFound(t *testing.T) {
 	eventually(t, "holders", func() error {
 		pods, err := b.announcing(ctx, b.dht(), 7)
 		if err != nil || len(pods) != 1 || pods[0] != a.id {
-			return fmt.Errorf("%v, %v", pods, err)
+			return fmt.Errorf("%v: %w", pods, err)
 		}
 		return nil
 	})

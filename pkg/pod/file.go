@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -66,8 +67,14 @@ func (f *file) Sync(ctx context.Context) error {
 	if err := f.p.syncNode(ctx, f.n); err != nil {
 		return err
 	}
-	if text, err := f.p.durability(f.n.id); err != nil || text == durabilityLocal {
-		return nil // a file without a name is nobody else's
+	text, err := f.p.durability(f.n.id)
+	switch {
+	case errors.Is(err, vfs.ErrNotExist): // a file without a name is nobody else's
+		return nil
+	case err != nil:
+		return err
+	case text == durabilityLocal:
+		return nil
 	}
 	// Others need its bytes as chunks, and the commit that names them.
 	if err := f.p.stage(ctx, f.n); err != nil {

@@ -98,8 +98,8 @@ func (p *Pod) answerFragments(body []byte) ([]byte, error) {
 	return p.tellFragments(body, p.store.Fragments, func() error { return nil })
 }
 
-// tellFragments tells what list says of some blocks; sync is called before it is told.
-func (p *Pod) tellFragments(ids []byte, list func(block.ID) ([]block.Fragment, error), sync func() error) ([]byte, error) {
+// tellFragments tells what list says of some blocks; settle is called before it is told.
+func (p *Pod) tellFragments(ids []byte, list func(block.ID) ([]block.Fragment, error), settle func() error) ([]byte, error) {
 	if len(ids)%block.IDLen != 0 || len(ids) > fragmentsAskMax*block.IDLen {
 		return nil, fmt.Errorf("pod: question about fragments has %d bytes: %w", len(ids), block.ErrBadID)
 	}
@@ -115,7 +115,7 @@ func (p *Pod) tellFragments(ids []byte, list func(block.ID) ([]block.Fragment, e
 		}
 		out = appendFragments(out, has)
 	}
-	return out, sync()
+	return out, settle()
 }
 
 // appendFragments appends the fragments of one block: a byte says how many, then come their names.

@@ -206,7 +206,7 @@ func (p *Pod) takeJob(ctx context.Context, j fragmentJob) ([]holding, error) {
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	f := fragmentOf(j.c.id, j.a.Stripe, j.a.Index)
-	err := error(nil)
+	var err error
 	switch {
 	case j.a.Kind == placement.Encode:
 		return p.takeEncode(ctx, j)

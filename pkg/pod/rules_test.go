@@ -44,8 +44,12 @@ func TestRules(t *testing.T) {
 		key, value string
 		want       error
 	}{
-		{"trahs", "1h", config.ErrNoKey}, {"trash", "soon", config.ErrBad}, {"trash", "-1h", config.ErrBad}, {"trash", "2000000h", config.ErrBad},
-		{"policy", "raid9", placement.ErrBadPolicy}, {"durability", "what", placement.ErrBadPolicy},
+		{"trahs", "1h", config.ErrNoKey},
+		{"trash", "soon", config.ErrBad},
+		{"trash", "-1h", config.ErrBad},
+		{"trash", "2000000h", config.ErrBad},
+		{"policy", "raid9", placement.ErrBadPolicy},
+		{"durability", "what", placement.ErrBadPolicy},
 	} {
 		if err := a.SetRule(t.Context(), c.key, c.value); !errors.Is(err, c.want) {
 			t.Errorf("%s = %s: %v", c.key, c.value, err)

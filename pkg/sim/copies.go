@@ -2,9 +2,12 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
@@ -123,22 +126,21 @@ func (w *stateWorld) heard(ctx context.Context, p *statePod) (map[[32]byte]bool,
 		if q == p {
 			continue
 		}
-		have := q.db.VV()
-		for a := range have {
-			if a.Member == p.actor.Member {
-				delete(have, a)
+		for a, last := range q.db.VV() {
+			if a.Member != p.actor.Member {
+				continue
 			}
-		}
-		commits, err := q.db.Log(ctx, have, 1<<30)
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range commits {
-			c, err := state.DecodeCommit(b)
+			var digests []byte
+			err := block.ErrNotFound
+			for from := uint64(1); from <= last && errors.Is(err, block.ErrNotFound); from++ { // a branch begins later
+				digests, err = q.db.Digests(ctx, a, from)
+			}
 			if err != nil {
 				return nil, err
 			}
-			out[c.Digest()] = true
+			for d := range slices.Chunk(digests, 32) {
+				out[[32]byte(d)] = true
+			}
 		}
 	}
 	return out, nil

@@ -207,14 +207,3 @@ func mapVersions[T any](m mapped, s VerSet[T], value func(T) T) VerSet[T] {
 	slices.SortFunc(out, byVersion[T])
 	return out
 }
-
-// of are the branches among the labels of a version vector.
-func (t *branches) of(vv VV) *branches {
-	out := newBranches()
-	for a := range vv {
-		if b, ok := t.byName[a]; ok {
-			out.set(a, b)
-		}
-	}
-	return out
-}

@@ -189,7 +189,7 @@ func (c *checker) compareNames() (err error) {
 		slots, err := decodeSlots(value)
 		if err != nil || len(key) < 9 {
 			c.report("index: %q is %x", key, value)
-			return nil // it is reported
+			return nil //nolint:nilerr // it is reported
 		}
 		links += len(slots)
 		if !irregularSlots(slots) {

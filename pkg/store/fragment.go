@@ -148,7 +148,7 @@ func (s *Store) family(id block.ID, f func(row) error) error {
 	}
 	prefix := blockKey(generation, family)
 	prefix = prefix[:len(prefix)-nameHalf]
-	return s.index.each(context.Background(), prefix, prefix, func(key, value []byte) error {
+	return s.index.few(prefix, func(key, value []byte) error {
 		name, err := readID(key[2:])
 		if err != nil {
 			return fmt.Errorf("index: %w: %w", err, block.ErrCorrupt)

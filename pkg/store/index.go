@@ -151,16 +151,32 @@ func (x *index) meta() (meta, error) {
 
 // each calls f with every key that begins with prefix and comes after it, in order. The bytes are
 // valid during the call only.
-func (x *index) each(ctx context.Context, prefix, from []byte, f func(key, value []byte) error) (err error) {
+func (x *index) each(ctx context.Context, prefix, from []byte, f func(key, value []byte) error) error {
 	it, err := x.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.SeekGE(from); ok; ok = it.Next() {
+	return walk(it, from, func(key, value []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		return f(key, value)
+	})
+}
+
+// few is each where there are few, from the first on.
+func (x *index) few(prefix []byte, f func(key, value []byte) error) error {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return walk(it, prefix, f)
+}
+
+// walk calls f from a key on, and closes the iterator.
+func walk(it *pebble.Iterator, from []byte, f func(key, value []byte) error) (err error) {
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.SeekGE(from); ok; ok = it.Next() {
 		if err := f(it.Key(), it.Value()); err != nil {
 			return err
 		}

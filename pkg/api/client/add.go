@@ -419,7 +419,7 @@ func (a *adder) readSmall() {
 				it, f := &a.batch.Items[a.small[k]], a.opened[a.small[k]]
 				// A byte more is asked for, and one call is enough: a file that has just become longer was this before.
 				n, err := f.Read(bufs[k])
-				if uint64(n) == it.Size && (err == nil || n == 0 && err == io.EOF) { //nolint:errorlint // what broke off must not pass for whole
+				if uint64(n) == it.Size && (err == nil || n == 0 && err == io.EOF) { // what broke off must not pass for whole
 					it.Inline, it.Data = true, bufs[k][:n]
 					continue
 				}

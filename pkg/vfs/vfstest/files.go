@@ -158,8 +158,11 @@ var fileCases = []testCase{
 			off, n int64
 			flags  vfs.AllocFlag
 		}{
-			{8192, 16_384, vfs.AllocPunch | vfs.AllocKeepSize}, {100_001, 3, vfs.AllocPunch | vfs.AllocKeepSize}, {150_001, 50_000, vfs.AllocZero},
-			{262_000, 4096, vfs.AllocPunch | vfs.AllocKeepSize}, {300_000, 1 << 40, vfs.AllocPunch | vfs.AllocKeepSize},
+			{8192, 16_384, vfs.AllocPunch | vfs.AllocKeepSize},
+			{100_001, 3, vfs.AllocPunch | vfs.AllocKeepSize},
+			{150_001, 50_000, vfs.AllocZero},
+			{262_000, 4096, vfs.AllocPunch | vfs.AllocKeepSize},
+			{300_000, 1 << 40, vfs.AllocPunch | vfs.AllocKeepSize},
 		} {
 			before := t.attr(id)
 			if err := a.Allocate(t.ctx, c.off, c.n, c.flags); err != nil {
