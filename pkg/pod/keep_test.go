@@ -95,7 +95,7 @@ func TestHomes(t *testing.T) {
 func TestEvict(t *testing.T) {
 	pods := somePods(t, 4, time.Nanosecond)
 	a, ctx := pods[0], quickly(t)
-	text := randomText(923, 1<<20)
+	text := randomText(923, 200<<10) // one chunk: who does not have it all has none of it
 	a.write("/f", text)
 	settled(t, "/f", 2, pods...)
 	out := outsider(t, "/f", pods...)
