@@ -31,6 +31,8 @@ type statePod struct {
 	open       []openFile           // what programs have open
 	fresh      []*written           // what is not known to be durable
 	gone       []*removal           // the same
+	untold     []*written           // what is durable, and was in no commit yet
+	untoldGone []*removal           // the same
 	noted      state.VV             // own commits that the world knows
 	copied     state.VV             // those that it knew of the pod, or the backup, that this one is a copy of: their log may begin behind them
 	logged     map[state.Ino]uint64 // journal records to be folded: the newest of each file
@@ -193,15 +195,27 @@ func (p *statePod) committed(ctx context.Context, texts []*written, removals []*
 	}
 	self := p.db.Actor()
 	var by [32]byte
-	if i := slices.IndexFunc(tips, func(t state.Tip) bool { return t.Actor == self }); i >= 0 {
+	// What waits for a journal is durable, and in no commit.
+	if i := slices.IndexFunc(tips, func(t state.Tip) bool { return t.Actor == self }); i >= 0 && !p.db.Dirty() {
 		by = tips[i].Digest
 	}
 	p.acknowledged(texts, removals, by)
 	return p.publish(ctx)
 }
 
-// acknowledged notes that these operations were; those who have seen the commit of this digest have seen them, if it is one.
+// acknowledged notes that these operations were; those who have seen the commit of this digest have seen them, and all before, if it is one.
 func (p *statePod) acknowledged(texts []*written, removals []*removal, by [32]byte) {
+	if by == [32]byte{} {
+		p.untold, p.untoldGone = append(p.untold, texts...), append(p.untoldGone, removals...)
+	} else {
+		for _, t := range p.untold {
+			t.by = by
+		}
+		for _, r := range p.untoldGone {
+			r.by = by
+		}
+		p.untold, p.untoldGone = nil, nil
+	}
 	for _, t := range texts {
 		t.durable, t.by = true, by
 	}
