@@ -41,9 +41,10 @@ func (u *puller) count(f func(c *CatchUps)) {
 
 // catchUp joins the newest checkpoint of a pod: it fetches the nodes of the tree of rows that are not here, level by level, from this pod and whoever else is
 // connected, many in a request, so that there are about as many rounds as the tree has levels, and about as many bytes as changed. Errors: errLogIsShorter,
-// block.ErrNotFound (the pod has no checkpoint with something new, or does not know of a fork yet).
+// block.ErrNotFound (the pod has no checkpoint with something new, or does not know of a fork yet; or the answer is outdated).
 func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
-	answer, err := p.ask(ctx, pod, p2p.KindOffer, p.db.VV().Append(nil))
+	before := p.db.VV()
+	answer, err := p.ask(ctx, pod, p2p.KindOffer, before.Append(nil))
 	if err != nil {
 		return err
 	}
@@ -51,6 +52,7 @@ func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 	if err != nil {
 		return err
 	}
+	offer.Asked = before
 	if offer.LogBytes >= 0 && offer.LogBytes < walkLeast {
 		return errLogIsShorter
 	}
@@ -62,7 +64,7 @@ func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 		return err
 	}
 	defer p.leases.release(p.leases.hold()) // until what came is the newest checkpoint's
-	begin, before := p.clock.Now(), p.db.VV()
+	begin := p.clock.Now()
 	w := &treeWalk{p: p, from: pod}
 	err = w.walk(ctx, head.Checkpoint, offer.LogBytes)
 	p.pulls.count(func(c *CatchUps) {

@@ -80,7 +80,7 @@ func (w *stateWorld) copies(ctx context.Context, p *statePod) error {
 
 // backup copies what is durable of a pod.
 func (w *stateWorld) backup(p *statePod) *backup {
-	b := &backup{disk: p.disk.After(), blocks: p.blocks.copy(), texts: map[*written]bool{}, removed: map[*removal]bool{}}
+	b := &backup{disk: p.disk.After(), blocks: p.blocks.copy(), texts: map[*written]bool{}, removed: map[*removal]bool{}, noted: p.known()}
 	for _, t := range w.shadow.texts {
 		b.texts[t] = t.durable
 	}
@@ -111,7 +111,7 @@ func (w *stateWorld) restore(ctx context.Context, p *statePod) error {
 	if err := p.db.Close(); err != nil {
 		return fmt.Errorf("pod %d: close: %w", p.n, err)
 	}
-	p.disk, p.blocks = p.backup.disk.Copy(), p.backup.blocks.copy()
+	p.disk, p.blocks, p.copied = p.backup.disk.Copy(), p.backup.blocks.copy(), p.backup.noted
 	if w.rng.IntN(2) == 0 { // it is told that the disk is another
 		p.copyID = fmt.Appendf(nil, "disk %d", w.rng.Uint32())
 	}
@@ -152,7 +152,7 @@ func (w *stateWorld) clone(ctx context.Context, p *statePod) error {
 	w.net.Add()
 	q := w.add(len(w.pods))
 	q.actor = p.actor
-	q.disk, q.blocks = p.disk.After(), p.blocks.copy()
+	q.disk, q.blocks, q.copied = p.disk.After(), p.blocks.copy(), p.known()
 	if w.rng.IntN(2) == 0 {
 		q.copyID = fmt.Appendf(nil, "disk %d", w.rng.Uint32())
 	}
@@ -163,7 +163,7 @@ func (w *stateWorld) clone(ctx context.Context, p *statePod) error {
 // again starts a pod on a disk that was used before.
 func (w *stateWorld) again(ctx context.Context, p *statePod) error {
 	p.open, p.fresh, p.gone, p.busy = nil, nil, nil, 0
-	p.noted = map[ident.Actor]uint64{}
+	p.noted = state.VV{}
 	if err := p.start(ctx); err != nil {
 		return err
 	}

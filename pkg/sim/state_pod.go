@@ -26,13 +26,16 @@ type statePod struct {
 	db     *state.DB
 	rng    *rand.Rand
 
-	committing bool                   // a commit is under way
-	busy       int                    // operations to run while the next commit is under way
-	open       []openFile             // what programs have open
-	fresh      []*written             // what is not known to be durable
-	gone       []*removal             // the same
-	noted      map[ident.Actor]uint64 // own commits that the world knows
-	logged     map[state.Ino]uint64   // journal records to be folded: the newest of each file
+	committing bool                 // a commit is under way
+	busy       int                  // operations to run while the next commit is under way
+	open       []openFile           // what programs have open
+	fresh      []*written           // what is not known to be durable
+	gone       []*removal           // the same
+	untold     []*written           // what is durable, and was in no commit yet
+	untoldGone []*removal           // the same
+	noted      state.VV             // own commits that the world knows
+	copied     state.VV             // those that it knew of the pod, or the backup, that this one is a copy of: their log may begin behind them
+	logged     map[state.Ino]uint64 // journal records to be folded: the newest of each file
 	crashes    int
 
 	random   *rand.ChaCha8 // what its state draws numbers from
@@ -49,6 +52,7 @@ type backup struct {
 	blocks  *blocks
 	texts   map[*written]bool // that it has for sure
 	removed map[*removal]bool
+	noted   state.VV
 }
 
 // openFile is a file as a program saw it when it opened it.
@@ -170,6 +174,13 @@ func (p *statePod) sync(ctx context.Context) error {
 	return nil
 }
 
+// known is the own commits that the world knows, of this pod or what it is a copy of.
+func (p *statePod) known() state.VV {
+	out := p.copied.Clone()
+	out.Merge(p.noted)
+	return out
+}
+
 // last is its newest commit.
 func (p *statePod) last() state.Dot {
 	self := p.db.Actor()
@@ -184,15 +195,27 @@ func (p *statePod) committed(ctx context.Context, texts []*written, removals []*
 	}
 	self := p.db.Actor()
 	var by [32]byte
-	if i := slices.IndexFunc(tips, func(t state.Tip) bool { return t.Actor == self }); i >= 0 {
+	// What waits for a journal is durable, and in no commit.
+	if i := slices.IndexFunc(tips, func(t state.Tip) bool { return t.Actor == self }); i >= 0 && !p.db.Dirty() {
 		by = tips[i].Digest
 	}
 	p.acknowledged(texts, removals, by)
 	return p.publish(ctx)
 }
 
-// acknowledged notes that these operations were; those who have seen the commit of this digest have seen them, if it is one.
+// acknowledged notes that these operations were; those who have seen the commit of this digest have seen them, and all before, if it is one.
 func (p *statePod) acknowledged(texts []*written, removals []*removal, by [32]byte) {
+	if by == [32]byte{} {
+		p.untold, p.untoldGone = append(p.untold, texts...), append(p.untoldGone, removals...)
+	} else {
+		for _, t := range p.untold {
+			t.by = by
+		}
+		for _, r := range p.untoldGone {
+			r.by = by
+		}
+		p.untold, p.untoldGone = nil, nil
+	}
 	for _, t := range texts {
 		t.durable, t.by = true, by
 	}
@@ -232,6 +255,10 @@ func (p *statePod) publish(ctx context.Context) error {
 	}
 	have[self] = p.noted[self]
 	commits, err := p.db.Log(ctx, have, 1<<30)
+	if errors.Is(err, state.ErrTruncated) && have[self] < p.copied[self] {
+		have[self] = p.copied[self]
+		commits, err = p.db.Log(ctx, have, 1<<30)
+	}
 	if err != nil {
 		return p.failed(err)
 	}

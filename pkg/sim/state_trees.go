@@ -88,12 +88,12 @@ func (p *statePod) offer(ctx context.Context, to *statePod, have state.VV) error
 		return p.failed(err)
 	}
 	encoded := o.Encode()
-	p.w.net.Send(p.n, to.n, func() error { return to.takeTree(ctx, p, encoded) })
+	p.w.net.Send(p.n, to.n, func() error { return to.takeTree(ctx, p, encoded, have) })
 	return nil
 }
 
-// takeTree joins what another pod offered.
-func (p *statePod) takeTree(ctx context.Context, from *statePod, encoded []byte) error {
+// takeTree joins what another pod offered when it was told what had been seen here.
+func (p *statePod) takeTree(ctx context.Context, from *statePod, encoded []byte, asked state.VV) error {
 	p.arm()
 	if p.met[from.n] != from.life {
 		if err := p.reconcile(ctx, from); err != nil {
@@ -104,6 +104,7 @@ func (p *statePod) takeTree(ctx context.Context, from *statePod, encoded []byte)
 	if err != nil {
 		return fmt.Errorf("pod %d: offer of %d: %w", p.n, from.n, err)
 	}
+	o.Asked = asked
 	err = o.Complete(ctx, from.db.Digests)
 	if err == nil {
 		err = p.fetchTree(ctx, from, o.Head)
@@ -123,7 +124,7 @@ func (p *statePod) takeTree(ctx context.Context, from *statePod, encoded []byte)
 		return p.w.crash(ctx, p)
 	case (errors.Is(err, state.ErrFork) || errors.Is(err, block.ErrNotFound)) && p.w.forked:
 		return errors.Join(p.reconcile(ctx, from), from.reconcile(ctx, p)) // one of the two may know of a fork
-	case errors.Is(err, state.ErrFuture):
+	case errors.Is(err, state.ErrFuture), errors.Is(err, state.ErrOutdated):
 	case err != nil:
 		return fmt.Errorf("pod %d: tree of %d: %w", p.n, from.n, err)
 	}

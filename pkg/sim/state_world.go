@@ -92,7 +92,7 @@ func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 func (w *stateWorld) add(n int) *statePod {
 	p := &statePod{
 		w: w, n: n, actor: ident.Actor{Member: uint32(n + 1)}, clock: NewClock(w.time), disk: NewDisk(), blocks: newBlocks(),
-		rng: w.rng, logged: map[state.Ino]uint64{}, noted: map[ident.Actor]uint64{}, random: w.source(),
+		rng: w.rng, logged: map[state.Ino]uint64{}, noted: state.VV{}, random: w.source(),
 	}
 	w.pods = append(w.pods, p)
 	return p

@@ -27,7 +27,7 @@ const joinBytes = 4 << 20
 // The forks that the offer tells of are taken in first, as by LearnFork. The offer must be complete (Offer.Complete).
 //
 // Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork (commits that are here and in the root parted, and where is not known: see Reconcile),
-// ErrFuture, ErrDiverged, block.ErrNotFound (the root is from before a fork that is known here), those of Options.Blocks. Sync: BeforeCommit before the first
+// ErrFuture, ErrDiverged, ErrOutdated, those of Options.Blocks. Sync: BeforeCommit before the first
 // row is written; one of the write-ahead log behind the last.
 func (d *DB) Join(ctx context.Context, o Offer) (joined bool, err error) {
 	d.life.RLock()

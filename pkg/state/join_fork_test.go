@@ -338,3 +338,40 @@ func TestDisputed(t *testing.T) {
 		}
 	}
 }
+
+// TestJoinOutdatedByFork: between its question and the answer a pod learns a fork behind which both it and the pod it asked have commits. If it fails, it calls that one a liar.
+func TestJoinOutdatedByFork(t *testing.T) {
+	n := newJoinPods()
+	m := n.machine(1)
+	m.o.Blocks = n.blocks
+	a := openWith(t, m.o)
+	mkfile(t, a, RootIno, "before", "x")
+	must[int](t)(a.Commit(t.Context()))
+	clone := openWith(t, m.image().o)
+	b, c := n.open(t, 2), n.open(t, 3)
+	for i := range 3 {
+		mkfile(t, a, RootIno, fmt.Sprint("of a ", i), "a")
+		must[int](t)(a.Commit(t.Context()))
+	}
+	catchUp(t, c, a, 1<<20)
+	mkfile(t, a, RootIno, "last", "a")
+	must[int](t)(a.Commit(t.Context()))
+	catchUp(t, b, a, 1<<20)
+	o := offer(t, b, c)
+	o.Asked = c.VV()
+	mkfile(t, clone, RootIno, "of the clone", "b")
+	must[int](t)(clone.Commit(t.Context()))
+	if err := c.Reconcile(t.Context(), dbPeer{clone, 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if forks := must[[][]byte](t)(c.Forks()); len(forks) != 1 {
+		t.Fatalf("%d forks are known", len(forks))
+	}
+	if joined, err := c.Join(t.Context(), o); joined || !errors.Is(err, ErrOutdated) {
+		t.Errorf("an answer to what was asked before: %v, %v", joined, err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	dbs := []*DB{a, clone, b, c}
+	settleAll(t, rng, dbs)
+	wantSame(t, dbs)
+}

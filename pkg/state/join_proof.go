@@ -11,8 +11,9 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
-// errBehind says that a root is from before its maker knew a fork that is known here: who is told of the fork can offer another.
-var errBehind = fmt.Errorf("the root is from before a fork was known: %w", block.ErrNotFound)
+// ErrOutdated says that commits have other labels or numbers than when an offer was asked for, or its root was made: a fork became known since, or own commits were
+// made anew (Restamp). It is a block.ErrNotFound. An offer that is asked for anew, from who has heard of the fork, can be joined.
+var ErrOutdated = fmt.Errorf("commits have other labels now: %w", block.ErrNotFound)
 
 // proof is a state root that is believed, and what it brings.
 type proof struct {
@@ -27,7 +28,7 @@ type proof struct {
 // of each label the digests of the commits, which must be those here as far as these go; and for each of whose commits it has more than were applied here the signed
 // header of the last one. commitMu must be held.
 //
-// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, block.ErrNotFound (errBehind), those of Options.Blocks.
+// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, ErrOutdated, block.ErrNotFound, those of Options.Blocks.
 func (d *DB) prove(ctx context.Context, o *Offer) (*proof, error) {
 	h, err := DecodeHead(o.Head)
 	if err != nil {
@@ -57,7 +58,7 @@ func (d *DB) prove(ctx context.Context, o *Offer) (*proof, error) {
 		return nil, err
 	}
 	d.opMu.Lock()
-	c := &rootChecker{proof: p, in: d.applied(), known: d.forks, ways: make(map[ident.Actor]*Way, len(o.Ways))}
+	c := &rootChecker{proof: p, in: d.applied(), known: d.forks, ways: make(map[ident.Actor]*Way, len(o.Ways)), asked: o.Asked}
 	d.opMu.Unlock()
 	for i := range o.Ways {
 		c.ways[o.Ways[i].Label] = &o.Ways[i]
@@ -113,6 +114,7 @@ type rootChecker struct {
 	in     *intake
 	known  *branches // the forks that are known here
 	ways   map[ident.Actor]*Way
+	asked  VV          // Offer.Asked
 	parted ident.Actor // the incarnation whose commits are others than here
 }
 
@@ -163,6 +165,9 @@ func (c *rootChecker) check(ctx context.Context) error {
 func (c *rootChecker) chain(a ident.Actor) error {
 	w, floor, to := c.ways[a], c.root.branches.floor(a), c.root.VV[a]
 	mine := min(c.mine[a], to)
+	if asked := min(c.asked[a], to); mine < asked {
+		return fmt.Errorf("state: commit %d of actor %s was here when the offer was asked for: %w", asked, a, ErrOutdated)
+	}
 	if w == nil || w.To != to || w.From <= floor || w.From > max(mine, floor+1) || uint64(len(w.Digests)) != (to-w.From+1)*digestLen {
 		return corrupt("offer", fmt.Errorf("the digests of actor %s up to commit %d are not there", a, to))
 	}
@@ -181,7 +186,7 @@ func (c *rootChecker) chain(a ident.Actor) error {
 	return nil
 }
 
-// behind says whether a fork point that is known here lies within what the root has under one label. Error: errBehind.
+// behind says whether a fork point that is known here lies within what the root has under one label. Error: ErrOutdated.
 func (c *rootChecker) behind(a ident.Actor, floor, to uint64) error {
 	incarnation := c.root.branches.incarnation(a)
 	for p := range c.known.points {
@@ -193,7 +198,7 @@ func (c *rootChecker) behind(a ident.Actor, floor, to uint64) error {
 			return err
 		}
 		if p.seq == 0 || ok && digest == p.digest {
-			return fmt.Errorf("state: fork of actor %s after commit %d: %w", p.actor, p.seq, errBehind)
+			return fmt.Errorf("state: fork of actor %s after commit %d: %w", p.actor, p.seq, ErrOutdated)
 		}
 	}
 	return nil

@@ -20,6 +20,9 @@ type Offer struct {
 	Ways []Way
 	// LogBytes is how many bytes of commits would have to be sent instead; -1: the log does not reach back that far.
 	LogBytes int64
+	// Asked is what had been seen where the offer was asked for, at that time; it is not sent, who asked sets it. What of that has another label
+	// now, or none, the ways don't show: then Join says ErrOutdated. Nil: not known.
+	Asked VV
 }
 
 // Way is what an Offer shows of the commits of one label: those from one that both pods have, or the label's first, up to the last one in the root.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -137,5 +138,45 @@ func TestRestampConverges(t *testing.T) {
 		n.clock.turn(5 * time.Hour) // what was not made anew, since others rest on it
 		meetAll(t, dbs...)
 		wantSame(t, dbs)
+	}
+}
+
+// TestJoinOutdated: between its question and the answer a pod makes own commits anew, which the pod it asked has taken. The answer, which shows only what
+// it lacked then, is no proof any more, and no lie either: it asks again, and joins that. If it fails, pods call each other liars after clocks went wrong.
+func TestJoinOutdated(t *testing.T) {
+	for name, before := range map[string]int{"the only commit": 0, "the last commit": 3} {
+		t.Run(name, func(t *testing.T) {
+			n := newJoinPods()
+			a, b := n.open(t, 1), n.open(t, 2)
+			for i := range before {
+				mkfile(t, a, RootIno, fmt.Sprintf("before %d", i), "x")
+				must[int](t)(a.Commit(t.Context()))
+			}
+			n.clock.turn(time.Hour)
+			mkfile(t, a, RootIno, "ahead", "1")
+			must[int](t)(a.Commit(t.Context()))
+			catchUp(t, b, a, 1<<20) // its clock is ahead, too
+			mkfile(t, b, RootIno, "of b", "2")
+			must[int](t)(b.Commit(t.Context()))
+			asked := a.VV()
+			o := offer(t, b, a)
+			o.Asked = asked
+			n.clock.turn(-time.Hour)
+			if got := must[int](t)(a.Restamp(t.Context(), nil)); got != 1 {
+				t.Fatalf("%d commits are made anew", got)
+			}
+			n.clock.turn(time.Hour)
+			if joined, err := a.Join(t.Context(), o); joined || !errors.Is(err, ErrOutdated) {
+				t.Errorf("an answer to what was asked before: %v, %v", joined, err)
+			}
+			o = offer(t, b, a)
+			o.Asked = a.VV()
+			if joined, err := a.Join(t.Context(), o); !joined || err != nil {
+				t.Errorf("asked again: %v, %v", joined, err)
+			}
+			meetAll(t, a, b)
+			check(t, a)
+			wantSame(t, []*DB{a, b})
+		})
 	}
 }
