@@ -152,7 +152,7 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 		if err := p.holdOwn(c); err != nil {
 			return err
 		}
-		for _, pod := range append(net.Set(placement.GroupOf(c.id), c.policy), c.author) {
+		for _, pod := range p.whoMayKeep(net, c) {
 			if pod != p.id && net.Up(pod) && p.net.Connected(pod) {
 				ask[pod] = append(ask[pod], c)
 			}
@@ -172,6 +172,19 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 		}
 	}
 	return nil
+}
+
+// whoMayKeep are the pods of which the policy wants some to have a block, each once: those of its set and its author, or, of a block of which one copy
+// is enough wherever it is, all.
+func (p *Pod) whoMayKeep(net *placement.Network, c *placing) []ident.Pod {
+	if c.policy.Kind <= placement.PolicyNone {
+		return p.connected()
+	}
+	pods := net.Set(placement.GroupOf(c.id), c.policy)
+	if !slices.Contains(pods, c.author) {
+		pods = append(pods, c.author)
+	}
+	return pods
 }
 
 func (p *Pod) askKept(ctx context.Context, pod ident.Pod, list []*placing) error {
