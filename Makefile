@@ -77,9 +77,9 @@ powerloss: ## cut the power, fill the disk, flip bits at every place that a pod'
 sim: build ## simulate SEEDS (10000) seeds of the state, or of KIND=stack; goes on where the last run ended, see PROGRESS
 	$(BIN)/wh-sim -kind $${KIND:-state} -seeds $${FIRST:-0}:$$(($${FIRST:-0} + $${SEEDS:-10000})) -progress "$${PROGRESS:-$(BIN)/sim-$${KIND:-state}.progress}" -keep testdata/seeds
 
-sim-time: build ## simulate new seeds of the state and of the whole stack for SIMTIME (30s)
-	$(BIN)/wh-sim -kind state -time $${SIMTIME:-30s}
-	$(BIN)/wh-sim -kind stack -time $${SIMTIME:-30s}
+sim-time: build ## simulate seeds of the state and of the whole stack for SIMTIME (30s); SIMFROM: from this one on, else new ones
+	$(BIN)/wh-sim -kind state -time $${SIMTIME:-30s} $${SIMFROM:+-seeds $$SIMFROM:$$((SIMFROM + 1000000))}
+	$(BIN)/wh-sim -kind stack -time $${SIMTIME:-30s} $${SIMFROM:+-seeds $$SIMFROM:$$((SIMFROM + 1000000))}
 
 pjdfstest: build ## the POSIX suite pjdfstest, on a mount and on the disk beside it: PJDFSTEST=DIR of the built suite, OUT: page to write; root and /dev/fuse
 	WH=$(BIN)/wh .ci/pjdfstest "$(PJDFSTEST)" "$(OUT)"
