@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 // Package nullfs is a FUSE file system of one folder that does as little as one can: it knows names and sizes, and keeps no bytes. What it takes is what the
 // kernel and the FUSE library take, so it is what a mount is measured against.
 //
