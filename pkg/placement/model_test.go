@@ -614,8 +614,15 @@ func TestModel(t *testing.T) {
 			seeds = 1
 		}
 	}
+	list := []uint64{4731981994379901696} // seeds that broke once
+	if *seedFlag > 0 {
+		list = nil
+	}
+	for i := range seeds {
+		list = append(list, first+uint64(i))
+	}
 	safe := 0
-	for seed := first; seed < first+uint64(seeds); seed++ {
+	for _, seed := range list {
 		t.Run("", func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {

@@ -210,13 +210,13 @@ func freeIndex(at *matching, position int) (int, bool) {
 	return 0, false
 }
 
-// releaseStripe releases all but the fragments of a stripe that stand on the set, once all of them are there; or all that fit,
-// if they bear what the rest bears.
+// releaseStripe releases all but the fragments of a stripe that stand on the set, once all are there. What fits on fewer pods replaces nothing: it bears
+// less than is promised, and others may be about to give up what bears the rest.
 func (p *planner) releaseStripe(s Stripe, n int) {
 	set := p.n.full.Set(p.c.Group, n)
 	in := func(pod ident.Pod) bool { return slices.Contains(set, pod) }
 	m := match(s, p.holders, in, nil)
-	if m.n < len(set) || m.losses() < 1 || len(set) < n && m.losses() < max(p.losses, p.othersBear(s)) {
+	if m.n < n {
 		return
 	}
 	p.release(func(h *Holder, whole bool, f Fragment) bool {

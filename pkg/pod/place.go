@@ -167,13 +167,16 @@ func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions)
 }
 
 // survey asks who holds blocks: the pods of their sets, homes, pins, and the author of what has one copy; and where these don't
-// have one, all that are connected.
+// have one, or this pod has one that may be too much, all that are connected.
 func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placing) error {
 	ask := make(map[ident.Pod][]*placing)
 	for _, c := range list {
 		pods := append(net.Set(placement.GroupOf(c.id), c.policy), c.keep...)
 		if c.policy.Kind <= placement.PolicyNone {
 			pods = append(slices.Clone(c.keep), c.author)
+			if owned, _ := p.store.Has(c.id); owned && c.author != p.id {
+				pods = append(pods, p.connected()...) // one copy is enough, wherever it is
+			}
 		}
 		slices.SortFunc(pods, comparePods)
 		for _, pod := range slices.Compact(pods) {

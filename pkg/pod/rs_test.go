@@ -138,6 +138,7 @@ func TestRSConversions(t *testing.T) {
 		{"rs:2+2", func(w Where) error { return cutUp(w, 2, 2) }},
 		{"replica:2", func(w Where) error { return copied(w, 2) }},
 		{"rs:3+1", func(w Where) error { return cutUp(w, 3, 1) }},
+		{"none", func(w Where) error { return copied(w, 1) }},
 	} {
 		if err := a.SetPolicy(quickly(t), vfs.RootID, step.policy, ""); err != nil {
 			t.Fatal(err)
