@@ -183,6 +183,8 @@ func TestExitCodes(t *testing.T) {
 	check(exitNotEnough, "status")
 	check(exitNotEnough, "evict", "/lost")
 	check(exitNotEnough, "pod", "remove", "box")
+	check(exitNotEnough, "pod", "remove", "box", "--lost")
+	check(exitNotFound, "pod", "remove", "other", "--lost")
 	check(exitNotFound, "pod", "drain", "other")
 	check(exitNotFound, "pin", "add", "/lost", "--pod", "other")
 	check(exitNotFound, "pin", "add", "/none")

@@ -283,6 +283,7 @@ type DrainRequest struct {
 	Undo   bool   `json:"undo,omitempty"`
 	Look   bool   `json:"look,omitempty"`
 	Remove bool   `json:"remove,omitempty"`
+	Lost   bool   `json:"lost,omitempty"` // with Remove: it never answers again
 }
 
 // Drained tells how far a pod is with being emptied.

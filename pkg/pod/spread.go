@@ -207,7 +207,7 @@ func (s *spreader) found(begin time.Time, total placed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsafe, s.bytes = total.unsafe, total.bytes
-	if err == nil && total.missing == 0 {
+	if err == nil && total.missing == 0 && total.bytes[placement.StateUnavailable] == 0 {
 		s.safe = begin
 	}
 }
