@@ -26,6 +26,7 @@ type benchPod struct {
 	*pod.Pod
 
 	dir    string
+	portal bool // stores nothing for others
 	cancel context.CancelFunc
 	ended  chan error // capacity 1
 }
@@ -51,7 +52,7 @@ func joinPod(ctx context.Context, by *benchPod, dir string) (*benchPod, error) {
 // restart opens and runs a pod that was stopped.
 func (p *benchPod) restart(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	opened, err := pod.Open(ctx, pod.Options{Dir: p.dir, Listen: []string{"127.0.0.1:0"}, LogKeep: 1, LogMax: 1, Log: log})
+	opened, err := pod.Open(ctx, pod.Options{Dir: p.dir, Listen: []string{"127.0.0.1:0"}, Portal: p.portal, LogKeep: 1, LogMax: 1, Log: log})
 	if err != nil {
 		return err
 	}

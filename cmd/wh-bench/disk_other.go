@@ -1,0 +1,9 @@
+//go:build !unix
+
+package main
+
+// allocated is how many bytes the files of a folder take, holes counted.
+func allocated(dir string) (int64, error) {
+	_, n, err := measure(dir)
+	return n, err
+}
