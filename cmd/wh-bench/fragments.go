@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -22,6 +24,7 @@ const (
 	fragmentPolicy = "rs:4+2"
 	fragmentWithin = 20 * time.Minute
 	readBuffer     = 1 << 20
+	putsAtOnce     = 128
 	smallCache     = 8 << 20 // of whole copies: nothing to speak of is read twice from it
 )
 
@@ -82,7 +85,7 @@ func (r *ring) start(ctx context.Context) error {
 	if _, err := pod.Create(ctx, dir, pod.CreateOptions{NetworkName: "bench", PodName: "pod1"}); err != nil {
 		return err
 	}
-	first, err := runPod(ctx, dir)
+	first, err := runPod(ctx, dir, 0)
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func (r *ring) together(ctx context.Context) error {
 func (r *ring) writes(ctx context.Context) error {
 	first := r.pods[0]
 	begin := time.Now()
-	if err := r.put(ctx, vfs.RootID, "whole", r.big.path); err != nil {
+	if err := errors.Join(r.put(ctx, vfs.RootID, "whole", r.big.path), first.Settle(ctx)); err != nil {
 		return err
 	}
 	r.row("file kept whole on the pod that wrote it, synced", begin, r.big.bytes)
@@ -141,7 +144,7 @@ func (r *ring) writes(ctx context.Context) error {
 		return err
 	}
 	begin = time.Now()
-	if err := r.put(ctx, node.ID, "file", r.big.path); err != nil {
+	if err := errors.Join(r.put(ctx, node.ID, "file", r.big.path), first.Settle(ctx)); err != nil {
 		return err
 	}
 	r.row("file written under "+fragmentPolicy+", synced on the pod that wrote it", begin, r.big.bytes)
@@ -251,13 +254,15 @@ func (r *ring) put(ctx context.Context, in vfs.NodeID, name, path string) error 
 		return err
 	}
 	_, err = r.pods[0].PutFile(ctx, in, name, pod.FileMeta{Mode: 0o644, Mtime: info.ModTime().UnixNano()}, info.Size(), f)
-	return errors.Join(err, r.pods[0].Settle(ctx))
+	return err
 }
 
-// putTree puts the files of the tree, each in a folder that all of one name share.
+// putTree puts the files of the tree, many at a time.
 func (r *ring) putTree(ctx context.Context, in vfs.NodeID) error {
 	folders := map[string]vfs.NodeID{".": in}
-	return filepath.WalkDir(r.tree.path, func(name string, d fs.DirEntry, err error) error {
+	group, work := errgroup.WithContext(ctx)
+	group.SetLimit(putsAtOnce)
+	err := filepath.WalkDir(r.tree.path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -274,17 +279,10 @@ func (r *ring) putTree(ctx context.Context, in vfs.NodeID) error {
 		case !d.Type().IsRegular():
 			return nil
 		}
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }() // only read
-		info, err := f.Stat()
-		if err == nil {
-			_, err = r.pods[0].PutFile(ctx, parent, d.Name(), pod.FileMeta{Mode: 0o644, Mtime: info.ModTime().UnixNano()}, info.Size(), f)
-		}
-		return err
+		group.Go(func() error { return r.put(work, parent, d.Name(), name) })
+		return nil
 	})
+	return errors.Join(err, group.Wait(), r.pods[0].Settle(ctx))
 }
 
 // read reads a file through the reader, from the front to the end.

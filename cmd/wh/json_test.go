@@ -77,6 +77,7 @@ func TestJSON(t *testing.T) {
 		{"status", "", 0, []string{"status"}},
 		{"pods", "", 0, []string{"pods"}},
 		{"peers", "", 0, []string{"peers"}},
+		{"stats", "", 0, []string{"stats"}},
 		{"df", "", 0, []string{"df"}},
 		{"root", "", 0, []string{"root"}},
 		{"root-state", "", 0, []string{"root", "--state"}},

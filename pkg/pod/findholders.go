@@ -48,7 +48,7 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 	}
 	find, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	pods, err := p.announcing(find, d, g)
+	pods, err := p.announcing(find, d, id)
 	errs := []error{none, err}
 	for _, pod := range pods {
 		if _, member := p.reg.cert(pod); !member || p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
