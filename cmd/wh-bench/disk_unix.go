@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // sectorBytes is the unit of st_blocks (stat(2)).
@@ -27,4 +28,13 @@ func allocated(dir string) (n int64, err error) {
 		return nil
 	})
 	return n, err
+}
+
+// cpuTime is what this process has used of the processor.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

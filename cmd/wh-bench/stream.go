@@ -14,17 +14,16 @@ import (
 	"time"
 )
 
-// bareStream is how many bytes a second a TLS 1.3 connection over loopback carries with nobody who looks at them, from one goroutine to another: what no program on top of it
-// can pass.
-func bareStream(ctx context.Context, size int64) (float64, error) {
+// bareStream has a TLS 1.3 connection over loopback carry bytes at which nobody looks, from one goroutine to another: what no program on top of it can pass.
+func bareStream(ctx context.Context, size int64) error {
 	cert, err := selfSigned()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = listener.Close() }() // what came came
 	sent := make(chan error, 1)
@@ -39,17 +38,15 @@ func bareStream(ctx context.Context, size int64) (float64, error) {
 		sent <- errors.Join(err, c.Close())
 	}()
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}} //nolint:gosec // it measures, and sends nothing of worth
-	begin := time.Now()
 	c, err := dialer.DialContext(ctx, "tcp", listener.Addr().String())
 	if err != nil {
-		return 0, err
+		return err
 	}
 	got, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, readBuffer))
-	took := time.Since(begin)
 	if err = errors.Join(err, <-sent, c.Close()); err == nil && got != size {
 		err = fmt.Errorf("%d bytes came of %d", got, size)
 	}
-	return float64(got) / took.Seconds(), err
+	return err
 }
 
 func selfSigned() (tls.Certificate, error) {
