@@ -168,10 +168,15 @@ func (s *spreader) everything(ctx context.Context) error {
 	if err == nil {
 		err = flush()
 	}
-	err = errors.Join(append(errs, err)...)
+	got, lateErr := r.finish(ctx)
+	total.add(got)
+	err = errors.Join(append(errs, err, lateErr)...)
 	s.found(begin, total, err)
 	if e, _ := s.p.reg.entry(s.p.id); err == nil && e.Drain {
 		err = s.p.placeSnapshots(ctx, r) // what only snapshots have must go, too
+		if err == nil {
+			_, err = r.finish(ctx)
+		}
 	}
 	if err == nil {
 		err = r.trim(ctx)
