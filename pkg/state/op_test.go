@@ -400,6 +400,42 @@ func TestCheckpointMoment(t *testing.T) {
 	}
 }
 
+// TestWrittenWhileCommitted: a second content from the same base comes while the first is committed, of a file that others have removed meanwhile, so that
+// there is no other version. The first gets a name by the commit, and so must its copy.
+func TestWrittenWhileCommitted(t *testing.T) {
+	p := newApart(t)
+	f := p.ino(p.a, "f.txt")
+	must[Node](t)(p.a.SetAttr(f.ID, vfs.SetAttr{Mode: new(uint32(0o600))}))
+	p.tick()
+	if _, err := p.b.Remove(RootIno, "f.txt", false); err != nil {
+		t.Fatal(err)
+	}
+	must[int](t)(p.b.Commit(t.Context()))
+	pull(t, p.a, p.b)
+	write := func(text string) error {
+		p.tick()
+		c := inline(text)
+		c.Over = &f.Content
+		_, err := p.a.SetContent(f.ID, c)
+		return err
+	}
+	if err := write("first"); err != nil {
+		t.Fatal(err)
+	}
+	p.a.o.BeforeCommit = func(context.Context) error {
+		p.a.o.BeforeCommit = nil
+		return write("second")
+	}
+	must[int](t)(p.a.Commit(t.Context()))
+	check(t, p.a)
+	exchange(t, p.a, p.b)
+	check(t, p.a)
+	check(t, p.b)
+	if all := must[[]Conflict](t)(p.a.Conflicts(t.Context())); len(all) == 0 {
+		t.Error("no conflict")
+	}
+}
+
 // TestBeforeCommitFails: rows whose blocks are not durable stay uncommitted (I2a).
 func TestBeforeCommitFails(t *testing.T) {
 	n := newPods()
