@@ -139,6 +139,40 @@ func TestEvict(t *testing.T) {
 	}
 }
 
+// TestEvictCut breaks if a cached copy of what is kept in fragments can't be dropped, or is when too few of them are in reach.
+func TestEvictCut(t *testing.T) {
+	pods := somePods(t, 4, time.Nanosecond)
+	a, ctx := pods[0], quickly(t)
+	if err := a.SetPolicy(ctx, vfs.RootID, "rs:2+1", ""); err != nil {
+		t.Fatal(err)
+	}
+	text := randomText(926, 1<<20)
+	a.write("/f", text)
+	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
+	for _, p := range pods {
+		p.forget()
+		p.reads("/f", text)
+		if got, err := p.Evict(ctx, p.at("/f")); err != nil || got.Blocks == 0 {
+			t.Errorf("evicted %+v, %v", got, err)
+		}
+		p.forget()
+		p.reads("/f", text)
+	}
+	for _, p := range pods[1:] {
+		p.stop()
+	}
+	eventually(t, "alone", func() error {
+		if n := len(a.connected()); n > 0 {
+			return fmt.Errorf("%d are connected", n)
+		}
+		return nil
+	})
+	if got, err := a.Evict(ctx, a.at("/f")); !errors.Is(err, ErrNotSafe) || got.Blocks != 0 {
+		t.Errorf("one fragment is in reach: %+v, %v", got, err)
+	}
+	a.reads("/f", text)
+}
+
 // TestDrain breaks if a drained pod keeps what others need, can be removed before that, or forgets at a restart that it is drained.
 func TestDrain(t *testing.T) {
 	pods := somePods(t, 4, time.Nanosecond)
