@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // needHoles skips a test, loudly, where the file system gives no space back for a hole: whether it does is asked of a file of its own, so that a store that
@@ -30,7 +32,7 @@ func needHoles(t *testing.T, dir string) {
 	}
 	switch err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 1<<20); {
 	case errors.Is(err, unix.EOPNOTSUPP):
-		t.Skipf("SKIPPED: %s is on a file system that punches no holes", dir)
+		testneed.Missing(t, "%s is on a file system that punches no holes", dir)
 	case err != nil:
 		t.Fatal(err)
 	}

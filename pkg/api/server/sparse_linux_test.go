@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // TestWithHoles breaks if the parts of a file with holes are not its bytes.
@@ -52,7 +53,7 @@ func TestWithHoles(t *testing.T) {
 			}
 			if !ok {
 				if name != "dense" {
-					t.Skip("SKIPPED: a file system without holes")
+					testneed.Missing(t, "a file system without holes")
 				}
 				return
 			}
