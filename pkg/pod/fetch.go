@@ -89,10 +89,16 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 // so that others who wait for it don't lose it.
 func (p *Pod) loadElsewhere(ctx context.Context, load *cached) {
 	p.chunks.share(load)
-	go func() {
-		plain, err := p.loadBlock(context.WithoutCancel(ctx), load.id)
+	ctx, cancel := p.background.detach(ctx)
+	started := p.background.run(func() {
+		defer cancel()
+		plain, err := p.loadBlock(ctx, load.id)
 		p.chunks.finish(load, plain, err)
-	}()
+	})
+	if !started {
+		cancel()
+		p.chunks.finish(load, nil, errClosed)
+	}
 }
 
 func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {

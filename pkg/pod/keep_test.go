@@ -43,7 +43,7 @@ func outsider(t *testing.T, path string, pods ...*testPod) *testPod {
 func TestPin(t *testing.T) {
 	pods := somePods(t, 4, time.Nanosecond)
 	a, ctx := pods[0], quickly(t)
-	a.write("/f", randomText(920, 1<<20))
+	a.write("/f", randomText(920, 200<<10)) // one chunk: who does not have it all has none of it
 	settled(t, "/f", 2, pods...)
 	on := outsider(t, "/f", pods...)
 	if err := a.SetPin(ctx, a.at("/f"), on.reg.name(on.id), true); err != nil {
@@ -56,7 +56,7 @@ func TestPin(t *testing.T) {
 	if got, err := on.Evict(ctx, on.at("/f")); err != nil || got.Blocks != 0 || got.Kept == 0 {
 		t.Errorf("evicted %+v, %v", got, err)
 	}
-	text := randomText(921, 1<<20)
+	text := randomText(921, 200<<10)
 	a.write("/f", text)
 	sameRoot(t, pods...)
 	eventually(t, "the pin follows", func() error {

@@ -134,9 +134,10 @@ func (m *memPeer) Connected(pod ident.Pod) bool {
 	return err == nil
 }
 
-// Peers is network's.
+// Absent is network's.
 func (m *memPeer) Absent() []p2p.Absent { return nil }
 
+// Peers is network's.
 func (m *memPeer) Peers() []p2p.Peer {
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 
 // Check calls f with everything that is wrong: the index and what else is derived against the rows, both ways; the committed rows against a
 // replay of the log or, where that does not reach back to the beginning, against the newest checkpoint; the log's chain of digests, its signatures and their authors; what uncommitted rows observed; journal records. It reads one
-// moment, while everything goes on, and holds all names in memory. An error says that Check itself could not go on.
+// moment, while everything goes on, and holds what it knows of all folders in memory. An error says that Check itself could not go on.
 func (d *DB) Check(ctx context.Context, f func(problem string)) error {
 	published := VV{}
 	return d.read(func(v view) error {

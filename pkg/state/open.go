@@ -50,7 +50,7 @@ type DB struct {
 
 	checkpointMu sync.Mutex // held by Checkpoint
 
-	joining *joinRecord // guarded by commitMu: a join that was begun, and has to be ended before anything else; nil: none
+	joining *joinRecord // written under commitMu and opMu, read under either: a join that was begun, and has to be ended before anything else; nil: none
 
 	commitMu  sync.Mutex // held by Commit, Import and Apply, over their syncs, and at the beginning of a checkpoint
 	installed int        // rows of own commits that are not published yet; guarded by commitMu
