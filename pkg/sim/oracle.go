@@ -153,7 +153,7 @@ func (w *stateWorld) judgeView(ctx context.Context, cp state.CheckpointInfo) err
 	if err != nil {
 		return err
 	}
-	err = errors.Join(sameViews("the view", got, "the full view", want), w.shadow.judgeTexts(got))
+	err = errors.Join(sameViews("the view", got, "the full view", want.out), w.shadow.judgeTexts(got), judgeRoots(ctx, p.blocks, cp, rows, want))
 	if plain, plainErr := w.plain(); !plain || err != nil {
 		return errors.Join(err, plainErr)
 	}
