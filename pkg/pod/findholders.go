@@ -51,7 +51,7 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 		return nil, none
 	}
 	find, cancel := context.WithTimeout(ctx, findTimeout)
-	pods, err := p.announcing(find, d, g)
+	pods, err := p.announcing(find, d, id)
 	cancel()
 	errs := []error{none, err}
 	for _, pod := range pods {

@@ -104,16 +104,25 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (pl
 	for _, c := range list {
 		c.plan = net.Plan(c.chunk(p.id))
 	}
+	endangeredFirst(list)
+	if o.round != nil {
+		list = o.round.putOff(list)
+	}
 	if !o.look {
 		errs = append(errs, p.carryOut(ctx, net, list, o.pull))
 	}
+	out.countAll(net, list, o.round)
+	return out, errors.Join(errs...)
+}
+
+// countAll adds what became of blocks, and notes it in a round.
+func (a *placed) countAll(net *placement.Network, list []*placing, r *round) {
 	for _, c := range list {
-		out.count(net, c)
-		if o.round != nil {
-			o.round.note(c)
+		a.count(net, c)
+		if r != nil {
+			r.note(c)
 		}
 	}
-	return out, errors.Join(errs...)
 }
 
 // count adds what became of a block.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -230,4 +231,34 @@ func FuzzKeptQuestion(f *testing.F) {
 			t.Error("ids that are none")
 		}
 	})
+}
+
+// TestEndangeredFirst breaks if a round copies what can bear a loss before what can't, or forgets it.
+func TestEndangeredFirst(t *testing.T) {
+	made := func(losses int, kinds ...placement.ActionKind) *placing {
+		c := &placing{plan: placement.Plan{Losses: losses}}
+		for _, k := range kinds {
+			c.plan.Actions = append(c.plan.Actions, placement.Action{Kind: k})
+		}
+		return c
+	}
+	lost, none, one, two := made(-1), made(0, placement.Rebuild), made(1, placement.CopyWhole), made(2, placement.Encode)
+	fine, surplus := made(1), made(2, placement.Release)
+	list := []*placing{two, fine, one, surplus, none, lost}
+	endangeredFirst(list)
+	r := &round{}
+	if got := r.putOff(list); !slices.Equal(got, []*placing{lost, none, fine, surplus}) {
+		t.Errorf("at once: %+v", got)
+	}
+	if !slices.Equal(r.later, []*placing{one, two}) {
+		t.Errorf("put off: %+v", r.later)
+	}
+	for range 2 * laterMax {
+		if got := r.putOff([]*placing{made(1, placement.CopyWhole)}); len(got) == 1 {
+			break
+		}
+	}
+	if len(r.later) != laterMax {
+		t.Errorf("%d are put off", len(r.later))
+	}
 }

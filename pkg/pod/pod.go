@@ -247,7 +247,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		return nil, err
 	}
 	opened = append(opened, p.db.Close)
-	if err := p.readStatements(); err != nil {
+	if err := p.readStatements(ctx); err != nil {
 		return nil, err
 	}
 	p.prepareSealing()
@@ -294,7 +294,7 @@ func (o Options) withDefaults() Options {
 		o.TrashAfter = DefaultTrash
 	}
 	if o.LowerAfter == 0 {
-		o.LowerAfter = lowerAfter
+		o.LowerAfter = DefaultLower
 	}
 	if o.DormantAfter == 0 {
 		o.DormantAfter = DefaultDormant
@@ -350,6 +350,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.spread.run(work) })
 	group.Go(func() error { return p.runCheckpoints(work) })
 	group.Go(func() error { return p.runUsage(work) })
+	group.Go(func() error { return p.runOuts(work) })
 	group.Go(func() error { return p.runWatch(work) })
 	group.Go(func() error { return p.runCollections(work) })
 	group.Go(func() error { return p.runScrub(work) })
@@ -470,15 +471,19 @@ func (p *Pod) runWatch(ctx context.Context) error {
 }
 
 // readStatements fills the registry from what is stored.
-func (p *Pod) readStatements() error {
+func (p *Pod) readStatements(ctx context.Context) error {
 	list, err := p.db.Statements()
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, byKind)
 	for _, s := range list {
 		if _, err := p.reg.add(s); err != nil {
 			p.log.Warn("a stored statement is not believed", "err", err)
 		}
+	}
+	if err := p.db.DropStatements(ctx, slices.DeleteFunc(list, func(s []byte) bool { return !p.reg.stale(s) })); err != nil {
+		return err
 	}
 	if p.reg.defaults().Version == 0 {
 		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)

@@ -169,9 +169,15 @@ func (s *spreader) everything(ctx context.Context) error {
 	if err == nil {
 		err = flush()
 	}
+	got, lateErr := r.finish(ctx)
+	total.add(got)
+	errs = append(errs, lateErr)
 	s.found(begin, total, errors.Join(append(errs, err)...))
 	if err == nil && entry.Drain {
 		err = s.p.placeSnapshots(ctx, r) // what only snapshots have must go, too
+		if err == nil {
+			_, err = r.finish(ctx)
+		}
 	}
 	// A pod that can't be asked, or does not take what it should, counts as having nothing: that is in no one's way.
 	if err == nil && !r.incomplete {
@@ -207,7 +213,7 @@ func (s *spreader) found(begin time.Time, total placed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsafe, s.bytes = total.unsafe, total.bytes
-	if err == nil && total.missing == 0 {
+	if err == nil && total.missing == 0 && total.bytes[placement.StateUnavailable] == 0 {
 		s.safe = begin
 	}
 }
