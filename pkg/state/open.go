@@ -43,7 +43,8 @@ type DB struct {
 	db   *pebble.DB
 	slog *slog.Logger
 
-	joinRows int // rows in one batch of a join
+	joinRows  int // rows in one batch of a join
+	checkRows int // rows that Check replays the log for
 
 	life   sync.RWMutex // held exclusively by Close alone
 	closed bool         // guarded by life
@@ -131,7 +132,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows,
+		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows, checkRows: checkRows,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if o.JoinRows > 0 {
