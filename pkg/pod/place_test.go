@@ -63,24 +63,14 @@ func (p *testPod) at(path string) vfs.NodeID {
 // settled lets pods work until a file is safe, and each of its chunks on so many pods as their own, not more.
 func settled(t *testing.T, path string, copies int, pods ...*testPod) {
 	t.Helper()
-	sameRoot(t, pods...)
-	eventually(t, path, func() error {
-		for _, p := range pods {
-			if err := p.spread.everything(quickly(t)); err != nil {
-				return err
-			}
-		}
-		w, err := pods[0].Where(quickly(t), pods[0].at(path))
-		if err != nil {
-			return err
-		}
+	until(t, path, func(w Where) error {
 		for _, c := range w.Chunks {
 			if got := whole(c); c.ID.Codec() == block.Raw && got != copies || !w.Safe {
 				return fmt.Errorf("chunk %s has %d copies, %s", c.ID, got, w.Safety)
 			}
 		}
 		return nil
-	})
+	}, pods...)
 }
 
 func whole(c ChunkWhere) (n int) {

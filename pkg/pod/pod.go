@@ -117,6 +117,7 @@ type Pod struct {
 	cutters     cutters
 	sums        sync.Pool // of *dag.SumHasher, under the network's key
 	closed      atomic.Bool
+	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
 	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
 
@@ -204,6 +205,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		stamps:  &stampClock{Clock: o.Clock},
 		records: newHeadRecords(),
 
+		background:  newBackground(),
 		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
@@ -412,10 +414,13 @@ func (p *Pod) awaitGroup(group *errgroup.Group) error {
 // databases as a crash would: what was acknowledged is there at the next start.
 func (p *Pod) Close() error {
 	p.closed.Store(true)
-	if err := p.guard.err(); err != nil {
-		return errors.Join(p.net.Close(), err)
+	p.background.end()
+	err := p.net.Close()
+	if gerr := p.guard.err(); gerr != nil { // what waits for the databases never ends
+		return errors.Join(err, gerr)
 	}
-	return errors.Join(p.net.Close(), p.db.Close(), p.store.Close())
+	p.background.wait()
+	return errors.Join(err, p.db.Close(), p.store.Close())
 }
 
 // writable says whether operations are taken. Errors: vfs.ErrClosed, ErrNoKey.

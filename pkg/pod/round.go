@@ -34,6 +34,8 @@ type round struct {
 	surplus map[block.ID]*placing
 	needed  int64      // bytes of chunks that this pod holds for others
 	later   []*placing // that are to be copied, and can bear a loss until then
+	// incomplete says that some contents could not be listed: what they name is not known.
+	incomplete bool
 }
 
 func (s *spreader) newRound() *round {
@@ -80,6 +82,8 @@ func (r *round) finish(ctx context.Context) (placed, error) {
 
 // note takes in what became of a block.
 func (r *round) note(c *placing) {
+	owed := r.p.owes(c)
+	r.needed += owed
 	key := fmt.Sprint(c.policy, c.lower, c.keep)
 	k := r.classes[key]
 	if k == nil {
@@ -93,8 +97,6 @@ func (r *round) note(c *placing) {
 		r.classes[key] = k
 	}
 	k.blocks++
-	owed := r.p.owes(c)
-	r.needed += owed
 	if k.named != nil {
 		k.named.add(c.id)
 	}
@@ -135,6 +137,9 @@ func (r *round) trim(ctx context.Context) error {
 	p.spread.mu.Lock()
 	p.spread.classes = counts
 	p.spread.mu.Unlock()
+	if len(r.classes) > classesMax {
+		p.log.WarnContext(ctx, "nothing is given up: there are too many kinds of wishes for files (policies, homes, pins)", "most", classesMax)
+	}
 	if !known || len(r.surplus) == 0 {
 		return nil // the next round knows the classes
 	}
