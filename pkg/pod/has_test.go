@@ -40,7 +40,7 @@ func TestHasIsDurable(t *testing.T) {
 	} {
 		plain := []byte(randomText(uint64(1100+i), 10_000))
 		id := block.Sum(block.Raw, plain)
-		if err := b.put(ctx, id, plain); err != nil {
+		if err := b.Pod.put(ctx, id, plain); err != nil {
 			t.Fatal(err)
 		}
 		if has, err := ask(ctx, b.id, id); err != nil || has != hasOwned {
