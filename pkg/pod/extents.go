@@ -8,8 +8,10 @@ import (
 const (
 	// pieceBytes is what one extent holds at most, so that a file which is written front to back is never copied to grow.
 	pieceBytes = 256 << 10
-	// smallBytes is what grows by doubling; beyond it memory for a whole piece is taken. Extents that touch and have no more together are made one.
+	// smallBytes is what grows by doubling; beyond it memory for a whole piece is taken.
 	smallBytes = 128 << 10
+	// joinBytes: extents that touch and have no more together are made one.
+	joinBytes = 8 << 10
 )
 
 // extent is a run of bytes that were written and not yet cut into chunks.
@@ -108,7 +110,7 @@ func (x *extents) join(i int) bool {
 		return false
 	}
 	e, next := &x.list[i], x.list[i+1]
-	if e.end() != next.off || len(e.data)+len(next.data) > smallBytes {
+	if e.end() != next.off || len(e.data)+len(next.data) > joinBytes {
 		return false
 	}
 	e.put(next.off, next.data)
