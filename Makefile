@@ -62,8 +62,8 @@ bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
 
-fsx: build ## random operations on mounts, of one pod, of three, over restarts, and on names: OPS (2000000) or FSXTIME of each, EXAMPLES (1000); root and /dev/fuse
-	$(BIN)/wh-fsx -ops $${OPS:-2000000} -examples $${EXAMPLES:-1000} -time $${FSXTIME:-0} -kind $${KIND:-one,through,restart,model} -seed $${SEED:-0}
+fsx: build ## random operations on mounts, of one pod, on a large file, of three, over restarts, and on names: OPS (2000000) or FSXTIME of each, EXAMPLES (1000); root and /dev/fuse
+	$(BIN)/wh-fsx -ops $${OPS:-2000000} -examples $${EXAMPLES:-1000} -time $${FSXTIME:-0} -kind $${KIND:-one,large,through,restart,model} -seed $${SEED:-0}
 
 programs: build ## real programs on a mount: git, go, sqlite, rsync, editors, tar, cp, parallel writers; PROGRAMS: some of them; root and /dev/fuse
 	testdata/programs/run $(BIN)/wh $(PROGRAMS)
