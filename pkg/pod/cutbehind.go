@@ -8,7 +8,7 @@ import (
 // Files that are being written are cut behind their writers, by goroutines of the pod. One takes a copy of a file's oldest bytes and puts
 // their chunks without the file's lock. The bytes stay where they are as long, so that whoever reads, syncs or truncates the file sees no
 // difference; what of them is changed meanwhile isn't placed (extents.claimed). It waits for no other pod: where a block of the body is not here,
-// or the disk is full, it leaves the bytes to the next write, which is told what is wrong. docs/adr/0011 says why.
+// or the disk is full, it leaves the bytes to the next write, which is told what is wrong. docs/adr/0012 says why.
 const (
 	cutBehindFiles = 2       // files that are cut at a time
 	cutFrom        = 8 << 20 // bytes of a file that are cut behind its writer
@@ -51,7 +51,7 @@ func (p *Pod) cutBehind(ctx context.Context, n *node) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for more := true; more; {
-		more = p.cutBatchLocked(ctx, n) && n.waiting == 0 && n.ext.bytes >= cutFrom
+		more = p.cutBatchLocked(ctx, n) && n.waiting == 0
 		close(n.cutting)
 		n.cutting = nil
 		if more {
@@ -60,8 +60,11 @@ func (p *Pod) cutBehind(ctx context.Context, n *node) {
 	}
 }
 
-// cutBatchLocked cuts a batch, for which it gives the lock up. It says whether it could.
+// cutBatchLocked cuts a batch, for which it gives the lock up. It says whether it could. The file may have been given other contents since it was handed over.
 func (p *Pod) cutBatchLocked(ctx context.Context, n *node) bool {
+	if n.ext.bytes < cutFrom {
+		return false
+	}
 	defer p.leases.release(p.leases.hold()) // until the body has the chunks
 	p.uninlineLocked(n)
 	b := n.claimLocked(false, true)

@@ -313,6 +313,29 @@ func TestCutBehindFull(t *testing.T) {
 	b.save()
 }
 
+// TestCutBehindNothing breaks if a file that was given other contents, after it was handed over, is taken for one with bytes to be cut: what it holds would
+// stand in memory beside the contents that the state names, and be shown over newer ones.
+func TestCutBehindNothing(t *testing.T) {
+	b := newBehind(t, Options{Dir: newStill(t).closed()})
+	b.writes(0, []byte("few bytes"))
+	b.save()
+	n := b.node()
+	n.mu.Lock()
+	if b.cutBatchLocked(t.Context(), n) || n.body.Inline == nil || n.ext.bytes != 0 {
+		t.Errorf("%d bytes to be cut, body %v", n.ext.bytes, n.body)
+	}
+	n.mu.Unlock()
+}
+
+// closed closes the pod and returns its folder.
+func (p *stillPod) closed() string {
+	p.t.Helper()
+	if err := p.Close(); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.dir
+}
+
 // TestCutBehindLoad: several files are written, read, synced and closed at once, with more bytes than memory takes; each has one who changes it and others
 // who read it. It breaks if they see other bytes than were written, wait for each other for ever, or memory grows.
 func TestCutBehindLoad(t *testing.T) {
