@@ -12,6 +12,8 @@ PJDFSTEST ?=
 OUT    ?=
 # Flags of wh-bench, as in: make bench-data BENCH="-rounds 5 -what d1,d2 -o docs/bench/data.md"
 BENCH  ?=
+# Flags that choose planted bugs, as in: make mutants MUTANTS="-in pkg/state -from join"
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-mount bench-profile crash fsx programs gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
@@ -87,8 +89,8 @@ sim-time: build ## simulate seeds of the state and of the whole stack for SIMTIM
 pjdfstest: build ## the POSIX suite pjdfstest, on a mount and on the disk beside it: PJDFSTEST=DIR of the built suite, OUT: page to write; root and /dev/fuse
 	WH=$(BIN)/wh .ci/pjdfstest "$(PJDFSTEST)" "$(OUT)"
 
-mutants: ## plant known bugs, one after the other, and demand that tests fail
-	$(GO) run ./.ci/mutants
+mutants: ## plant known bugs, one after the other, and demand that tests fail; MUTANTS: flags, as "-in pkg/state -from join"
+	$(GO) run ./.ci/mutants $(MUTANTS)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)

@@ -51,7 +51,7 @@ var narrow = map[string][]string{
 
 // forTests is our packages that others import from their tests alone.
 var forTests = []string{
-	"pkg/api/apitest", "pkg/block/blocktest", "pkg/daemon/daemontest", "pkg/vfs/memfs", "pkg/vfs/vfstest",
+	"pkg/api/apitest", "pkg/block/blocktest", "pkg/daemon/daemontest", "pkg/testneed", "pkg/vfs/memfs", "pkg/vfs/vfstest",
 }
 
 // owners says who may import which library, by the longest prefix that fits. "*" is everybody. A library that is not

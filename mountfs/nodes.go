@@ -130,6 +130,7 @@ func (s *server) link(ctx context.Context, op *fuseops.CreateLinkOp) error {
 		return err
 	}
 	s.tell(&op.Entry, a, asked)
+	s.named(a.ID, vfs.NodeID(op.Parent), op.Name)
 	return nil
 }
 
@@ -248,7 +249,7 @@ func (s *server) statFS(ctx context.Context, op *fuseops.StatFSOp) error {
 	op.BlockSize, op.IoSize = blockSize, blockSize
 	op.Blocks, op.BlocksFree = st.Total/blockSize, st.Free/blockSize
 	op.BlocksAvailable = op.BlocksFree
-	op.InodesFree = 1 << 36 // the counter of one actor's inode numbers
+	op.InodesFree = 1 << 36 // numbers don't run out; programs want to see some
 	op.Inodes = st.Files + op.InodesFree
 	return nil
 }

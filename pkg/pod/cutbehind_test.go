@@ -165,6 +165,16 @@ func (b *behind) chunksOf(data []byte) (ids []block.ID) {
 	return ids
 }
 
+// hold has who puts a block wait until release is called: as for one that is being given up.
+func (b *behind) hold(id block.ID) (release func()) {
+	b.t.Helper()
+	m := b.leaving.mark(id)
+	if m == nil || !b.leaving.begin(id, m) {
+		b.t.Fatal("the block is held already")
+	}
+	return func() { b.leaving.done(id, m) }
+}
+
 // TestCutBehind holds up the cutting of a file at a random chunk, changes and reads the file meanwhile, and compares it with a plain slice before,
 // during and after. It breaks if bytes that are on their way are not seen, or come back over newer ones.
 func TestCutBehind(t *testing.T) {
@@ -185,9 +195,7 @@ func TestCutBehind(t *testing.T) {
 			small, ids = append(small, at), append(ids, block.Sum(block.Raw, piece))
 		}
 		held := ids[b.rng.IntN(len(ids))]
-		if !b.leaving.mark(held) || !b.leaving.begin(held) {
-			t.Fatal("the chunk is held already")
-		}
+		release := b.hold(held)
 		b.writes(off, data)
 		if b.rng.IntN(4) > 0 {
 			eventually(t, "bytes on their way", func() error {
@@ -207,7 +215,7 @@ func TestCutBehind(t *testing.T) {
 			b.change()
 		}
 		b.compare(0, len(b.want))
-		b.leaving.done(held)
+		release()
 		for range b.rng.IntN(10) {
 			b.change()
 		}
@@ -239,9 +247,7 @@ func TestCutBehindLease(t *testing.T) {
 		t.Skipf("%d chunks: one is held, another must be put", len(ids))
 	}
 	held := ids[len(ids)-1]
-	if !b.leaving.mark(held) || !b.leaving.begin(held) {
-		t.Fatal("the chunk is held already")
-	}
+	release := b.hold(held)
 	b.writes(0, data)
 	holders := func() (n int) {
 		b.leases.mu.Lock()
@@ -273,7 +279,7 @@ func TestCutBehindLease(t *testing.T) {
 	if _, err := b.Collect(quickly(t), CollectOptions{atOnce: true}); err != nil {
 		t.Fatal(err)
 	}
-	b.leaving.done(held)
+	release()
 	b.idle()
 	b.chunks = newChunkCache(plainCacheBytes)
 	b.compare(0, len(b.want))

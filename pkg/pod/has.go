@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -41,23 +42,32 @@ func (p *Pod) lacking(ctx context.Context, pod ident.Pod, list []wanted) ([]want
 // askHas asks a pod how it holds blocks.
 func (p *Pod) askHas(ctx context.Context, pod ident.Pod, ids []block.ID) ([]byte, error) {
 	var out []byte
-	for len(ids) > 0 {
-		part := ids[:min(hasMax, len(ids))]
-		ids = ids[len(part):]
+	err := p.askOf(ctx, pod, p2p.KindHas, ids, hasMax, func(part []block.ID, answer []byte) error {
+		if len(answer) != len(part) {
+			return fmt.Errorf("pod: %s answers for %d blocks of %d: %w", p.reg.name(pod), len(answer), len(part), block.ErrCorrupt)
+		}
+		out = append(out, answer...)
+		return nil
+	})
+	return out, err
+}
+
+// askOf asks a pod about blocks, at most so many at a time, and hands over each answer with those that it is about.
+func (p *Pod) askOf(ctx context.Context, pod ident.Pod, kind p2p.Kind, ids []block.ID, most int, f func(part []block.ID, answer []byte) error) error {
+	for part := range slices.Chunk(ids, most) {
 		body := make([]byte, 0, len(part)*block.IDLen)
 		for _, id := range part {
 			body = id.Append(body)
 		}
-		answer, err := p.ask(ctx, pod, p2p.KindHas, body)
+		answer, err := p.ask(ctx, pod, kind, body)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if len(answer) != len(part) {
-			return nil, fmt.Errorf("pod: %s answers for %d blocks of %d: %w", p.reg.name(pod), len(answer), len(part), block.ErrCorrupt)
+		if err := f(part, answer); err != nil {
+			return err
 		}
-		out = append(out, answer...)
 	}
-	return out, nil
+	return nil
 }
 
 // ask is a question with a limit of time.

@@ -443,15 +443,17 @@ func (p *Pod) makeAgain(n *node, c state.NewContent) (state.Node, error) {
 	return row, err
 }
 
-// name gives the staged contents to the state. The caller has synced the store since they were staged.
+// name gives contents that were staged to the state. The caller has synced the store since they were staged. Where newer ones were staged meanwhile these are
+// named all the same: somebody may have been promised them, and the newer ones follow.
 func (p *Pod) name(n *node, c *content) error {
 	p.unlinking.RLock()
 	defer p.unlinking.RUnlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.staged != c || n.staged == nil {
-		return nil // newer contents were staged, or its last name is gone
+	if n.staged == nil {
+		return nil // its last name is gone
 	}
+	newest := n.staged == c
 	var enc []byte
 	if c.size > 0 {
 		enc = c.body.Encode()
@@ -469,11 +471,14 @@ func (p *Pod) name(n *node, c *content) error {
 	}
 	p.nowLocked(n, row.ID)
 	n.base, n.copy = state.ContentName{}, false
+	p.nodes.named.Add(1)
+	p.named.add(c.body)
+	if !newest {
+		return nil
+	}
 	if !n.dirty {
 		n.attr = row.Attr
 	}
-	p.nodes.named.Add(1)
-	p.named.add(c.body)
 	n.staged = nil
 	p.unlogLocked(n) // nothing is logged while contents are staged
 	p.release(n)
