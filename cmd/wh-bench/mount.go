@@ -92,7 +92,7 @@ func (b *bench) mountReport(ctx context.Context, l *loads, places []*place, got 
 		b.row("- %s: %s", p.name, p.title)
 	}
 	b.row("\nRates are the median of %d rounds, with the least and the most; the places take turns in each round, there and back again. "+
-		"Behind \"of\" stands the pod's rate divided by the other's, the median over the rounds.", b.rounds)
+		"Behind \"of\" stands how many times as fast as the other the pod is, the median over the rounds.", b.rounds)
 	head, line := "| load |", "|---|"
 	for _, p := range places {
 		head, line = head+" "+p.name+" |", line+"---|"
@@ -113,7 +113,11 @@ func (b *bench) mountReport(ctx context.Context, l *loads, places []*place, got 
 				row += " |"
 				continue
 			}
-			row += " " + times(quotient(got[load.name][placePod], rates)) + " |"
+			ours := got[load.name][placePod]
+			if load.seconds {
+				ours, rates = rates, ours
+			}
+			row += " " + times(quotient(ours, rates)) + " |"
 		}
 		asked := load.asked
 		for _, name := range slices.Sorted(maps.Keys(mountLimits[load.name])) {
