@@ -16,7 +16,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-mount bench-profile crash fsx programs gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench-tree: build ## a tree of a million files: memory, start, listing, changes;
 
 bench-catchup: build ## how a new or returning pod catches up; BENCH: flags, as -tree 1000000
 	$(BIN)/wh-bench $(BENCH) catchup
+
+bench-fragments: build ## how fast bytes become fragments on six pods, and are read; BENCH: flags, as -bytes 536870912
+	$(BIN)/wh-bench $(BENCH) fragments
 
 bench-mount: build ## the mount beside a FUSE file system that does nothing, the disk, and JuiceFS if it is on PATH; root and /dev/fuse; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) mount

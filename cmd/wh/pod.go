@@ -42,7 +42,7 @@ func newPod(e *env) *cobra.Command {
 		Use: "remove NAME", Short: "Take out a pod that is empty, or lost",
 		Long: "End a pod's storing for others. It must have been drained; what it is still needed for is told, and the exit code is 7. With --lost the pod never answers again: " +
 			"what it holds counts no more and is made again on others at once, and nothing waits for it. What it alone had is lost. Only an admin's pod may say so, " +
-			"and only of one that is not connected (else 7). If it comes back after all it is drained; wh pod drain --undo has it used again." + online(exitNotFound, exitNotEnough),
+			"and only of one that is down (else 7). If it comes back after all it is drained; wh pod drain --undo has it used again." + online(exitNotFound, exitNotEnough),
 		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
 			return runDrain(ctx, e, api.DrainRequest{Pod: args[0], Remove: true, Lost: lost}, false)

@@ -8,7 +8,7 @@ import (
 // Files that are being written are cut behind their writers, by goroutines of the pod. One takes a copy of a file's oldest bytes and puts
 // their chunks without the file's lock. The bytes stay where they are as long, so that whoever reads, syncs or truncates the file sees no
 // difference; what of them is changed meanwhile isn't placed (extents.claimed). It waits for no other pod: where a block of the body is not here,
-// or the disk is full, it leaves the bytes to the next write, which is told what is wrong. docs/adr/0012 says why.
+// or the disk is full, it leaves the bytes to the next write, which is told what is wrong. docs/adr/0013 says why.
 const (
 	cutBehindFiles = 2       // files that are cut at a time
 	cutFrom        = 8 << 20 // bytes of a file that are cut behind its writer

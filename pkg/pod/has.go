@@ -81,7 +81,8 @@ func (p *Pod) ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte
 	return answer, nil
 }
 
-func (p *Pod) answerHas(body []byte) ([]byte, error) {
+// answerHas answers a question of askHas. What it tells is durable here: who asks may count it for what a policy promises.
+func (p *Pod) answerHas(ctx context.Context, body []byte) ([]byte, error) {
 	if len(body)%block.IDLen != 0 || len(body) > hasMax*block.IDLen {
 		return nil, fmt.Errorf("pod: question about blocks has %d bytes: %w", len(body), block.ErrBadID)
 	}
@@ -93,5 +94,5 @@ func (p *Pod) answerHas(body []byte) ([]byte, error) {
 		}
 		out = append(out, p.holds(id))
 	}
-	return out, nil
+	return out, p.store.Sync(ctx) // after the look: what came between the two would be told and not be durable
 }

@@ -155,20 +155,22 @@ func outPods(active []placement.Entry, said map[ident.Pod]map[ident.Pod]member.O
 // RemoveLost takes a pod out that never answers again: what it holds counts no more, is made again elsewhere, and nothing waits for it. What only it had is lost. If
 // it comes back after all it takes nothing new, what it holds is brought elsewhere, and an admin may have it used again (Drain with undo).
 //
-// Errors: ErrNotSafe while the pod is connected; member.ErrDenied if this pod is no admin's; ErrNoSuchPod.
+// Errors: ErrNotSafe while the pod is connected, or not known to be down yet; member.ErrDenied if this pod is no admin's; ErrNoSuchPod.
 func (p *Pod) RemoveLost(ctx context.Context, name string) (Drained, error) {
 	pod, err := p.podNamed(name)
 	if err != nil {
 		return Drained{}, err
 	}
 	by, err := readAuthority(p.dir, p.own)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Drained{}, fmt.Errorf("pod: only an admin's pod may say that another is lost: %w", err)
-	case pod == p.id || p.net.Connected(pod):
-		return Drained{}, fmt.Errorf("pod: %s is no lost pod, it answers; drain it (wh pod drain): %w", p.reg.name(pod), ErrNotSafe)
-	case p.reg.isLost(pod):
+	}
+	switch s := p.states()[pod]; s {
+	case "lost":
 		return Drained{Removed: true}, nil
+	case "down", "out":
+	default:
+		return Drained{}, fmt.Errorf("pod: %s is %s and no lost pod; drain it (wh pod drain), or wait until it is down: %w", p.reg.name(pod), s, ErrNotSafe)
 	}
 	o := member.Out{Network: p.reg.network, Subject: pod, Version: p.outVersion(pod), By: ident.PodOf(by.chain.Leaf().Subject), Admin: by.chain}
 	return Drained{Removed: true}, p.sayOut(ctx, o, by.sign)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -68,7 +69,7 @@ func stateOf(t *testing.T, by *testPod, pod ident.Pod) PodInfo {
 func TestRemoveLost(t *testing.T) {
 	pods := metPods(t, 4)
 	a, left, dead, ctx := pods[0], pods[:3], pods[3], quickly(t)
-	ruled(t, map[string]string{"lower": "1ms", "policy": "rs:2+1"}, pods...)
+	ruled(t, map[string]string{"lower": "1ms", "policy": "rs:2+1", "suspect": "5ms", "down": "10ms"}, pods...)
 	text := randomText(1101, 2<<20)
 	a.write("/f", text)
 	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
@@ -90,6 +91,12 @@ func TestRemoveLost(t *testing.T) {
 	if _, err := a.RemoveLost(ctx, "nobody"); !errors.Is(err, ErrNoSuchPod) {
 		t.Errorf("nobody is lost: %v", err)
 	}
+	eventually(t, "it is down", func() error {
+		if s := stateOf(t, a, dead.id).State; s != "down" {
+			return errors.New(s)
+		}
+		return nil
+	})
 	for range 2 { // the second time changes nothing
 		if d, err := a.RemoveLost(ctx, name); err != nil || !d.Removed {
 			t.Fatal(d, err)
@@ -277,5 +284,24 @@ func TestOutPods(t *testing.T) {
 		if diff := cmp.Diff(want, outPods(active, said)); diff != "" {
 			t.Errorf("%s: %s", row.name, diff)
 		}
+	}
+}
+
+// TestUnavailableHoldsTrash breaks if what a content replaced may go while that content can be had nowhere: then it may be all that is left.
+func TestUnavailableHoldsTrash(t *testing.T) {
+	s := &spreader{}
+	first := time.Unix(1000, 0)
+	s.found(first, placed{}, nil)
+	var lacks placed
+	lacks.bytes[placement.StateUnavailable] = 1
+	s.found(first.Add(time.Hour), lacks, nil)
+	if got := s.safeSince(); !got.Equal(first) {
+		t.Errorf("all was safe at %s", got)
+	}
+	var few placed
+	few.bytes[placement.StateDegraded] = 1 // nothing can be done about it, and it can be read
+	s.found(first.Add(2*time.Hour), few, nil)
+	if got := s.safeSince(); !got.Equal(first.Add(2 * time.Hour)) {
+		t.Errorf("all was safe at %s", got)
 	}
 }

@@ -482,12 +482,16 @@ func (p *Pod) readStatements(ctx context.Context) error {
 		return err
 	}
 	slices.SortStableFunc(list, byKind)
+	var old [][]byte
 	for _, s := range list {
 		if _, err := p.reg.add(s); err != nil {
 			p.log.Warn("a stored statement is not believed", "err", err)
+		} else {
+			old = append(old, s)
 		}
 	}
-	if err := p.db.DropStatements(ctx, slices.DeleteFunc(list, func(s []byte) bool { return !p.reg.stale(s) })); err != nil {
+	old = slices.DeleteFunc(old, func(s []byte) bool { return !p.reg.stale(s) })
+	if err := p.db.DropStatements(ctx, old); err != nil {
 		return err
 	}
 	if p.reg.defaults().Version == 0 {

@@ -238,7 +238,7 @@ func readKeptQuestion(body []byte) (vv state.VV, ids []byte, err error) {
 	return vv, ids, err
 }
 
-// answerKept is answerHas for who wants to rely on it: what is owned is synced, and nothing is where the other does not know all
+// answerKept is answerHas for who wants to give up what is there in its place: nothing is where the other does not know all
 // that is known here.
 func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
 	theirs, ids, err := readKeptQuestion(body)
@@ -248,9 +248,5 @@ func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
 	if !p.db.VV().LessEqual(theirs) {
 		return make([]byte, len(ids)/block.IDLen), nil
 	}
-	answer, err := p.answerHas(ids)
-	if err != nil {
-		return nil, err
-	}
-	return answer, p.store.Sync(ctx) // after the look: what came between the two would be told and not be durable
+	return p.answerHas(ctx, ids)
 }
