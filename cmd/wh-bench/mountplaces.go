@@ -64,8 +64,8 @@ func dropCaches() error {
 
 // places are what can be had here. Those that were made are returned beside an error, too.
 func (b *bench) places(ctx context.Context) (out []*place, err error) {
-	for _, make := range []func(context.Context) (*place, error){b.nullPlace, b.podPlace, b.diskPlace, b.juicePlace} {
-		p, err := make(ctx)
+	for _, begin := range []func(context.Context) (*place, error){b.nullPlace, b.podPlace, b.diskPlace, b.juicePlace} {
+		p, err := begin(ctx)
 		if err != nil {
 			return out, err
 		}
@@ -99,7 +99,7 @@ func (b *bench) nullPlace(ctx context.Context) (*place, error) {
 	}
 	p := &place{name: placeNull, title: "a FUSE file system that keeps no bytes (mountfs/nullfs)", dir: dir, cpu: noCPU}
 	p.end = func(context.Context) error { return errors.Join(in.Close(), c.Wait()) }
-	return p, errors.Join(mounted(ctx, dir))
+	return p, mounted(ctx, dir)
 }
 
 // serveNull mounts the empty file system until its stdin ends.
