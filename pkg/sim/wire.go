@@ -27,7 +27,7 @@ type Wires struct {
 	o    NetOptions
 	rng  *rand.Rand
 	ends map[ident.Pod]*wireEnd // of all pods that run
-	side map[ident.Pod]int      // pods of one side reach each other
+	side func(ident.Pod) int    // pods of one side reach each other; it holds for pods that are yet to come, too
 	sent uint64
 }
 
@@ -39,7 +39,7 @@ const inboxMax = 4096
 
 // NewWires makes wires that are as bad as o says. Seed decides which messages are late or lost.
 func NewWires(c clock.Clock, o NetOptions, seed uint64) *Wires {
-	return &Wires{clock: c, o: o, rng: rand.New(rand.NewPCG(seed, 7)), ends: map[ident.Pod]*wireEnd{}, side: map[ident.Pod]int{}}
+	return &Wires{clock: c, o: o, rng: rand.New(rand.NewPCG(seed, 7)), ends: map[ident.Pod]*wireEnd{}, side: func(ident.Pod) int { return 0 }}
 }
 
 // wireEnd is one pod's end.
@@ -94,7 +94,7 @@ func (w *Wires) Split(side func(ident.Pod) int) {
 	var lost, found [][2]*wireEnd
 	for _, a := range w.ends {
 		for _, b := range w.ends {
-			was, is := w.side[a.id] == w.side[b.id], side(a.id) == side(b.id)
+			was, is := w.side(a.id) == w.side(b.id), side(a.id) == side(b.id)
 			switch {
 			case a == b:
 			case was && !is:
@@ -104,9 +104,7 @@ func (w *Wires) Split(side func(ident.Pod) int) {
 			}
 		}
 	}
-	for id := range w.ends {
-		w.side[id] = side(id)
-	}
+	w.side = side
 	w.mu.Unlock()
 	for _, pair := range lost {
 		pair[0].handler.Disconnected(pair[1].id)
@@ -123,7 +121,7 @@ func (e *wireEnd) reached() []*wireEnd {
 	}
 	var out []*wireEnd
 	for _, o := range e.w.ends {
-		if o != e && o.runs && !o.dead && e.w.side[o.id] == e.w.side[e.id] {
+		if o != e && o.runs && !o.dead && e.w.side(o.id) == e.w.side(e.id) {
 			out = append(out, o)
 		}
 	}
@@ -204,7 +202,7 @@ func (e *wireEnd) next() (*tell, time.Duration) {
 		}
 		m := e.inbox[0]
 		e.inbox = e.inbox[1:]
-		if e.w.side[m.from] == e.w.side[e.id] {
+		if e.w.side(m.from) == e.w.side(e.id) {
 			return &m, 0
 		}
 	}

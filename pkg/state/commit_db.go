@@ -255,7 +255,7 @@ func (t *tx) installRow(c *Commit, r *takenRow) error {
 		return err
 	}
 	// The view stays the same, but if there are several contents, they have names now, and so have copies.
-	several, before := kind == KeyInode && severalContents(old, r), (*curInode)(nil)
+	several, before := kind == KeyInode && (changed || severalContents(old, r)), (*curInode)(nil)
 	if several {
 		if before, err = t.inode(ino); err != nil {
 			return err

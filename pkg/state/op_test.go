@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -400,6 +401,42 @@ func TestCheckpointMoment(t *testing.T) {
 	}
 }
 
+// TestWrittenWhileCommitted: a second content from the same base comes while the first is committed, of a file that others have removed meanwhile, so that
+// there is no other version. The first gets a name by the commit, and so must its copy.
+func TestWrittenWhileCommitted(t *testing.T) {
+	p := newApart(t)
+	f := p.ino(p.a, "f.txt")
+	must[Node](t)(p.a.SetAttr(f.ID, vfs.SetAttr{Mode: new(uint32(0o600))}))
+	p.tick()
+	if _, err := p.b.Remove(RootIno, "f.txt", false); err != nil {
+		t.Fatal(err)
+	}
+	must[int](t)(p.b.Commit(t.Context()))
+	pull(t, p.a, p.b)
+	write := func(text string) error {
+		p.tick()
+		c := inline(text)
+		c.Over = &f.Content
+		_, err := p.a.SetContent(f.ID, c)
+		return err
+	}
+	if err := write("first"); err != nil {
+		t.Fatal(err)
+	}
+	p.a.o.BeforeCommit = func(context.Context) error {
+		p.a.o.BeforeCommit = nil
+		return write("second")
+	}
+	must[int](t)(p.a.Commit(t.Context()))
+	check(t, p.a)
+	exchange(t, p.a, p.b)
+	check(t, p.a)
+	check(t, p.b)
+	if all := must[[]Conflict](t)(p.a.Conflicts(t.Context())); len(all) == 0 {
+		t.Error("no conflict")
+	}
+}
+
 // TestBeforeCommitFails: rows whose blocks are not durable stay uncommitted (I2a).
 func TestBeforeCommitFails(t *testing.T) {
 	n := newPods()
@@ -467,6 +504,37 @@ func TestCheckFinds(t *testing.T) {
 				t.Errorf("%d problems, %v", found, err)
 			}
 		})
+	}
+}
+
+// TestCheckMany: of more rows than a replay is held in memory for, those that are others than the newest checkpoint has are found by that.
+func TestCheckMany(t *testing.T) {
+	n := newJoinPods() // blocks are kept
+	d := n.open(t, 1)
+	d.checkRows = 2
+	f := mkfile(t, d, RootIno, "f", "f")
+	for i := range 5 {
+		mkfile(t, d, RootIno, fmt.Sprint(i), "text")
+	}
+	must[int](t)(d.Commit(t.Context()))
+	check(t, d) // without any checkpoint
+	must[CheckpointInfo](t)(d.Checkpoint(t.Context()))
+	mkfile(t, d, RootIno, "later", "text")
+	must[int](t)(d.Commit(t.Context()))
+	check(t, d)
+	row := InodeKey(f.ID)
+	value := must[[]byte](t)(get(d.db, row))
+	set, err := DecodeInodeSet(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set[0].Value.Mode.Value ^= 0o111
+	if err := d.db.Set(row, AppendInodeSet(nil, set), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	if err := d.Check(t.Context(), func(problem string) { found = append(found, problem) }); err != nil || len(found) != 1 {
+		t.Errorf("problems %q, %v", found, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -26,6 +27,7 @@ type Pod interface {
 	Invite(ctx context.Context, role string, ttl time.Duration, uses int) (token string, err error)
 	Pods(ctx context.Context) ([]pod.PodInfo, error)
 	Peers() []pod.PeerInfo
+	DHT() (s p2p.DHTStats, ok bool)
 	Status(ctx context.Context) (pod.Status, error)
 	Usage(ctx context.Context) (pod.Usage, error)
 	Root(ctx context.Context) (block.ID, error)

@@ -69,6 +69,7 @@ func (s *Server) routes() {
 	onPod(s, "invite", invite)
 	onPod(s, "pods", pods)
 	onPod(s, "peers", peers)
+	onPod(s, "stats", stats)
 	onPod(s, "status", status)
 	onPod(s, "usage", usage)
 	onPod(s, "root", root)
