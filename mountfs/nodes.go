@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/jacobsa/fuse"
@@ -182,9 +183,21 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 	return nil
 }
 
+// Attributes that have a meaning for kernels. ls asks for both of each file, unless it was told once that there are none of the kind.
+const (
+	xattrACL   = "system.posix_acl_" // access lists; who could set one would believe that it is obeyed
+	xattrLabel = "security.selinux"  // kept, and not obeyed either
+)
+
 // getXattr is the value of an attribute, or its length if there is no room.
 func (s *server) getXattr(ctx context.Context, op *fuseops.GetXattrOp) error {
+	if strings.HasPrefix(op.Name, xattrACL) {
+		return vfs.ErrNotSupported
+	}
 	value, err := s.fs.GetXattr(ctx, vfs.NodeID(op.Inode), op.Name)
+	if op.Name == xattrLabel && errors.Is(err, vfs.ErrNoXattr) {
+		return vfs.ErrNotSupported
+	}
 	if err != nil {
 		return err
 	}
@@ -207,6 +220,9 @@ func (s *server) listXattr(ctx context.Context, op *fuseops.ListXattrOp) error {
 }
 
 func (s *server) setXattr(ctx context.Context, op *fuseops.SetXattrOp) error {
+	if strings.HasPrefix(op.Name, xattrACL) {
+		return vfs.ErrNotSupported
+	}
 	var flags vfs.XattrFlag
 	if op.Flags&unix.XATTR_CREATE != 0 {
 		flags |= vfs.XattrCreate

@@ -15,8 +15,8 @@
 // # How a write goes
 //
 // WriteAt keeps bytes in memory (node.go, extents.go). An fsync of few of them writes a record of the state's journal and waits for one sync
-// (journal.go); Open replays what is left of it (replay.go). When they are many, at a close, or soon after an fsync, they are cut into chunks that
-// the store appends (cut.go), and the contents are staged. The barrier (barrier.go) syncs the store, names what was staged
+// (journal.go); Open replays what is left of it (replay.go). When they are many they are cut into chunks that the store appends (cut.go,
+// batch.go), behind the writer that goes on (cutbehind.go); at a close, or soon after an fsync, the rest is cut, and the contents are staged. The barrier (barrier.go) syncs the store, names what was staged
 // before, commits, and publishes the commit (publish.go). The spreader (spread.go) brings blocks to the pods
 // where the policy wants them.
 //

@@ -29,9 +29,11 @@ func with(changes map[string]string) map[string]string {
 type mergeRow struct {
 	name string
 	do   func(first, second *sidePod)
-	want map[string]string                 // changes to base
-	then func(p *apart, s *sidePod)        // looks closer, on each pod, while they are apart again
-	both func(p *apart, one, two *sidePod) // goes on, and ends with another want
+	want map[string]string // changes to base
+	// listed is the kind and path of the one conflict that is listed besides several contents; "": it is not looked at.
+	listed string
+	then   func(p *apart, s *sidePod)        // looks closer, on each pod, while they are apart again
+	both   func(p *apart, one, two *sidePod) // goes on, and ends with another want
 }
 
 // mergeRows is DESIGN's table of concurrent changes, a row after the other.
@@ -86,35 +88,35 @@ var mergeRows = []mergeRow{
 	}, want: map[string]string{"/f.txt": "B", "/f!1.txt": "A"}},
 
 	// chmod, utimes, xattr, link or rename / delete: the file stays
-	{name: "chmod, delete", do: func(first, second *sidePod) {
+	{name: "chmod, delete", listed: "deleted /f.txt", do: func(first, second *sidePod) {
 		first.chmod("/f.txt", 0o600)
 		second.rm("/f.txt")
 	}, then: func(p *apart, s *sidePod) { s.hasMode("/f.txt", 0o600) }},
-	{name: "delete, chmod", do: func(first, second *sidePod) {
+	{name: "delete, chmod", listed: "deleted /f.txt", do: func(first, second *sidePod) {
 		first.rm("/f.txt")
 		second.chmod("/f.txt", 0o600)
 	}, then: func(p *apart, s *sidePod) { s.hasMode("/f.txt", 0o600) }},
-	{name: "utimes, delete", do: func(first, second *sidePod) {
+	{name: "utimes, delete", listed: "deleted /f.txt", do: func(first, second *sidePod) {
 		first.utimes("/f.txt", 1e18)
 		second.rm("/f.txt")
 	}, then: func(p *apart, s *sidePod) { s.hasMtime("/f.txt", 1e18) }},
-	{name: "xattr, delete", do: func(first, second *sidePod) {
+	{name: "xattr, delete", listed: "deleted /f.txt", do: func(first, second *sidePod) {
 		first.setXattr("/f.txt", "user.k", "v")
 		second.rm("/f.txt")
 	}, then: func(p *apart, s *sidePod) { s.hasXattr("/f.txt", "user.k", "v") }},
-	{name: "link, delete", do: func(first, second *sidePod) {
+	{name: "link, delete", listed: "deleted /f.txt", do: func(first, second *sidePod) {
 		first.link("/f.txt", "/e/l")
 		second.rm("/f.txt")
 	}, want: map[string]string{"/e/l": "old"}, then: func(p *apart, s *sidePod) { s.hasLinks("/f.txt", 2) }},
-	{name: "two links, delete", do: func(first, second *sidePod) {
+	{name: "two links, delete", listed: "deleted /f.txt", do: func(first, second *sidePod) {
 		first.links("/f.txt", "/e/l1", "/e/l2")
 		second.rm("/f.txt")
 	}, want: map[string]string{"/e/l1": "old", "/e/l2": "old"}, then: func(_ *apart, s *sidePod) { s.hasLinks("/f.txt", 3) }},
-	{name: "rename, delete", do: func(first, second *sidePod) {
+	{name: "rename, delete", listed: "deleted /e/n", do: func(first, second *sidePod) {
 		first.mv("/f.txt", "/e/n")
 		second.rm("/f.txt")
 	}, want: map[string]string{"/f.txt": "", "/e/n": "old"}},
-	{name: "delete, rename", do: func(first, second *sidePod) {
+	{name: "delete, rename", listed: "deleted /e/n", do: func(first, second *sidePod) {
 		first.rm("/f.txt")
 		second.mv("/f.txt", "/e/n")
 	}, want: map[string]string{"/f.txt": "", "/e/n": "old"}},
@@ -143,7 +145,7 @@ var mergeRows = []mergeRow{
 	}, want: map[string]string{"/d": "", "/d/x": "", "/d/y": "", "/e/d2": "folder", "/e/d2/x": "B", "/e/d2/y": "y", "/e/d2/new": "C"}},
 
 	// rename / rename of one inode: the later wins
-	{name: "rename, rename", do: func(first, second *sidePod) {
+	{name: "rename, rename", listed: "renamed /d/m", do: func(first, second *sidePod) {
 		first.mv("/f.txt", "/e/n")
 		second.mv("/f.txt", "/d/m")
 	}, want: map[string]string{"/f.txt": "", "/d/m": "old"}},
@@ -401,6 +403,9 @@ func (row *mergeRow) test(p *apart, first int) {
 	p.pods[1].lazy = first == 1
 	row.do(p.pods[0], p.pods[1])
 	p.want(with(row.want))
+	for _, s := range p.pods {
+		s.lists(row.listed)
+	}
 	if row.then != nil {
 		for _, s := range p.pods {
 			row.then(p, s)
@@ -411,6 +416,24 @@ func (row *mergeRow) test(p *apart, first int) {
 	}
 	for _, s := range p.pods {
 		s.stop()
+	}
+}
+
+// lists says whether one conflict is listed, and no other but several contents.
+func (s *sidePod) lists(want string) {
+	s.t.Helper()
+	if want == "" {
+		return
+	}
+	all, err := s.Conflicts(quickly(s.t), "/")
+	var got []string
+	for _, c := range all {
+		if c.Kind != "contents" {
+			got = append(got, c.Kind+" "+c.Path)
+		}
+	}
+	if err != nil || len(got) != 1 || got[0] != want {
+		s.t.Errorf("%s lists %q, want %q: %v", s.Info().Name, got, want, err)
 	}
 }
 

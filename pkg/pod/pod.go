@@ -125,6 +125,7 @@ type Pod struct {
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
+	cuts        chan *node    // capacity 0: files to be cut behind their writers
 }
 
 // network is what the pod needs of the p2p host; an offline pod has one that reaches nobody.
@@ -210,6 +211,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		checkpoints: make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
+		cuts:        make(chan *node),
 		cutters:     make(cutters, cuttersMax),
 	}
 	p.barrier = newBarrier(p.guard.err)
@@ -364,6 +366,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runClocks(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
+	}
+	for range cutBehindFiles {
+		group.Go(func() error { return p.runCutBehind(work) })
 	}
 	err := p.awaitGroup(group)
 	if p.guard.err() == nil {
