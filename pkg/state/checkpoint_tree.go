@@ -133,7 +133,11 @@ func (w *treeWriter) mark(ino Ino, names ...string) error {
 func (w *treeWriter) depthOf(ino Ino) (int, error) {
 	var way []Ino
 	base := 0
+	var up climb
 	for ino != RootIno {
+		if err := up.step(ino); err != nil {
+			return 0, err
+		}
 		if d, ok := w.depth[ino]; ok {
 			base = d
 			break

@@ -99,6 +99,20 @@ func (v view) folder(ino Ino) (*folderRec, error) {
 	return rec, nil
 }
 
+// climb counts the steps of a way up to the root, so that one through an index with a loop in it, which is damaged, comes to an end.
+type climb int
+
+// climbMax is more than any tree is deep.
+const climbMax = 1 << 20
+
+// step is to be called at each folder. Error: block.ErrCorrupt.
+func (c *climb) step(at Ino) error {
+	if *c++; *c > climbMax {
+		return corrupt("index", fmt.Errorf("folder %d is in a loop; wh fsck tells more, and a pod that joins anew has the same rows", at))
+	}
+	return nil
+}
+
 // putFolder keeps a folder's record, which putFolders writes: all that the change reads of folders it finds in recs.
 func (t *tx) putFolder(ino Ino, rec *folderRec) {
 	t.recs[ino] = *rec

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
@@ -254,4 +255,30 @@ func TestLostFoundUnstamped(t *testing.T) {
 		t.Error(err)
 	}
 	check(t, d)
+}
+
+// TestLoopInIndex: an index with a loop of folders, which only damage or a fault of ours can bring about, is told, and nothing climbs in it for ever.
+func TestLoopInIndex(t *testing.T) {
+	d := newPods().open(t, 1)
+	a := mkdir(t, d, RootIno, "a")
+	b := mkdir(t, d, a.ID, "b")
+	must[int](t)(d.Commit(t.Context()))
+	rec := must[*folderRec](t)(view{d: d, r: d.db}.folder(a.ID))
+	rec.parent = b.ID
+	if err := d.db.Set(inoKey(keyFolder, a.ID), rec.encode(), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"checkpoint": second(d.Checkpoint(t.Context())),
+		"path":       second(d.Path(b.ID)),
+		"rename":     second(d.Rename(RootIno, "a", b.ID, "x", 0)),
+	} {
+		if !errors.Is(err, block.ErrCorrupt) && !errors.Is(err, vfs.ErrInvalid) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	found := 0
+	if err := d.Check(t.Context(), func(string) { found++ }); err != nil || found == 0 {
+		t.Errorf("%d problems, %v", found, err)
+	}
 }

@@ -130,7 +130,11 @@ func (r *renaming) notInto(s shown, folder Ino) error {
 	if s.f.Inode.Kind != vfs.KindFolder {
 		return nil
 	}
+	var up climb
 	for folder != RootIno {
+		if err := up.step(folder); err != nil {
+			return err
+		}
 		if folder == s.ino {
 			return fmt.Errorf("folder %d into itself: %w", s.ino, vfs.ErrInvalid)
 		}
@@ -216,7 +220,11 @@ func (r *renaming) unloop(s shown, folder Ino) error {
 	if err != nil {
 		return err
 	}
+	var up climb
 	for len(displaced) > 0 && folder != RootIno {
+		if err := up.step(folder); err != nil {
+			return err
+		}
 		rec, err := r.shownFolder(folder)
 		if err != nil {
 			return err

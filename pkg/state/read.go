@@ -96,7 +96,11 @@ func (d *DB) Path(id vfs.NodeID) (string, error) {
 			return "", err
 		}
 		var names []string
+		var up climb
 		for s.ino != RootIno {
+			if err := up.step(s.ino); err != nil {
+				return "", err
+			}
 			parent, name, err := v.where(s)
 			if err != nil {
 				return "", err
