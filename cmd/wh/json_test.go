@@ -75,6 +75,8 @@ func TestJSON(t *testing.T) {
 		args  []string
 	}{
 		{"status", "", 0, []string{"status"}},
+		{"can-stop", "", 0, []string{"status", "--can-stop"}},
+		{"health", "", 0, []string{"health"}},
 		{"pods", "", 0, []string{"pods"}},
 		{"peers", "", 0, []string{"peers"}},
 		{"df", "", 0, []string{"df"}},

@@ -82,7 +82,7 @@ func TestStrict(t *testing.T) {
 func TestMachine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), MachineFile)
 	m, err := LoadMachine(path)
-	if err != nil || m != NewMachine() {
+	if err != nil || !cmp.Equal(m, NewMachine()) {
 		t.Errorf("no file: %v, %v", m, err)
 	}
 	if err := m.Save(path); err != nil {

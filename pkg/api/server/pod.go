@@ -27,6 +27,8 @@ type Pod interface {
 	Pods(ctx context.Context) ([]pod.PodInfo, error)
 	Peers() []pod.PeerInfo
 	Status(ctx context.Context) (pod.Status, error)
+	// CanStop says whether a stop of the pod breaks a promise.
+	CanStop(ctx context.Context) (pod.StopAnswer, error)
 	Usage(ctx context.Context) (pod.Usage, error)
 	Root(ctx context.Context) (block.ID, error)
 	StateRoot(ctx context.Context) (block.ID, error)

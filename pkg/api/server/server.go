@@ -70,6 +70,7 @@ func (s *Server) routes() {
 	onPod(s, "pods", pods)
 	onPod(s, "peers", peers)
 	onPod(s, "status", status)
+	onPod(s, "can-stop", canStop)
 	onPod(s, "usage", usage)
 	onPod(s, "root", root)
 	onPod(s, "roots", roots)
