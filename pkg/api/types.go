@@ -152,6 +152,12 @@ type CanStop struct {
 	Notes   []string `json:"notes"`   // what will not be there meanwhile, although nothing was promised of it
 }
 
+// Notified is what became of a message to somebody who is to be told of warnings.
+type Notified struct {
+	Name  string `json:"name"`
+	Error Text   `json:"error"` // "": it was sent
+}
+
 // StateBytes is how many bytes are how safe: safe, spreading, local, dirty, degraded, unavailable.
 type StateBytes struct {
 	State string `json:"state"`

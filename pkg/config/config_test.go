@@ -88,7 +88,7 @@ func TestMachine(t *testing.T) {
 	if err := m.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := LoadMachine(path); err != nil || got != m {
+	if got, err := LoadMachine(path); err != nil || !cmp.Equal(got, m) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if err := os.WriteFile(path, []byte("kind = \"machine\"\nversion = 1\nlog_level = \"loud\"\n"), 0o600); err != nil {

@@ -75,13 +75,13 @@ func parseMachine(path string, b []byte) (Machine, error) {
 		return Machine{}, located(path, b, "metrics_listen", err)
 	}
 	names := make(map[string]bool)
-	for _, n := range m.Notify {
+	for i, n := range m.Notify {
 		key, err := n.check()
 		if err == nil && names[n.Name] {
 			key, err = "name", fmt.Errorf("two notify tables have the name %q", n.Name)
 		}
 		if err != nil {
-			return Machine{}, located(path, b, key, fmt.Errorf("notify: %w", err))
+			return Machine{}, fmt.Errorf("config: %s:%d: %w: notify: %w", path, lineInTable(b, "notify", i, key), ErrBad, err)
 		}
 		names[n.Name] = true
 	}

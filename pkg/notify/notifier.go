@@ -38,6 +38,7 @@ type Options struct {
 type Notifier struct {
 	o     Options
 	began time.Time
+	kick  chan struct{} // capacity 1: the targets are others
 
 	mu      sync.Mutex // guards the fields below
 	targets []Target
@@ -53,7 +54,7 @@ type waiting struct {
 
 // New reads what was told before. A file that can't be read counts as empty: then things are told twice rather than never.
 func New(o Options) *Notifier {
-	n := &Notifier{o: o, began: o.Clock.Now(), told: make(map[string]map[string]Item), again: make(map[string]*waiting)}
+	n := &Notifier{o: o, began: o.Clock.Now(), kick: make(chan struct{}, 1), told: make(map[string]map[string]Item), again: make(map[string]*waiting)}
 	err := n.load()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		o.Log.Warn("what was notified before can't be read", "err", err)
@@ -85,14 +86,24 @@ func (n *Notifier) Set(targets []Target) {
 	defer n.mu.Unlock()
 	n.targets = slices.Clone(targets)
 	clear(n.again)
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
 }
 
 // Run tells until ctx ends.
 func (n *Notifier) Run(ctx context.Context) {
 	for {
 		n.Step(ctx)
-		if clock.Sleep(ctx, n.o.Clock, every) != nil {
+		timer := n.o.Clock.NewTimer(every)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
 			return
+		case <-n.kick:
+			timer.Stop()
+		case <-timer.C:
 		}
 	}
 }

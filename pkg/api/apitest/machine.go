@@ -74,6 +74,11 @@ func (m Machine) SetConfig(_ context.Context, _ string, q api.ConfigSet) (api.Co
 	return api.ConfigDone{ConfigKey: api.ConfigKey{Scope: q.Scope, Key: q.Key, Value: q.Value, Origin: "default"}, Restart: true}, nil
 }
 
+// TestNotify tells of one that works and one that doesn't.
+func (m Machine) TestNotify(context.Context) ([]api.Notified, error) {
+	return []api.Notified{{Name: "hook", Error: "notify: webhook: answered 404 Not Found"}, {Name: "me"}}, nil
+}
+
 // Stop does nothing.
 func (m Machine) Stop() {}
 

@@ -76,6 +76,8 @@ type Machine interface {
 	// Config is every key of the machine, of a pod and of its network; SetConfig sets one.
 	Config(ctx context.Context, podName string) ([]api.ConfigKey, error)
 	SetConfig(ctx context.Context, podName string, q api.ConfigSet) (api.ConfigDone, error)
+	// TestNotify sends a message to all who are to be told of warnings.
+	TestNotify(ctx context.Context) ([]api.Notified, error)
 	// Stop makes the daemon stop; it returns at once.
 	Stop()
 }

@@ -66,6 +66,7 @@ func (s *Server) routes() {
 	s.mux.Handle("POST "+api.Prefix+"config/set", handler(s, func(r *http.Request, q api.ConfigSet) (api.ConfigDone, error) {
 		return s.machine.SetConfig(r.Context(), r.URL.Query().Get(api.PodParam), q)
 	}))
+	post(s, "notify/test", func(ctx context.Context, _ struct{}) ([]api.Notified, error) { return s.machine.TestNotify(ctx) })
 	onPod(s, "invite", invite)
 	onPod(s, "pods", pods)
 	onPod(s, "peers", peers)
