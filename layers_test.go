@@ -75,6 +75,7 @@ var owners = map[string][]string{
 	"github.com/multiformats/go-multiaddr":   {"p2p"},
 	"github.com/multiformats/go-multihash":   {"pkg/block", "p2p"},
 	"github.com/multiformats/go-multistream": {"p2p"},
+	"github.com/prometheus/client_golang":    {"pkg/metrics"},
 	"github.com/rogpeppe/go-internal":        {},
 	"github.com/spf13/cobra":                 {"cmd/wh", "cmd/wh-sim"},
 	"github.com/zeebo/blake3":                {"*"},

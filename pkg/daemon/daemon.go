@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sort"
 	"strings"
@@ -43,8 +44,10 @@ type machine struct {
 	stop context.CancelCauseFunc
 	ctx  func() context.Context // of the whole run: what is started here lives on after the request that started it
 
-	notifier   *notify.Notifier
-	mountsMade atomic.Bool // those that are made at every start
+	notifier      *notify.Notifier
+	metrics       http.Handler
+	metricsListen string      // HOST:PORT; "": nowhere
+	mountsMade    atomic.Bool // those that are made at every start
 
 	makeMu sync.Mutex // held while a pod is made; taken before mu
 

@@ -100,7 +100,9 @@ func (f *fake) is(t *testing.T, want ...string) {
 func TestOnce(t *testing.T) {
 	w := newWorld(t)
 	f := &fake{}
-	set := func() { w.n.Set([]Target{{Name: "me", Wants: func(s string) bool { return s != "notice" }, Sender: f}}) }
+	set := func() {
+		w.n.Set([]Target{{Name: "me", Wants: func(s string) bool { return s != "notice" }, Sender: f}})
+	}
 	set()
 	w.items = []Item{item("pod_down", "nas", "error"), item("few_pods", "", "notice")}
 	w.steps(50)

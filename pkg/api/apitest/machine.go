@@ -3,8 +3,10 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"testing"
 
@@ -77,6 +79,11 @@ func (m Machine) SetConfig(_ context.Context, _ string, q api.ConfigSet) (api.Co
 // TestNotify tells of one that works and one that doesn't.
 func (m Machine) TestNotify(context.Context) ([]api.Notified, error) {
 	return []api.Notified{{Name: "hook", Error: "notify: webhook: answered 404 Not Found"}, {Name: "me"}}, nil
+}
+
+// Metrics are one.
+func (m Machine) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "wormhole_healthy 1\n") })
 }
 
 // Stop does nothing.

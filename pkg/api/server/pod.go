@@ -8,6 +8,7 @@ package server
 import (
 	"context"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
@@ -78,6 +79,8 @@ type Machine interface {
 	SetConfig(ctx context.Context, podName string, q api.ConfigSet) (api.ConfigDone, error)
 	// TestNotify sends a message to all who are to be told of warnings.
 	TestNotify(ctx context.Context) ([]api.Notified, error)
+	// Metrics serves the metrics of all pods.
+	Metrics() http.Handler
 	// Stop makes the daemon stop; it returns at once.
 	Stop()
 }

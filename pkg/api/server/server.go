@@ -102,6 +102,8 @@ func (s *Server) routes() {
 	follow(s, "events", events)
 	list(s, "scrub", scrub)
 	onPod(s, "gc", gc)
+	s.mux.Handle("GET "+api.Prefix+"metrics", s.machine.Metrics())
+	s.debug()
 	s.mux.HandleFunc("POST "+api.Prefix+"cat", s.cat)
 	s.mux.HandleFunc("POST "+api.Prefix+"add", s.upgrade(s.add))
 	s.mux.HandleFunc("POST "+api.Prefix+"get", s.upgrade(s.get))
