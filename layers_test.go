@@ -78,6 +78,7 @@ var owners = map[string][]string{
 	"github.com/prometheus/client_golang":    {"pkg/metrics"},
 	"github.com/rogpeppe/go-internal":        {},
 	"github.com/spf13/cobra":                 {"cmd/wh", "cmd/wh-sim"},
+	"github.com/spf13/pflag":                 {"cmd/wh"},
 	"github.com/zeebo/blake3":                {"*"},
 	"go.uber.org/goleak":                     {},
 	"golang.org/x/sync":                      {"*"},

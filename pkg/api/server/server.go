@@ -102,7 +102,7 @@ func (s *Server) routes() {
 	follow(s, "events", events)
 	list(s, "scrub", scrub)
 	onPod(s, "gc", gc)
-	s.mux.Handle("GET "+api.Prefix+"metrics", s.machine.Metrics())
+	s.mux.HandleFunc("GET "+api.Prefix+"metrics", func(w http.ResponseWriter, r *http.Request) { s.machine.Metrics().ServeHTTP(w, r) })
 	s.debug()
 	s.mux.HandleFunc("POST "+api.Prefix+"cat", s.cat)
 	s.mux.HandleFunc("POST "+api.Prefix+"add", s.upgrade(s.add))
