@@ -12,9 +12,11 @@ PJDFSTEST ?=
 OUT    ?=
 # Flags of wh-bench, as in: make bench-data BENCH="-rounds 5 -what d1,d2 -o docs/bench/data.md"
 BENCH  ?=
+# Flags that choose planted bugs, as in: make mutants MUTANTS="-in pkg/state -from join"
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-profile crash fsx programs gc-race storm powerloss man completions deb pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss man completions deb pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,14 +55,20 @@ bench-tree: build ## a tree of a million files: memory, start, listing, changes;
 bench-catchup: build ## how a new or returning pod catches up; BENCH: flags, as -tree 1000000
 	$(BIN)/wh-bench $(BENCH) catchup
 
+bench-fragments: build ## how fast bytes become fragments on six pods, and are read; BENCH: flags, as -bytes 536870912
+	$(BIN)/wh-bench $(BENCH) fragments
+
+bench-mount: build ## the mount beside a FUSE file system that does nothing, the disk, and JuiceFS if it is on PATH; root and /dev/fuse; BENCH: flags
+	$(BIN)/wh-bench $(BENCH) mount
+
 bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) profile
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}
 
-fsx: build ## random operations on mounts, of one pod, of three, over restarts, and on names: OPS (2000000) or FSXTIME of each, EXAMPLES (1000); root and /dev/fuse
-	$(BIN)/wh-fsx -ops $${OPS:-2000000} -examples $${EXAMPLES:-1000} -time $${FSXTIME:-0} -kind $${KIND:-one,through,restart,model} -seed $${SEED:-0}
+fsx: build ## random operations on mounts, of one pod, on a large file, of three, over restarts, and on names: OPS (2000000) or FSXTIME of each, EXAMPLES (1000); root and /dev/fuse
+	$(BIN)/wh-fsx -ops $${OPS:-2000000} -examples $${EXAMPLES:-1000} -time $${FSXTIME:-0} -kind $${KIND:-one,large,through,restart,model} -seed $${SEED:-0}
 
 programs: build ## real programs on a mount: git, go, sqlite, rsync, editors, tar, cp, parallel writers; PROGRAMS: some of them; root and /dev/fuse
 	testdata/programs/run $(BIN)/wh $(PROGRAMS)
@@ -84,8 +92,8 @@ sim-time: build ## simulate seeds of the state and of the whole stack for SIMTIM
 pjdfstest: build ## the POSIX suite pjdfstest, on a mount and on the disk beside it: PJDFSTEST=DIR of the built suite, OUT: page to write; root and /dev/fuse
 	WH=$(BIN)/wh .ci/pjdfstest "$(PJDFSTEST)" "$(OUT)"
 
-mutants: ## plant known bugs, one after the other, and demand that tests fail
-	$(GO) run ./.ci/mutants
+mutants: ## plant known bugs, one after the other, and demand that tests fail; MUTANTS: flags, as "-in pkg/state -from join"
+	$(GO) run ./.ci/mutants $(MUTANTS)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/placement", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
 	{"p2p", "pkg/state", "pkg/vfs"},
 	{"pkg/pod"},
-	{"mountfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},
+	{"mountfs", "mountfs/nullfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},
 	{"pkg/api/client", "pkg/api/server", "pkg/web", "pkg/gateway/docker", "pkg/gateway/csi"},
 	{"pkg/daemon", "pkg/sim"}, // sim is for tests and cmd/wh-sim; in one layer, daemon can't import it
 	{"cmd/internal/*"},        // shared by programs
@@ -51,7 +51,7 @@ var narrow = map[string][]string{
 
 // forTests is our packages that others import from their tests alone.
 var forTests = []string{
-	"pkg/api/apitest", "pkg/block/blocktest", "mountfs/internal/nullfs", "pkg/daemon/daemontest", "pkg/vfs/memfs", "pkg/vfs/vfstest",
+	"pkg/api/apitest", "pkg/block/blocktest", "pkg/daemon/daemontest", "pkg/testneed", "pkg/vfs/memfs", "pkg/vfs/vfstest",
 }
 
 // owners says who may import which library, by the longest prefix that fits. "*" is everybody. A library that is not
@@ -64,7 +64,7 @@ var owners = map[string][]string{
 	"github.com/ipfs/go-cid":                 {"pkg/block", "p2p"},
 	"github.com/ipfs/go-datastore":           {"p2p"},
 	"github.com/ipfs/go-log/v2":              {"p2p"},
-	"github.com/jacobsa/fuse":                {"mountfs", "mountfs/internal/nullfs"},
+	"github.com/jacobsa/fuse":                {"mountfs", "mountfs/nullfs"},
 	"github.com/klauspost/compress":          {"pkg/form"},
 	"github.com/klauspost/reedsolomon":       {"erasure"},
 	"github.com/libp2p/go-libp2p":            {"p2p"},

@@ -162,6 +162,51 @@ func TestFolderEditCost(t *testing.T) {
 	}
 }
 
+// TestFolderOfMillions: a folder of a million entries (-entries, to ten millions) is edited as a small one is: along a way down, with few neighbours, and an edit taken back
+// leaves what was built.
+func TestFolderOfMillions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a folder of a million entries")
+	}
+	n := uint64(*entriesFlag)
+	st := &counted{Store: blocktest.NewMem()}
+	own := FolderAttr{Mode: 0o755}
+	built := must[block.ID](t)(BuildFolder(t.Context(), st, own, func(yield func(Dirent, error) bool) {
+		for i := range n {
+			if !yield(file(fmt.Sprintf("%08d", i), i), nil) {
+				return
+			}
+		}
+	}))
+	f, _, err := loadFolder(t.Context(), st, built)
+	if err != nil || f.attr.Entries != n {
+		t.Fatalf("%d entries: %v", f.attr.Entries, err)
+	}
+	levels := must[MapNode](t)(DecodeMapNode(f.top)).Level + 1
+	const edits = 100
+	gets, puts, id := 0, 0, built
+	for i := range uint64(edits) {
+		name := fmt.Sprintf("%08d", i*(n/edits)+i%7)
+		was := file(name, i*(n/edits)+i%7)
+		is := file(name, i+n)
+		for _, e := range []*Dirent{&is, nil, &was} {
+			st.gets, st.puts = 0, 0
+			id = must[block.ID](t)(EditFolder(t.Context(), st, id, own, []DirentEdit{{Name: name, Entry: e}}))
+			gets, puts = gets+st.gets, puts+st.puts
+			if st.gets > 6*levels || st.puts > 6*levels {
+				t.Errorf("%d gets, %d puts for one edit, of %d levels", st.gets, st.puts, levels)
+			}
+		}
+		if id != built {
+			t.Fatalf("%s was changed, removed and put back: another folder", name)
+		}
+	}
+	t.Logf("%d entries, %d levels: %.1f gets, %.1f puts an edit", n, levels, float64(gets)/(3*edits), float64(puts)/(3*edits))
+	if gets > 9*edits*levels || puts > 6*edits*levels {
+		t.Errorf("%d gets, %d puts for %d edits, of %d levels", gets, puts, 3*edits, levels)
+	}
+}
+
 // TestFolderGrows: when a folder outgrows its own block, the top node that was part of it becomes a block. If it fails,
 // a folder links to a node that exists nowhere.
 func TestFolderGrows(t *testing.T) {

@@ -20,8 +20,9 @@ import (
 )
 
 var (
-	updateFlag = flag.Bool("update", false, "write the golden files anew")
-	seedFlag   = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
+	updateFlag  = flag.Bool("update", false, "write the golden files anew")
+	entriesFlag = flag.Int("entries", 1_000_000, "how many entries the largest folder has")
+	seedFlag    = flag.Uint64("seed", 0, "seed of random tests; 0: a new one")
 )
 
 // newRand is a random source whose seed is printed when the test fails.

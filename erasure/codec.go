@@ -90,9 +90,21 @@ func (c *Codec) Join(s *Set) ([]byte, error) {
 	if s.Have() < int(s.record.K) {
 		return nil, fmt.Errorf("erasure: join %s: %d fragments of %d: %w", s.record.Stripe, s.Have(), s.record.K, block.ErrNotFound)
 	}
+	if err := c.reconstruct(s); err != nil {
+		return nil, err
+	}
+	form := s.buf[:s.record.FormLen:s.record.FormLen]
+	if blake3.Sum256(form) != s.record.Form {
+		return nil, fmt.Errorf("erasure: join %s: the digest of the form differs: %w", s.record.Stripe, block.ErrCorrupt)
+	}
+	return form, nil
+}
+
+// reconstruct makes the data again that s lacks, of k fragments that it has.
+func (c *Codec) reconstruct(s *Set) error {
 	enc, err := c.encoder(s.record.K, s.record.M)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// Reconstruct takes an empty slice for a fragment that is missing, and its room from the capacity.
 	parts := make([][]byte, len(s.shards))
@@ -102,13 +114,9 @@ func (c *Codec) Join(s *Set) ([]byte, error) {
 		}
 	}
 	if err := enc.ReconstructData(parts); err != nil {
-		return nil, fmt.Errorf("erasure: join %s: %w", s.record.Stripe, err)
+		return fmt.Errorf("erasure: join %s: %w", s.record.Stripe, err)
 	}
-	form := s.buf[:s.record.FormLen:s.record.FormLen]
-	if blake3.Sum256(form) != s.record.Form {
-		return nil, fmt.Errorf("erasure: join %s: the digest of the form differs: %w", s.record.Stripe, block.ErrCorrupt)
-	}
-	return form, nil
+	return nil
 }
 
 // Rebuild makes all fragments again out of those that s has, k at least. First the whole form is joined, its digest compared, and verify asked: it

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/mountfs"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 	"github.com/wormhole-fs/wormhole/pkg/vfs/memfs"
 )
 
@@ -91,7 +92,7 @@ func BenchmarkStat(b *testing.B) {
 func needRoot(b *testing.B) {
 	b.Helper()
 	if os.Geteuid() != 0 {
-		b.Skip("SKIPPED: mounting needs root")
+		testneed.Missing(b, "mounting needs root")
 	}
 }
 

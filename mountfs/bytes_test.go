@@ -255,6 +255,36 @@ func TestXattrLimits(t *testing.T) {
 	}
 }
 
+// TestXattrKinds: an access list, which nobody would obey, is refused; of labels and access lists ls is told once that there are none, so that it
+// does not ask for each file; capabilities, for which the kernel asks at each write, and labels that were set are there.
+func TestXattrKinds(t *testing.T) {
+	m := mount(t, memfs.New(memfs.Options{}), mountfs.Options{})
+	name := cleanPath(m.Dir(), "f")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	acl := []byte("\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x04\x00\x04\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff") // u::rw-,g::r--,o::r--
+	buf := make([]byte, 100)
+	for what, c := range map[string]struct {
+		err  error
+		want error
+	}{
+		"get an access list":  {second(unix.Getxattr(name, "system.posix_acl_access", buf)), unix.EOPNOTSUPP},
+		"set an access list":  {unix.Setxattr(name, "system.posix_acl_access", acl, 0), unix.EOPNOTSUPP},
+		"get a label":         {second(unix.Getxattr(name, "security.selinux", buf)), unix.EOPNOTSUPP},
+		"get capabilities":    {second(unix.Getxattr(name, "security.capability", buf)), unix.ENODATA},
+		"get of another kind": {second(unix.Getxattr(name, "user.none", buf)), unix.ENODATA},
+		"set a label":         {unix.Setxattr(name, "security.selinux", []byte("label"), 0), nil},
+	} {
+		if !errors.Is(c.err, c.want) {
+			t.Errorf("%s: %v, want %v", what, c.err, c.want)
+		}
+	}
+	if n, err := unix.Getxattr(name, "security.selinux", buf); err != nil || string(buf[:n]) != "label" {
+		t.Errorf("label: %q, %v", buf[:max(n, 0)], err)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // TestLargeFolder: a folder of many names is listed with attributes (readdirplus), each name once, in answers of any size, and its attributes are those

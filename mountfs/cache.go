@@ -156,7 +156,7 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 			if ctx.Err() != nil {
 				return
 			}
-			if s.invalidate(c); c.Node != 0 && !s.known.has(c.Node) {
+			if !s.invalidate(c) {
 				late.add(c.Node)
 			}
 		}
@@ -168,7 +168,8 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 	}
 }
 
-func (s *server) invalidate(c vfs.Change) {
+// invalidate takes a change out of the caches; false: the kernel does not know the node, or not yet. The answer that tells it of the node may be on its way.
+func (s *server) invalidate(c vfs.Change) bool {
 	if c.Parent != 0 && s.known.has(c.Parent) {
 		s.logInvalidation(s.notifier.InvalidateEntry(fuseops.InodeID(c.Parent), c.Name))
 	}
@@ -176,8 +177,11 @@ func (s *server) invalidate(c vfs.Change) {
 		if parent, name := s.known.place(c.Node); parent != 0 {
 			s.logInvalidation(s.notifier.InvalidateEntry(fuseops.InodeID(parent), name))
 		}
-		s.logInvalidation(s.notifier.InvalidateInode(fuseops.InodeID(c.Node), 0, 0))
+		err := s.notifier.InvalidateInode(fuseops.InodeID(c.Node), 0, 0)
+		s.logInvalidation(err)
+		return !errors.Is(err, fuse.ENOENT)
 	}
+	return c.Node == 0
 }
 
 // invalidateAll takes out all names, and attributes and pages of all nodes. A kernel that has no call for all names forgets them by itself, after

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/mountfs"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 	"github.com/wormhole-fs/wormhole/pkg/vfs/memfs"
 	"github.com/wormhole-fs/wormhole/pkg/vfs/vfstest"
@@ -31,11 +32,11 @@ func TestMain(m *testing.M) {
 func needMounts(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: mounting in tests needs root")
+		testneed.Missing(t, "mounting in tests needs root")
 	}
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("SKIPPED: no FUSE here: /dev/fuse: %v", err)
+		testneed.Missing(t, "no FUSE here: /dev/fuse: %v", err)
 	}
 	_ = unix.Close(fd)
 }

@@ -5,7 +5,7 @@
 // a file is opened that has changed. Where the FS is a vfs.Watcher, what is changed elsewhere is taken out
 // of these caches as soon as it is told, by a goroutine of its own; where it is none, nothing but pages is
 // cached. What is answered while a change comes is not cached. When the FS says that anything may have changed, all names are taken out at
-// once, where the kernel can do that (Linux 6.16, and a mount made by root); elsewhere names are kept for cacheTimeShort only. Write-back caching is off: a
+// once, where the kernel can do that (Linux 6.16, and a mount made by root); elsewhere names are kept for cacheTimeShort only. Write-back caching is off, but by Options.Writeback: a
 // write(2) has reached the FS when it returns.
 //
 // Deadlines: an operation ends after Options.Timeout at the latest, one that waits for the disk after syncFactor times that; then the

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/jacobsa/fuse"
@@ -129,6 +130,7 @@ func (s *server) link(ctx context.Context, op *fuseops.CreateLinkOp) error {
 		return err
 	}
 	s.tell(&op.Entry, a, asked)
+	s.named(a.ID, vfs.NodeID(op.Parent), op.Name)
 	return nil
 }
 
@@ -181,9 +183,21 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 	return nil
 }
 
+// Attributes that have a meaning for kernels. ls asks for both of each file, unless it was told once that there are none of the kind.
+const (
+	xattrACL   = "system.posix_acl_" // access lists; who could set one would believe that it is obeyed
+	xattrLabel = "security.selinux"  // kept, and not obeyed either
+)
+
 // getXattr is the value of an attribute, or its length if there is no room.
 func (s *server) getXattr(ctx context.Context, op *fuseops.GetXattrOp) error {
+	if strings.HasPrefix(op.Name, xattrACL) {
+		return vfs.ErrNotSupported
+	}
 	value, err := s.fs.GetXattr(ctx, vfs.NodeID(op.Inode), op.Name)
+	if op.Name == xattrLabel && errors.Is(err, vfs.ErrNoXattr) {
+		return vfs.ErrNotSupported
+	}
 	if err != nil {
 		return err
 	}
@@ -206,6 +220,9 @@ func (s *server) listXattr(ctx context.Context, op *fuseops.ListXattrOp) error {
 }
 
 func (s *server) setXattr(ctx context.Context, op *fuseops.SetXattrOp) error {
+	if strings.HasPrefix(op.Name, xattrACL) {
+		return vfs.ErrNotSupported
+	}
 	var flags vfs.XattrFlag
 	if op.Flags&unix.XATTR_CREATE != 0 {
 		flags |= vfs.XattrCreate
@@ -232,7 +249,7 @@ func (s *server) statFS(ctx context.Context, op *fuseops.StatFSOp) error {
 	op.BlockSize, op.IoSize = blockSize, blockSize
 	op.Blocks, op.BlocksFree = st.Total/blockSize, st.Free/blockSize
 	op.BlocksAvailable = op.BlocksFree
-	op.InodesFree = 1 << 36 // the counter of one actor's inode numbers
+	op.InodesFree = 1 << 36 // numbers don't run out; programs want to see some
 	op.Inodes = st.Files + op.InodesFree
 	return nil
 }

@@ -9,11 +9,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/jacobsa/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/mountfs"
-	"github.com/wormhole-fs/wormhole/mountfs/internal/nullfs"
+	"github.com/wormhole-fs/wormhole/mountfs/nullfs"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
@@ -75,12 +74,12 @@ func mountNull(b *testing.B) string {
 	b.Helper()
 	needRoot(b)
 	dir := b.TempDir()
-	m, err := fuse.Mount(dir, nullfs.New(), &fuse.MountConfig{FSName: "null", DisableWritebackCaching: true, EnableParallelDirOps: true, Options: map[string]string{"noatime": ""}})
+	end, err := nullfs.Mount(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := errors.Join(fuse.Unmount(dir), m.Join(context.Background())); err != nil {
+		if err := end(); err != nil {
 			b.Error(err)
 		}
 	})

@@ -79,6 +79,8 @@ type DHTConfig struct {
 	CheckHead func(pod ident.Pod, head []byte) error
 	NewerHead func(a, b []byte) bool
 	Records   Records // nil: in memory
+
+	still bool // for tests: it does not look for pods to be connected with
 }
 
 // Records is where the DHT keeps what it was told. What was written last may be lost in a crash. It must be safe for concurrent use, and

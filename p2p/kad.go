@@ -73,7 +73,11 @@ func newKademlia(h *Host, c DHTConfig) (*kademlia, error) {
 	if k.view, err = newMembers(k); err != nil {
 		return nil, err
 	}
-	k.dht, err = dht.New(k.view,
+	var quiet []dht.Option
+	if c.still {
+		quiet = append(quiet, dht.DisableAutoRefresh())
+	}
+	k.dht, err = dht.New(k.view, append(quiet,
 		dht.ProtocolPrefix(protocol.ID("/wormhole/"+h.cfg.Network.String())),
 		dht.Mode(dht.ModeServer),
 		dht.Datastore(namespace.Wrap(k.store, datastore.NewKey("dht"))),
@@ -83,7 +87,7 @@ func newKademlia(h *Host, c DHTConfig) (*kademlia, error) {
 		dht.RoutingTableFilter(func(_ any, id peer.ID) bool { return k.view.Network().Connectedness(id) == network.Connected }),
 		dht.QueryFilter(func(_ any, info peer.AddrInfo) bool { _, err := podOf(info.ID); return err == nil }),
 		dht.OnRequestHook(func(context.Context, network.Stream, *pb.Message) { k.served.Add(1) }),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: dht: %w", err)
 	}

@@ -18,6 +18,10 @@ const (
 
 // seek finds the pods of the network through those that are connected, soon after each that comes, and dials them.
 func (k *kademlia) seek(ctx context.Context) error {
+	if k.c.still {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	for {
 		wait := seekEvery
 		if k.h.missing() {

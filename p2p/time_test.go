@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 )
 
 // speed is how much faster than the machine's a fast clock runs.

@@ -1,6 +1,9 @@
 // Command mutants plants known bugs, one after the other, in a copy of the tree, and demands that the tests named for each fail.
 //
-//	go run ./.ci/mutants [-only NAME,…]
+//	go run ./.ci/mutants [-only NAME,…] [-in DIR] [-from NAME]
+//
+// It prints a line for each, goes on after one that lives or no longer fits the code, and fails at the end if there was one.
+// A run that was stopped is taken up with -from; -in takes the mutants of one part of the tree.
 //
 // A mutant is a file of testdata/mutants: lines "about:", "file:", "test:" (arguments of go test), then the text to
 // replace, which stands in the file exactly once, and its replacement:
@@ -22,6 +25,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,12 +36,26 @@ import (
 const testWithin = 4 * time.Minute
 
 func main() {
-	only := flag.String("only", "", "names of mutants, with commas between them")
+	var c choice
+	flag.StringVar(&c.only, "only", "", "names of mutants, with commas between them; a * stands for anything")
+	flag.StringVar(&c.in, "in", "", "only those of this folder, as pkg/state")
+	flag.StringVar(&c.from, "from", "", "begin with this one; they come by name")
 	flag.Parse()
-	if err := run(context.Background(), *only); err != nil {
+	if err := run(context.Background(), c); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants: error:", err)
 		os.Exit(1)
 	}
+}
+
+// choice says which mutants are tried. What is empty chooses all.
+type choice struct{ only, in, from string }
+
+func (c choice) takes(m mutant) bool {
+	named := c.only == "" || slices.ContainsFunc(strings.Split(c.only, ","), func(pattern string) bool {
+		ok, err := path.Match(pattern, m.name)
+		return err == nil && ok
+	})
+	return named && m.name >= c.from && strings.HasPrefix(m.file, c.in)
 }
 
 // mutant is one planted bug.
@@ -47,7 +65,7 @@ type mutant struct {
 	old, replacement  string
 }
 
-func run(ctx context.Context, only string) (err error) {
+func run(ctx context.Context, c choice) (err error) {
 	list, err := filepath.Glob(filepath.Join("testdata", "mutants", "*.txt"))
 	if err != nil || len(list) == 0 {
 		return errors.Join(err, errors.New("no mutants: run it at the root of the tree"))
@@ -60,38 +78,59 @@ func run(ctx context.Context, only string) (err error) {
 	if err := copyTree(ctx, dir); err != nil {
 		return err
 	}
-	survived := 0
-	passed := map[string]bool{} // tests that pass without a bug
+	tried, bad := 0, 0
+	r := runner{dir: dir, sound: map[string]error{}}
 	for _, name := range list {
 		m, err := read(name)
-		if err != nil {
-			return err
-		}
-		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
+		if err == nil && !c.takes(m) {
 			continue
 		}
-		if tests := strings.Join(m.test, " "); !passed[tests] {
-			if out, err := m.goTest(ctx, dir); err != nil {
-				return fmt.Errorf("%s: its tests fail without it: %w\n%s", m.name, err, out)
-			}
-			passed[tests] = true
+		begin, verdict := time.Now(), "UNREADABLE"
+		if err == nil {
+			verdict, err = r.verdict(ctx, m)
 		}
-		begin := time.Now()
-		caught, err := m.try(ctx, dir)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
-		verdict := "caught"
-		if !caught {
-			verdict = "NOT CAUGHT"
-			survived++
+		tried++
+		if verdict != "caught" {
+			bad++
 		}
 		fmt.Printf("%-10s %-40s %6.1fs  %s\n", verdict, m.name, time.Since(begin).Seconds(), m.about)
+		if err != nil {
+			fmt.Println(err)
+		}
 	}
-	if survived > 0 {
-		return fmt.Errorf("%d mutants live", survived)
+	if bad > 0 || tried == 0 {
+		return fmt.Errorf("of %d mutants %d were not caught", tried, bad)
 	}
 	return nil
+}
+
+// runner tries mutants in a copy of the tree.
+type runner struct {
+	dir   string
+	sound map[string]error // by the arguments of go test: why the tests fail without a bug
+}
+
+// verdict tries a mutant whose tests pass without it, and says in a word or two what came of it; err tells more.
+func (r *runner) verdict(ctx context.Context, m mutant) (verdict string, err error) {
+	tests := strings.Join(m.test, " ")
+	if _, known := r.sound[tests]; !known {
+		out, err := m.goTest(ctx, r.dir)
+		if err != nil {
+			err = fmt.Errorf("its tests fail without it: %w\n%s", err, out)
+		}
+		r.sound[tests] = err
+	}
+	if err := r.sound[tests]; err != nil {
+		return "UNSOUND", err
+	}
+	caught, err := m.try(ctx, r.dir)
+	switch {
+	case err != nil:
+		return "STALE", err
+	case !caught:
+		return "NOT CAUGHT", nil
+	}
+	return "caught", nil
 }
 
 // copyTree copies what git knows of, or would add.
@@ -116,12 +155,12 @@ func copyTree(ctx context.Context, dir string) error {
 	return nil
 }
 
-func read(path string) (mutant, error) {
-	data, err := os.ReadFile(path)
+func read(name string) (mutant, error) {
+	m := mutant{name: strings.TrimSuffix(filepath.Base(name), ".txt")}
+	data, err := os.ReadFile(name)
 	if err != nil {
-		return mutant{}, err
+		return m, err
 	}
-	m := mutant{name: strings.TrimSuffix(filepath.Base(path), ".txt")}
 	head, rest, ok := strings.Cut(string(data), "<<<<\n")
 	old, rest, ok2 := strings.Cut(rest, "====\n")
 	replacement, _, ok3 := strings.Cut(rest, ">>>>")
@@ -137,7 +176,7 @@ func read(path string) (mutant, error) {
 		}
 	}
 	if !ok || !ok2 || !ok3 || m.file == "" || len(m.test) == 0 {
-		return m, fmt.Errorf("%s: about, file, test, <<<<, ====, >>>> are needed", path)
+		return m, fmt.Errorf("%s: about, file, test, <<<<, ====, >>>> are needed", name)
 	}
 	m.old, m.replacement = old, replacement
 	return m, nil
@@ -145,8 +184,8 @@ func read(path string) (mutant, error) {
 
 // try plants the bug in dir and says whether its tests fail. The bug is taken out again.
 func (m mutant) try(ctx context.Context, dir string) (caught bool, err error) {
-	path := filepath.Join(dir, m.file)
-	good, err := os.ReadFile(path)
+	name := filepath.Join(dir, m.file)
+	good, err := os.ReadFile(name)
 	if err != nil {
 		return false, err
 	}
@@ -154,29 +193,28 @@ func (m mutant) try(ctx context.Context, dir string) (caught bool, err error) {
 		return false, fmt.Errorf("its text stands %d times in %s, not once: the code has changed, and so must the mutant", n, m.file)
 	}
 	bad := strings.Replace(string(good), m.old, m.replacement, 1)
-	if err := os.WriteFile(path, []byte(bad), 0o644); err != nil {
+	if err := os.WriteFile(name, []byte(bad), 0o644); err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, os.WriteFile(path, good, 0o644)) }()
-	if out, err := m.goTest(ctx, dir, "-run", "^$"); err != nil {
-		return false, fmt.Errorf("it doesn't compile: %w\n%s", err, out)
-	}
+	defer func() { err = errors.Join(err, os.WriteFile(name, good, 0o644)) }()
 	out, err := m.goTest(ctx, dir)
-	if err == nil {
+	switch {
+	case err == nil:
 		return false, nil
-	}
-	if !bytes.Contains(out, []byte("FAIL")) && !errors.Is(err, context.DeadlineExceeded) {
+	case bytes.Contains(out, []byte("[build failed]")), bytes.Contains(out, []byte("[setup failed]")):
+		return false, fmt.Errorf("it doesn't compile: %w\n%s", err, out)
+	case !bytes.Contains(out, []byte("FAIL")) && !errors.Is(err, context.DeadlineExceeded):
 		return false, fmt.Errorf("its tests could not be run: %w\n%s", err, out)
 	}
 	return true, nil
 }
 
-func (m mutant) goTest(ctx context.Context, dir string, more ...string) ([]byte, error) {
+func (m mutant) goTest(ctx context.Context, dir string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, testWithin)
 	defer cancel()
 	// Without paths of the copy the cache of builds knows what was built for another run.
 	args := append([]string{"test", "-count=1", "-trimpath"}, m.test...)
-	c := exec.CommandContext(ctx, "go", append(args, more...)...)
+	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = dir
 	return c.CombinedOutput()
 }

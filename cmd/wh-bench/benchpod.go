@@ -26,13 +26,15 @@ type benchPod struct {
 	*pod.Pod
 
 	dir    string
+	portal bool  // stores nothing for others
+	logMax int64 // bytes of commits that it keeps; 0: as many as pods do
 	cancel context.CancelFunc
 	ended  chan error // capacity 1
 }
 
-// runPod opens a pod that keeps as few commits as it may, and runs it.
-func runPod(ctx context.Context, dir string) (*benchPod, error) {
-	p := &benchPod{dir: dir}
+// runPod opens a pod that keeps so many bytes of commits, and runs it.
+func runPod(ctx context.Context, dir string, logMax int64) (*benchPod, error) {
+	p := &benchPod{dir: dir, logMax: logMax}
 	return p, p.restart(ctx)
 }
 
@@ -45,13 +47,13 @@ func joinPod(ctx context.Context, by *benchPod, dir string) (*benchPod, error) {
 	if _, err := pod.Join(ctx, dir, pod.JoinOptions{Token: token, PodName: filepath.Base(dir)}); err != nil {
 		return nil, err
 	}
-	return runPod(ctx, dir)
+	return runPod(ctx, dir, by.logMax)
 }
 
 // restart opens and runs a pod that was stopped.
 func (p *benchPod) restart(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	opened, err := pod.Open(ctx, pod.Options{Dir: p.dir, Listen: []string{"127.0.0.1:0"}, LogKeep: 1, LogMax: 1, Log: log})
+	opened, err := pod.Open(ctx, pod.Options{Dir: p.dir, Listen: []string{"127.0.0.1:0"}, Portal: p.portal, LogKeep: p.logMax, LogMax: p.logMax, Log: log})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (b *bench) catchup(ctx context.Context) (err error) {
 			err = errors.Join(err, p.stop())
 		}
 	}()
-	if a, err = runPod(ctx, dir); err != nil {
+	if a, err = runPod(ctx, dir, 1); err != nil {
 		return err
 	}
 	if err := errors.Join(a.fill(ctx, b.tree), settled(ctx, a)); err != nil {

@@ -4,9 +4,11 @@
 //	wh-bench data      add and get of four data sets, beside cp, Kubo, restic and desync, as far as they are on PATH, in turn
 //	wh-bench tree      a tree of a million files: memory, start, listing, single changes, the rename of a large folder
 //	wh-bench catchup   how soon a pod that is new, or was away, has the others' tree, and with how many bytes
+//	wh-bench fragments how fast bytes become fragments on six pods, what they take, and how fast they are read
+//	wh-bench mount     the mount beside a FUSE file system that does nothing, the disk, and JuiceFS if it is on PATH, in turn
 //	wh-bench profile   where the daemon's CPU time goes in add and get
 //
-// It drives the wh binary beside it; catchup has its pods in its own process.
+// It drives the wh binary beside it; catchup and fragments have their pods in its own process.
 package main
 
 import (
@@ -35,17 +37,25 @@ func main() {
 	flag.StringVar(&b.wh, "wh", "", "the wh binary; default: beside this one")
 	flag.StringVar(&b.dir, "dir", "", "folder on the disk to measure; default: the temporary one")
 	flag.StringVar(&to, "o", "", "file to write to, when all is measured; default: stdout")
-	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data 3, catchup 1")
+	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data and mount 3, catchup and fragments 1")
 	flag.IntVar(&b.files, "files", 1000, "visible: files written")
 	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
-	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, profile: bytes of d1")
+	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, fragments, profile: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
 	flag.IntVar(&b.many, "many", 1_000_000, "tree: files")
 	flag.IntVar(&b.tree, "tree", 100_000, "catchup: files in the tree")
 	flag.IntVar(&b.changes, "changes", 1000, "catchup: changes that a pod misses")
 	flag.StringVar(&b.peers, "peers", "", "data: programs to compare with, of cp, ipfs, restic, desync; cp is always; default: all on PATH")
+	flag.StringVar(&b.home, "home", "", "mount: folder for the pod's home, to have it on another disk than the rest")
 	flag.BoolVar(&b.encrypt, "encrypt", false, "data, profile: of an encrypted network")
 	flag.Parse()
+	if flag.NArg() == 2 && flag.Arg(0) == "null" { // a process of mount's
+		if err := serveNull(flag.Arg(1)); err != nil {
+			fmt.Fprintln(os.Stderr, "wh-bench: error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var text bytes.Buffer
 	if to != "" {
 		b.out = &text
@@ -77,6 +87,7 @@ type bench struct {
 	changes  int
 	peers    string
 	encrypt  bool
+	home     string
 	machines []*fleet.Machine // of visible
 }
 
@@ -103,10 +114,14 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return b.bigTree(ctx)
 	case "catchup":
 		return b.catchup(ctx)
+	case "fragments":
+		return b.fragments(ctx)
+	case "mount":
+		return b.mount(ctx)
 	case "profile":
 		return b.profile(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|catchup|profile, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|catchup|fragments|mount|profile, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.

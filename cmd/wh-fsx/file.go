@@ -15,8 +15,13 @@ import (
 )
 
 const (
-	fileMax   = 1 << 20 // bytes of the file: a chunk or a few
-	pieceMax  = 32 << 10
+	fileMax  = 1 << 20 // bytes of the file: a chunk or a few
+	pieceMax = 32 << 10
+
+	// Of the kind large.
+	largeMax      = 48 << 20
+	largePieceMax = 3 << 20
+
 	pageBytes = 4096
 	keptOps   = 60 // of the newest, to show after a failure
 )
@@ -25,6 +30,8 @@ const (
 type exerciser struct {
 	rnd     *rand.Rand
 	path    string
+	max     int      // bytes of the file
+	piece   int      // bytes of one operation
 	f       *os.File // nil: closed
 	want    []byte
 	done    int
@@ -33,7 +40,7 @@ type exerciser struct {
 }
 
 func newExerciser(path string, seed uint64) *exerciser {
-	return &exerciser{rnd: rand.New(rand.NewPCG(seed, 1)), path: path, skipped: map[string]error{}}
+	return &exerciser{rnd: rand.New(rand.NewPCG(seed, 1)), path: path, max: fileMax, piece: pieceMax, skipped: map[string]error{}}
 }
 
 // weighted are the operations, and how often each is done among all.
@@ -126,7 +133,7 @@ func differs(got, want []byte, off int) error {
 func (x *exerciser) place(beyond bool) (off, n int) {
 	limit := len(x.want)
 	if beyond {
-		limit = fileMax - pieceMax
+		limit = x.max - x.piece
 	}
 	if limit == 0 {
 		return 0, 0
@@ -138,7 +145,7 @@ func (x *exerciser) place(beyond bool) (off, n int) {
 	case 1:
 		off = min(off, len(x.want)) // often at the end
 	}
-	n = 1 + x.rnd.IntN(pieceMax)
+	n = 1 + x.rnd.IntN(x.piece)
 	if x.rnd.IntN(3) == 0 {
 		n = 1 + x.rnd.IntN(200)
 	}
@@ -193,7 +200,7 @@ func (x *exerciser) write() error {
 }
 
 func (x *exerciser) append() error {
-	if len(x.want) > fileMax-pieceMax {
+	if len(x.want) > x.max-x.piece {
 		return nil
 	}
 	f, err := os.OpenFile(x.path, os.O_WRONLY|os.O_APPEND, 0)
@@ -210,9 +217,9 @@ func (x *exerciser) append() error {
 }
 
 func (x *exerciser) truncate() error {
-	size := x.rnd.IntN(fileMax)
+	size := x.rnd.IntN(x.max)
 	if x.rnd.IntN(3) > 0 && len(x.want) > 0 {
-		size = len(x.want) - x.rnd.IntN(min(len(x.want), pieceMax)) // cut a bit off
+		size = len(x.want) - x.rnd.IntN(min(len(x.want), x.piece)) // cut a bit off
 	}
 	x.note("truncate to %d (size %d)", size, len(x.want))
 	var err error

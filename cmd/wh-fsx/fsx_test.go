@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // TestExerciser: on a file system that is right there is no difference; one byte that is wrong, or one too many, is found.
@@ -41,7 +43,7 @@ func TestExerciser(t *testing.T) {
 // in another error.
 func TestSchedule(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: changing owners needs root")
+		testneed.Missing(t, "changing owners needs root")
 	}
 	dir := t.TempDir()
 	sides := [2]string{filepath.Join(dir, "one"), filepath.Join(dir, "two")}

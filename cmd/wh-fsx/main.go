@@ -5,6 +5,7 @@
 // Kinds of runs (-kind, several by commas):
 //
 //	one      reads, writes, mappings, truncations, holes on one file of one pod
+//	large    the same on a file that is so large that it is cut into chunks while it is written
 //	through  the same on three pods in turn: a file is closed on one and opened on another, whose cache is too small for it, so
 //	         that bytes come from the two others
 //	restart  the same on one pod, whose daemon is stopped, or killed after an fsync, every so often
@@ -42,14 +43,14 @@ type settings struct {
 
 // kinds are the runs, by name.
 var kinds = map[string]func(context.Context, *settings) error{
-	"one": runOne, "through": runThrough, "restart": runRestart, "model": runModel,
+	"one": runOne, "large": runLarge, "through": runThrough, "restart": runRestart, "model": runModel,
 }
 
 func main() {
 	var s settings
-	names := flag.String("kind", "one,through,restart,model", "what to run, in this order")
+	names := flag.String("kind", "one,large,through,restart,model", "what to run, in this order")
 	flag.StringVar(&s.wh, "wh", "", "the wh binary; default: beside this one")
-	flag.StringVar(&s.dir, "dir", "", "work in this folder, of any file system, for the kinds one and model")
+	flag.StringVar(&s.dir, "dir", "", "work in this folder, of any file system, for the kinds one, large and model")
 	flag.Uint64Var(&s.seed, "seed", 0, "of the random choices; 0: a new one")
 	flag.IntVar(&s.ops, "ops", 100_000, "operations of a run on a file")
 	flag.DurationVar(&s.limit, "time", 0, "ends each run earlier; 0: no limit")

@@ -27,18 +27,29 @@ const (
 )
 
 // runOne exercises a file on one pod.
-func runOne(ctx context.Context, s *settings) (err error) {
+func runOne(ctx context.Context, s *settings) error {
+	return s.runFile(ctx, func(*exerciser) {})
+}
+
+// runLarge exercises a file that is so large that it is cut behind its writer.
+func runLarge(ctx context.Context, s *settings) error {
+	return s.runFile(ctx, func(x *exerciser) { x.max, x.piece = largeMax, largePieceMax })
+}
+
+// runFile exercises a file on one pod, or in -dir.
+func (s *settings) runFile(ctx context.Context, change func(*exerciser)) (err error) {
 	dir := s.dir
 	if dir == "" {
-		n, err := s.newNetwork(ctx, 1)
-		if err != nil {
-			return n.close(ctx, err)
+		n, startErr := s.newNetwork(ctx, 1)
+		if startErr != nil {
+			return n.close(ctx, startErr)
 		}
 		dir = n.machines[0].Mount
 		defer func() { err = n.close(ctx, err) }()
-		return s.exercise(ctx, newExerciser(filepath.Join(dir, fileName), s.seed), func(*exerciser) error { return nil })
 	}
-	return s.exercise(ctx, newExerciser(filepath.Join(dir, fileName), s.seed), func(*exerciser) error { return nil })
+	x := newExerciser(filepath.Join(dir, fileName), s.seed)
+	change(x)
+	return s.exercise(ctx, x, func(*exerciser) error { return nil })
 }
 
 // exercise does operations until there were enough. between is called between any two.

@@ -80,6 +80,7 @@ func TestJSON(t *testing.T) {
 		{"health", "", 0, []string{"health"}},
 		{"pods", "", 0, []string{"pods"}},
 		{"peers", "", 0, []string{"peers"}},
+		{"stats", "", 0, []string{"stats"}},
 		{"df", "", 0, []string{"df"}},
 		{"root", "", 0, []string{"root"}},
 		{"root-state", "", 0, []string{"root", "--state"}},
@@ -186,6 +187,8 @@ func TestExitCodes(t *testing.T) {
 	check(exitNotEnough, "status")
 	check(exitNotEnough, "evict", "/lost")
 	check(exitNotEnough, "pod", "remove", "box")
+	check(exitNotEnough, "pod", "remove", "box", "--lost")
+	check(exitNotFound, "pod", "remove", "other", "--lost")
 	check(exitNotFound, "pod", "drain", "other")
 	check(exitNotFound, "pin", "add", "/lost", "--pod", "other")
 	check(exitNotFound, "pin", "add", "/none")

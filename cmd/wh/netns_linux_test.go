@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // The limits of what the machines of the test do by themselves: generous, since the test's machine may be busy.
@@ -98,12 +100,12 @@ func TestNetns(t *testing.T) {
 func netnsLAN(t *testing.T, n int) []*netnsHost {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: network namespaces need root")
+		testneed.Missing(t, "network namespaces need root")
 	}
 	tag := fmt.Sprintf("wh%d", os.Getpid())
 	hub := tag + "hub"
 	if out, err := exec.Command("ip", "netns", "add", hub).CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: no network namespaces here: %v: %s", err, out)
+		testneed.Missing(t, "no network namespaces here: %v: %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", hub).Run() })
 	ip(t, "-n", hub, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")

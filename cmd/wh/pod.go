@@ -37,14 +37,18 @@ func newPod(e *env) *cobra.Command {
 	}
 	drain.Flags().BoolVar(&watch, "watch", false, "until it is empty")
 	drain.Flags().BoolVar(&q.Undo, "undo", false, "use the pod again")
+	var lost bool
 	remove := &cobra.Command{
-		Use: "remove NAME", Short: "Take an empty pod out",
-		Long: "End a pod's storing for others. It must have been drained; what it is still needed for is told, and the exit code is 7." + online(exitNotFound, exitNotEnough),
+		Use: "remove NAME", Short: "Take out a pod that is empty, or lost",
+		Long: "End a pod's storing for others. It must have been drained; what it is still needed for is told, and the exit code is 7. With --lost the pod never answers again: " +
+			"what it holds counts no more and is made again on others at once, and nothing waits for it. What it alone had is lost. Only an admin's pod may say so, " +
+			"and only of one that is down (else 7). If it comes back after all it is drained; wh pod drain --undo has it used again." + online(exitNotFound, exitNotEnough),
 		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
-			return runDrain(ctx, e, api.DrainRequest{Pod: args[0], Remove: true}, false)
+			return runDrain(ctx, e, api.DrainRequest{Pod: args[0], Remove: true, Lost: lost}, false)
 		}),
 	}
+	remove.Flags().BoolVar(&lost, "lost", false, "it never answers again")
 	c.AddCommand(drain, remove)
 	return c
 }

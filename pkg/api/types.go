@@ -95,6 +95,22 @@ type Pod struct {
 	Self      bool       `json:"self"`
 }
 
+// Stats are figures of what a pod does.
+type Stats struct {
+	DHT           DHTStats `json:"dht"`
+	SentBytes     int64    `json:"sent_bytes"` // to the pods that are connected, since they are
+	ReceivedBytes int64    `json:"received_bytes"`
+}
+
+// DHTStats are figures of the DHT since the pod started.
+type DHTStats struct {
+	On            bool  `json:"on"`
+	Peers         int   `json:"peers"`          // in the routing table
+	AnnouncedKeys int   `json:"announced_keys"` // groups, roots of pins, and one for the network
+	Answered      int64 `json:"answered"`       // requests of others
+	Asked         int64 `json:"asked"`          // streams that were opened to ask others
+}
+
 // Peer is a pod of the network, and the connection to it.
 type Peer struct {
 	Name              Text       `json:"name"`
@@ -301,6 +317,7 @@ type DrainRequest struct {
 	Undo   bool   `json:"undo,omitempty"`
 	Look   bool   `json:"look,omitempty"`
 	Remove bool   `json:"remove,omitempty"`
+	Lost   bool   `json:"lost,omitempty"` // with Remove: it never answers again
 }
 
 // Drained tells how far a pod is with being emptied.

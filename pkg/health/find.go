@@ -12,9 +12,10 @@ type Facts struct {
 	UnsafeBytes      int64 // below their policy although there are pods enough
 	UnavailableBytes int64
 	DegradedBytes    int64
-	SpreadingBytes   int64 // on the way, those that are here alone among them
-	DamagedBlocks    int   // on this pod's disk, and no connected pod has a good one
-	Copies           int   // that the root's policy asks for; 0: not known
+	SpreadingBytes   int64         // on the way, those that are here alone among them
+	DamagedBlocks    int           // on this pod's disk, and no connected pod has a good one
+	SuspectAfter     time.Duration // how long a pod is silent when it counts as suspect; 0: not known
+	Copies           int           // that the root's policy asks for; 0: not known
 
 	StoredBytes int64  // by this pod; 0 with FreeBytes 0: not known
 	CacheBytes  int64  // of them; they make room by themselves
@@ -113,7 +114,7 @@ func (w *finder) pod(p Pod, f Facts) {
 		}
 		w.add(CodePodDown, p.Name, "pod %s is %s%s", p.Name, p.State, seen)
 	case "suspect":
-		w.add(CodePodSuspect, p.Name, "pod %s has not been heard for 4 s or more", p.Name)
+		w.add(CodePodSuspect, p.Name, "pod %s has not been heard for %s or more", p.Name, f.SuspectAfter)
 	}
 }
 

@@ -131,3 +131,25 @@ func testReply(t testing.TB) EnrolReply {
 		Peers:      []EnrolPeer{{Pod: ident.PodOf(testPub(podSeed)), Addrs: []string{"/ip4/192.0.2.7/tcp/4001"}}, {Pod: ident.Pod{7}}},
 	}
 }
+
+// testOut is a pod's word of another, testLost an admin's.
+func testOut(t testing.TB) Out {
+	t.Helper()
+	o, err := Out{Network: testNet, Subject: ident.PodOf(testPub(strangerSeed)), Version: 9 << 16, By: ident.PodOf(testPub(podSeed))}.
+		Sign(func(m []byte) []byte { return ed25519.Sign(testKey(podSeed), m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func testLost(t testing.TB) Out {
+	t.Helper()
+	o := testOut(t)
+	o.By, o.Admin = ident.PodOf(testPub(adminSeed)), issue(t, rootSeed, nil, adminCert())
+	o, err := o.Sign(func(m []byte) []byte { return ed25519.Sign(testKey(adminSeed), m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}

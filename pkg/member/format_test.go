@@ -38,6 +38,8 @@ func formats(t testing.TB) map[string]struct {
 		"settings":        {testSettings(t).Encode(), func(b []byte) ([]byte, error) { s, err := DecodeSettings(b); return s.Encode(), err }},
 		"settings-sealed": {testSealedSettings(t).Encode(), func(b []byte) ([]byte, error) { s, err := DecodeSettings(b); return s.Encode(), err }},
 		"key":             {testSealedKey(t).Encode(), func(b []byte) ([]byte, error) { k, err := DecodeSealedKey(b); return k.Encode(), err }},
+		"out":             {testOut(t).Encode(), func(b []byte) ([]byte, error) { o, err := DecodeOut(b); return o.Encode(), err }},
+		"lost":            {testLost(t).Encode(), func(b []byte) ([]byte, error) { o, err := DecodeOut(b); return o.Encode(), err }},
 		"statement": {EncodeStatement(KindLayout, []byte("body")), func(b []byte) ([]byte, error) {
 			kind, body, err := DecodeStatement(b)
 			return EncodeStatement(kind, body), err
@@ -126,6 +128,7 @@ func FuzzEnrolAsk(f *testing.F)   { fuzz(f, "enrol-ask") }
 func FuzzEnrolReply(f *testing.F) { fuzz(f, "enrol-reply") }
 func FuzzSettings(f *testing.F)   { fuzz(f, "settings", "settings-sealed") }
 func FuzzSealedKey(f *testing.F)  { fuzz(f, "key") }
+func FuzzOut(f *testing.F)        { fuzz(f, "out", "lost") }
 func FuzzStatement(f *testing.F)  { fuzz(f, "statement") }
 
 // Besides the round trip: no bytes but the chain's own verify, whatever is changed in them.

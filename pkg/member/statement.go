@@ -21,6 +21,7 @@ const (
 	KindNetwork StatementKind = 3 // the network's Settings
 	KindKey     StatementKind = 4 // a SealedKey
 	KindFork    StatementKind = 5 // the proof that copies of a pod went on apart (package state)
+	KindOut     StatementKind = 6 // an Out
 )
 
 // EncodeStatement puts a body in its envelope; equal statements are equal bytes.

@@ -2,10 +2,13 @@ package placement
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -36,6 +39,10 @@ const (
 	entryFieldsNo = 10
 )
 
+// fieldAnswered is the extension in which a pod answers statements that it is out (package member): 8 bytes, big-endian, the highest version
+// of one that it has heard of itself.
+const fieldAnswered = 1
+
 // Field is one extension: a number that a later version gave a meaning, and its value.
 type Field struct {
 	ID    uint32
@@ -54,6 +61,24 @@ type Entry struct {
 	CapacityBytes uint64  // 0: not said
 	Ext           []Field // sorted by ID
 	Sig           []byte
+}
+
+// Answered is the highest version of a statement that this pod is out which it has heard: those up to it count no more. 0: it heard of none.
+func (e Entry) Answered() uint64 {
+	for _, f := range e.Ext {
+		if f.ID == fieldAnswered && len(f.Value) == 8 {
+			return binary.BigEndian.Uint64(f.Value)
+		}
+	}
+	return 0
+}
+
+// Answer is the entry with another answer; it is to be signed anew.
+func (e Entry) Answer(version uint64) Entry {
+	e.Ext = slices.DeleteFunc(slices.Clone(e.Ext), func(f Field) bool { return f.ID == fieldAnswered })
+	i, _ := slices.BinarySearchFunc(e.Ext, fieldAnswered, func(f Field, id uint32) int { return cmp.Compare(f.ID, id) })
+	e.Ext = slices.Insert(e.Ext, i, Field{ID: fieldAnswered, Value: binary.BigEndian.AppendUint64(nil, version)})
+	return e
 }
 
 func (e Entry) body() []byte {

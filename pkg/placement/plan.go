@@ -10,7 +10,7 @@ import (
 // Chunk is what the planner knows of one chunk. Holders are those that answered; each pod at most once, in any order.
 type Chunk struct {
 	Group     Group
-	FormBytes int64  // of its stored form; decides on CutMin
+	FormBytes int64  // of its stored form; decides on whether it is cut, see Policy.ForBytes
 	Want      Policy // resolved, see Want; the zero value is as PolicyNone
 	Author    ident.Pod
 	Self      ident.Pod   // who asks: StateLocal is said of what it alone holds

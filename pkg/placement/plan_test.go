@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
@@ -153,7 +154,7 @@ func TestPlan(t *testing.T) {
 		}},
 		{
 			"small is not cut", n,
-			Chunk{FormBytes: CutMin - 1, Holders: []Holder{whole(a)}},
+			Chunk{FormBytes: block.FragmentedMin - 1, Holders: []Holder{whole(a)}},
 			"rs:2+1", "spreading 1/2",
 			[]Action{{Kind: CopyWhole, From: a, To: b}},
 		},

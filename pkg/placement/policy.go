@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 // PolicyKind is how copies are made.
@@ -23,8 +25,8 @@ const (
 
 // Limits of a policy.
 const (
-	CopiesMax    = 64 // N
-	FragmentsMax = 64 // K+M
+	CopiesMax    = 64                 // N
+	FragmentsMax = block.FragmentsMax // K+M
 )
 
 // Policy says how many copies of a file's chunks there shall be, and how made. It is comparable.

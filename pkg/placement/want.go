@@ -4,18 +4,17 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-)
 
-// CutMin is the length of a stored form, in bytes, from which on rs:K+M cuts it into fragments. Smaller ones are kept as
-// M+1 whole copies, which bear as many losses: fragments of a few KiB cost more in records than they save in bytes.
-const CutMin = 128 << 10
+	"github.com/wormhole-fs/wormhole/pkg/block"
+)
 
 // Losses is how many pods of a chunk may be lost at once under the policy; 0 also for the zero value.
 func (p Policy) Losses() int { return max(p.Copies()-1, 0) }
 
-// ForBytes is the policy of a chunk whose stored form has this many bytes: rs:K+M becomes replica:M+1 below CutMin.
+// ForBytes is the policy of a chunk whose stored form has this many bytes: rs:K+M becomes replica:M+1 below
+// block.FragmentedMin, which bears as many losses.
 func (p Policy) ForBytes(formBytes int64) Policy {
-	if p.Kind == PolicyRS && formBytes < CutMin {
+	if p.Kind == PolicyRS && formBytes < block.FragmentedMin {
 		return Policy{Kind: PolicyReplica, N: p.M + 1}
 	}
 	return p

@@ -73,9 +73,7 @@ func (p *Pod) punchLocked(ctx context.Context, h here, n *node, off, end int64) 
 		}
 	}
 	n.body, n.fresh.some, n.fresh.beyond = body, true, true // a journal record can't say a hole
-	before := n.ext.bytes
-	n.ext.punch(from, to)
-	p.dirtyBytes.Add(n.ext.bytes - before)
+	p.changeLocked(n, func(x *extents) { x.punch(from, to) })
 	p.touchLocked(n)
 	return nil
 }

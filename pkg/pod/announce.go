@@ -1,44 +1,79 @@
 package pod
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 const (
 	announceFirst = 30 * time.Second // after the start: others may be coming
 	announceEvery = time.Minute      // between looks at the layout
+	pinsMax       = 4000             // pins and homes that are announced; with all groups fewer than p2p.AnnounceMax
 )
 
-// runAnnounce has this pod found as a holder of the groups in whose walks it is among the first, for pods that have no layout.
+// runAnnounce has this pod found as a holder of the groups in whose walks it is among the first, and of what is pinned here, for pods that have no layout.
 func (p *Pod) runAnnounce(ctx context.Context) error {
 	d := p.dht()
-	var told placement.Layout
+	var told []p2p.Key
 	for wait := announceFirst; ; wait = announceEvery {
 		if err := clock.Sleep(ctx, p.clock, wait); err != nil {
 			return err
 		}
-		now := p.reg.layout()
-		if d == nil || now == told || len(p.connected()) == 0 {
+		if d == nil || len(p.connected()) == 0 {
 			continue
 		}
-		if err := p.announce(ctx, d, now); err != nil {
-			p.log.WarnContext(ctx, "the groups held here are not announced; trying again", "err", err)
+		keys, err := p.announcement(ctx, p.reg.layout())
+		if err == nil && told != nil && slices.Equal(keys, told) {
 			continue
 		}
-		told = now
+		if err == nil {
+			err = d.Announce(ctx, keys)
+		}
+		if err != nil {
+			p.log.WarnContext(ctx, "what is held here is not announced; trying again", "err", err)
+			continue
+		}
+		told = keys
 	}
 }
 
-// announce tells which groups this pod holds under a layout.
-func (p *Pod) announce(ctx context.Context, d p2p.DHT, lay placement.Layout) error {
-	return d.Announce(ctx, announced(p.reg.network, p.id, lay))
+// announcement are the keys that this pod announces: the groups that it holds under a layout, and the roots of what is pinned or at home here. It is never nil.
+func (p *Pod) announcement(ctx context.Context, lay placement.Layout) ([]p2p.Key, error) {
+	pinned, err := p.pinnedRoots(ctx)
+	return append(append([]p2p.Key{}, announced(p.reg.network, p.id, lay)...), pinned...), err
+}
+
+// pinnedRoots are the keys of the files and folders that are pinned or at home here, up to pinsMax. They are hints: until the last round over everything found all where it should be, there are
+// none, and a folder's is as of the newest checkpoint.
+func (p *Pod) pinnedRoots(ctx context.Context) ([]p2p.Key, error) {
+	if p.spread.safeSince().IsZero() {
+		return nil, nil
+	}
+	var nodes []vfs.NodeID
+	err := p.db.EachWish(ctx, func(id vfs.NodeID, w state.Wish) error {
+		if len(nodes) < pinsMax && slices.Contains(keepers(&w), p.id) {
+			nodes = append(nodes, id)
+		}
+		return nil
+	})
+	var keys []p2p.Key
+	for _, node := range nodes {
+		if root, err := p.db.NodeCID(node); err == nil && !root.IsZero() { // a node that is gone, or in no checkpoint yet, is told of later
+			keys = append(keys, p2p.RootKey(p.reg.network, root))
+		}
+	}
+	slices.SortFunc(keys, func(a, b p2p.Key) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(keys), err
 }
 
 // announced are the keys of the groups in whose walks a pod is among the first, at most 4096 however many blocks there are; or one for all, where
@@ -59,11 +94,15 @@ func announced(n ident.Network, pod ident.Pod, lay placement.Layout) []p2p.Key {
 	return keys
 }
 
-// announcing are the pods that announce a group, or all groups.
-func (p *Pod) announcing(ctx context.Context, d p2p.DHT, g placement.Group) ([]ident.Pod, error) {
-	pods, err := d.FindHolders(ctx, p2p.GroupKey(p.reg.network, uint16(g)))
-	if err != nil || len(pods) > 0 {
+// announcing are the pods that announce a block's group, or all groups, and, if it may be the root of a file or folder, those that announce that.
+func (p *Pod) announcing(ctx context.Context, d p2p.DHT, id block.ID) ([]ident.Pod, error) {
+	pods, err := d.FindHolders(ctx, p2p.GroupKey(p.reg.network, uint16(placement.GroupOf(id))))
+	if err == nil && len(pods) == 0 {
+		pods, err = d.FindHolders(ctx, p2p.GroupsKey(p.reg.network))
+	}
+	if err != nil || id.Codec() != block.DagCBOR {
 		return pods, err
 	}
-	return d.FindHolders(ctx, p2p.GroupsKey(p.reg.network))
+	more, err := d.FindHolders(ctx, p2p.RootKey(p.reg.network, id))
+	return append(pods, slices.DeleteFunc(more, func(pod ident.Pod) bool { return slices.Contains(pods, pod) })...), err
 }

@@ -196,10 +196,11 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 	}
 	// What is staged of a node now was put before the sync that follows, and so was what new files hold.
 	steps := make([]step, 0, len(q.staged))
+	once := make(map[*node]bool, len(q.staged))
 	for _, n := range q.staged {
 		n.mu.RLock()
-		if n.staged != nil {
-			steps = append(steps, step{n, n.staged})
+		if n.staged != nil && !once[n] {
+			steps, once[n] = append(steps, step{n, n.staged}), true
 		}
 		n.mu.RUnlock()
 	}

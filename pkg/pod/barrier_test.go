@@ -144,3 +144,96 @@ func TestSymlinkAfterChunk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNamedThoughNewer breaks if a pass tells those who wait for it that all is durable although it named nothing of a file: neither what was staged before it, since newer
+// contents came while it synced the store, nor these.
+func TestNamedThoughNewer(t *testing.T) {
+	dir, mem := crashPod(t)
+	disk := newCrashDisk(mem)
+	ctx := quickly(t)
+	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: disk.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := p.FS()
+	a, err := fs.Create(ctx, vfs.RootID, "f", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	give := func(name string, id vfs.NodeID, text string) {
+		t.Helper()
+		f, err := fs.Open(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(ctx, []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(ctx); err != nil { // which stages it
+			t.Fatal(name, err)
+		}
+	}
+	big, err := fs.Create(ctx, vfs.RootID, "big", vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	give("big", big.ID, randomText(990, 100_000)) // so that the store has something to sync
+	give("f", a.ID, "old")
+	came := false
+	disk.set(func(op errorfs.Op) error {
+		if !came && strings.Contains(op.Path, "segments") && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+			came = true
+			give("f", a.ID, "new")
+		}
+		return nil
+	})
+	if err := p.pass(ctx); err != nil {
+		t.Fatal(err)
+	}
+	disk.set(nil)
+	if !came {
+		t.Fatal("the store was not synced")
+	}
+	if row, err := p.db.Get(a.ID); err != nil || row.Size != 3 {
+		t.Errorf("after the pass the state names %d bytes; %v", row.Size, err)
+	}
+	text := make([]byte, 3)
+	shows := func() string {
+		t.Helper()
+		f, err := fs.Open(ctx, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(ctx, text, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if got := shows(); got != "new" {
+		t.Errorf("it shows %q", got)
+	}
+	if err := p.pass(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if ready, held := p.db.Uncommitted(); ready || len(held) > 0 {
+		t.Error("something is left to commit")
+	}
+	if got := shows(); got != "new" {
+		t.Errorf("after the next pass it shows %q", got)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if p, err = Open(ctx, Options{Dir: dir, Offline: true, FS: disk.fs}); err != nil {
+		t.Fatal(err)
+	}
+	if fs = p.FS(); shows() != "new" {
+		t.Errorf("opened again it shows %q", text)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -109,6 +110,83 @@ func TestCatchUpByTree(t *testing.T) {
 	for _, p := range []*testPod{a, b, c} {
 		p.clean()
 	}
+}
+
+// TestCatchUpCost: a pod that missed a few changes of many files asks as often as the tree is high, and gets the nodes on the ways to what changed.
+func TestCatchUpCost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it makes 20,000 files")
+	}
+	t.Parallel()
+	const files, folders, changes = 20_000, 20, 10
+	dir := filepath.Join(t.TempDir(), "pod")
+	if _, err := Create(quickly(t), dir, CreateOptions{NetworkName: "test", PodName: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	a := runPod(t, noLog(dir))
+	body := dag.InlineBody([]byte("text")).Encode()
+	for i := range folders {
+		parent, err := a.db.Create(state.RootIno, fmt.Sprint("d", i), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}, state.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := make([]state.NewFile, files/folders)
+		for j := range list {
+			list[j] = state.NewFile{
+				Parent: parent.ID, Name: fmt.Sprint("f", j), Node: vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644},
+				CreateOptions: state.CreateOptions{Content: &state.NewContent{Size: 4, Body: body}},
+			}
+		}
+		if _, err := a.db.Import(quickly(t), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.settle()
+	other := runPod(t, noLog(joinDir(t, a, "other"))) // what nobody else has is not cut
+	bDir := joinDir(t, a, "second")
+	b := openPod(t, bDir)
+	sameRoot(t, a, b, other)
+	had := b.db.VV()
+	b.stop()
+	for i := range changes {
+		a.write(fmt.Sprintf("/d%d/f%d", i, 7*i), "other text")
+	}
+	sameRoot(t, a, other)
+	a.truncated(had)
+	other.truncated(had)
+	b = openPod(t, bDir)
+	sameRoot(t, a, b)
+	got, levels := b.CatchUps(), int64(rowLevels(t, a))
+	t.Logf("%d levels, %+v", levels, got)
+	if got.Trees != 1 || levels < 2 {
+		t.Fatalf("%d trees of %d levels", got.Trees, levels)
+	}
+	// The root and the levels below it, one after the other; of each change one way down, and its neighbour now and then.
+	if got.Rounds > levels+1 || got.TreeNodes > 2*changes*levels || got.TreeBytes > 2*changes*levels*16<<10 {
+		t.Errorf("%d changes of %d files in a tree of %d levels cost %+v", changes, files, levels, got)
+	}
+}
+
+// rowLevels is how many levels a pod's tree of rows has.
+func rowLevels(t *testing.T, p *testPod) int {
+	t.Helper()
+	ctx := quickly(t)
+	b, err := p.store.Get(ctx, p.db.LastCheckpoint().State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := state.DecodeRoot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = p.store.Get(ctx, root.Rows); err != nil {
+		t.Fatal(err)
+	}
+	n, err := state.DecodeRowNode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.Level + 1
 }
 
 // conflictsOf are the names in the root that begin with a stem.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -98,6 +100,16 @@ func TestConflictsApart(t *testing.T) {
 			}
 			return nil
 		})
+		told := map[string]int{}
+		err := p.Events(ctx, time.Time{}, false, func(ev Event) error {
+			if ev.Kind == EventConflict {
+				told[ev.Path]++
+			}
+			return nil
+		})
+		if diff := cmp.Diff(told, map[string]int{"/f": 1, "/g": 1}); err != nil || diff != "" {
+			t.Errorf("pod %d: events: %v: got - want +\n%s", i, err, diff)
+		}
 		all := x.conflicts(p)
 		if len(all) != 2 {
 			t.Fatalf("%+v", all)
@@ -170,6 +182,56 @@ func TestConflictsApart(t *testing.T) {
 	list, err := m.ReadDir(ctx, vfs.RootID, "", 10)
 	if err != nil || len(list) != 3 {
 		t.Errorf("before: %+v, %v", list, err)
+	}
+}
+
+// TestResolveKeeps: what a user keeps is what is there, on both pods, and nothing else.
+func TestResolveKeeps(t *testing.T) {
+	x := newTwoApart(t)
+	ctx := quickly(t)
+	names := []string{"/ours", "/theirs", "/version", "/part", "/both"}
+	for _, name := range names {
+		x.a.write(name, "from a")
+		x.b.write(name, "from the second")
+	}
+	x.meet()
+	version := map[string]string{} // the second's
+	for _, c := range x.conflicts(x.a) {
+		for _, v := range c.Versions {
+			if v.By == "second" {
+				version[c.Path] = v.ID
+			}
+		}
+	}
+	if len(version) != len(names) {
+		t.Fatalf("conflicts with versions of the second: %v", version)
+	}
+	for name, keep := range map[string]string{
+		"/ours": KeepOurs, "/theirs": KeepTheirs, "/version": version["/version"], "/part": version["/part"][:5], "/both": KeepBoth,
+	} {
+		if err := x.a.Resolve(ctx, name, keep); err != nil {
+			t.Errorf("keep %s of %s: %v", keep, name, err)
+		}
+	}
+	sameRoot(t, x.a, x.b)
+	for i, p := range []*testPod{x.a, x.b} {
+		if all := x.conflicts(p); len(all) > 0 {
+			t.Errorf("pod %d: conflicts are left: %+v", i, all)
+		}
+		p.reads("/ours", "from a")
+		for _, name := range names[1:4] {
+			p.reads(name, "from the second")
+		}
+		for _, name := range names {
+			want := 1
+			if name == "/both" {
+				want = 2
+			}
+			if got := p.conflictsOf(name[1:]); len(got) != want {
+				t.Errorf("pod %d: %s is there as %v", i, name, got)
+			}
+		}
+		p.clean()
 	}
 }
 

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 
-	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
-	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
 const (
@@ -17,30 +15,32 @@ const (
 )
 
 // cutLocked turns written bytes into chunks and their entries. With all unset, the last bytes of the file are
-// left where they are while they may still grow into a larger chunk. Error: missing, and nothing is lost.
+// left where they are while they may still grow into a larger chunk. Errors: errCutting, and missing; nothing is lost by any.
 func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
+	if n.cutting != nil {
+		return errCutting
+	}
 	size := n.attr.Size
 	if all && size <= dag.InlineMax {
 		return p.inlineLocked(ctx, h, n)
 	}
-	if err := p.uninlineLocked(n); err != nil {
-		return err
-	}
-	taken := n.ext.take()
-	for i, e := range taken {
-		last := i == len(taken)-1
-		rest, err := p.cutExtent(ctx, h, n, e, all || !last || e.end() < int64(size))
+	p.uninlineLocked(n)
+	for {
+		b := n.claimLocked(all, false)
+		if len(b.runs) == 0 {
+			break
+		}
+		err := p.putBatch(ctx, n.id, &b)
+		if err == nil {
+			err = p.placeLocked(ctx, h, n, &b)
+		}
+		n.ext.claimed = nil
+		b.release()
 		if err != nil {
-			// What is not in the body yet stays written, so that nothing is lost and a later try may work.
-			for _, e := range append([]extent{rest}, taken[i+1:]...) {
-				n.ext.write(e.off, e.data)
-			}
-			p.dirtyBytes.Add(n.ext.bytes - sum(taken[i:]))
 			return err
 		}
-		n.ext.write(rest.off, rest.data)
-		p.dirtyBytes.Add(int64(len(rest.data)) - int64(len(e.data)))
 	}
+	n.uncut = false
 	if all && n.body.Size != size {
 		body, err := h.resize(ctx, n.body, size)
 		if err != nil {
@@ -51,43 +51,34 @@ func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
 	return nil
 }
 
-func sum(list []extent) (n int64) {
-	for _, e := range list {
-		n += int64(len(e.data))
-	}
-	return n
-}
-
 // setBody notes what was cut. A record of the journal can't say it any more.
 func (n *node) setBody(body dag.Body) { n.body, n.fresh.beyond = body, true }
 
-// cutExtent puts the chunks of an extent and splices them into the body. With all unset it may leave a rest
-// that is shorter than the largest chunk. On an error the rest is the whole extent.
-func (p *Pod) cutExtent(ctx context.Context, h here, n *node, e extent, all bool) (rest extent, err error) {
-	var entries []dag.Entry
-	data := e.data
-	for len(data) > 0 && (all || len(data) >= chunker.MaxSize) {
-		k := p.table.Cut(data)
-		id, _, err := p.putChunk(ctx, data[:k])
-		if err != nil {
-			return e, fmt.Errorf("pod: file %d: put %d bytes written at %d: %w", n.id, k, e.end()-int64(len(data)), err)
+// placeLocked splices what was cut into the body, as far as it is still what was written last.
+func (p *Pod) placeLocked(ctx context.Context, h here, n *node, b *batch) error {
+	for i := range b.runs {
+		r := &b.runs[i]
+		for _, s := range n.ext.claimed.within(r.off, r.off+r.cut) {
+			off, length := uint64(s.off), uint64(s.end-s.off)
+			body, err := h.splice(ctx, n.body, off, length, clip(r.entries, uint64(s.off-r.off), length))
+			if err == nil {
+				body, err = p.fold(ctx, h, body, off, length)
+			}
+			if err != nil {
+				return fmt.Errorf("pod: file %d: place bytes written at %d: %w", n.id, s.off, err)
+			}
+			n.setBody(body)
+			p.changeLocked(n, func(x *extents) { x.punch(s.off, s.end) })
 		}
-		entries = append(entries, dag.Entry{Len: uint64(k), ID: id})
-		data = data[k:]
 	}
-	done := uint64(len(e.data) - len(data))
-	if done == 0 {
-		return e, nil
-	}
-	body, err := h.splice(ctx, n.body, uint64(e.off), done, entries)
-	if err == nil {
-		body, err = p.fold(ctx, h, body, uint64(e.off), done)
-	}
-	if err != nil {
-		return e, fmt.Errorf("pod: file %d: place bytes written at %d: %w", n.id, e.off, err)
-	}
-	n.setBody(body)
-	return extent{off: e.off + int64(done), data: data}, nil
+	return nil
+}
+
+// changeLocked changes what was written and not cut.
+func (p *Pod) changeLocked(n *node, f func(x *extents)) {
+	before := n.ext.bytes
+	f(&n.ext)
+	p.dirtyBytes.Add(n.ext.bytes - before)
 }
 
 // splice replaces n bytes at off; a body that ends before off is extended by a hole.
@@ -124,10 +115,10 @@ func (p *Pod) inlineLocked(ctx context.Context, h here, n *node) error {
 	if err := readBody(ctx, h, n.body, data, 0); err != nil {
 		return err
 	}
-	for _, e := range n.ext.take() {
+	for _, e := range n.ext.list {
 		copy(data[e.off:], e.data)
-		p.dirtyBytes.Add(-int64(len(e.data)))
 	}
+	p.changeLocked(n, (*extents).forget)
 	n.setBody(dag.Body{})
 	if len(data) > 0 {
 		n.setBody(dag.InlineBody(data))
@@ -136,20 +127,16 @@ func (p *Pod) inlineLocked(ctx context.Context, h here, n *node) error {
 }
 
 // uninlineLocked makes written bytes of an inline body's, under those that were written over them.
-func (p *Pod) uninlineLocked(n *node) error {
+func (p *Pod) uninlineLocked(n *node) {
 	if n.body.Inline == nil {
-		return nil
+		return
 	}
-	var under extents
-	under.write(0, n.body.Inline)
-	for _, e := range n.ext.take() {
-		p.dirtyBytes.Add(-int64(len(e.data)))
-		under.write(e.off, e.data)
+	under := slices.Clone(n.body.Inline)
+	for _, e := range n.ext.overlay(0, int64(len(under))) {
+		copy(under[e.off:], e.data)
 	}
-	n.ext = under
+	p.changeLocked(n, func(x *extents) { x.write(0, under) })
 	n.setBody(dag.Body{})
-	p.dirtyBytes.Add(under.bytes)
-	return nil
 }
 
 // fold rewrites the windows that a write of n bytes at off touched and that fell into too many entries, but for those whose bytes are not all
@@ -181,62 +168,4 @@ func (p *Pod) fold(ctx context.Context, h here, b dag.Body, off, n uint64) (dag.
 		}
 	}
 	return b, nil
-}
-
-// placedKept is how many entries the memory for them is kept for, at most.
-const placedKept = 1024
-
-// placedBuffers are for the entries that a read overlaps.
-var placedBuffers = sync.Pool{New: func() any { return new([]dag.Placed) }}
-
-// keepPlaced has memory that grew used again.
-func keepPlaced(buf *[]dag.Placed, placed []dag.Placed) {
-	if len(placed) <= placedKept {
-		*buf = placed
-	}
-}
-
-// readBody fills data with a body's bytes at off; holes, and what lies behind the body, are zero.
-func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64) error {
-	return readBody(ctx, blocks{p}, b, data, off)
-}
-
-func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, off uint64) error {
-	clear(data)
-	if b.Inline != nil {
-		if off < uint64(len(b.Inline)) {
-			copy(data, b.Inline[off:])
-		}
-		return nil
-	}
-	if off >= b.Size {
-		return nil
-	}
-	data = data[:min(uint64(len(data)), b.Size-off)]
-	buf := placedBuffers.Get().(*[]dag.Placed) //nolint:errcheck,forcetypeassert // the pool has only these
-	defer placedBuffers.Put(buf)
-	placed, err := dag.AppendRange(ctx, get, (*buf)[:0], b, off, uint64(len(data)))
-	if err != nil {
-		return err
-	}
-	keepPlaced(buf, placed)
-	for _, e := range placed {
-		if e.ID.IsZero() {
-			continue
-		}
-		chunk, err := get.Get(ctx, e.ID)
-		if err != nil {
-			return err
-		}
-		if uint64(e.Skip)+e.Len > uint64(len(chunk)) {
-			return fmt.Errorf("pod: bytes %d to %d of chunk %s of %d bytes: %w", e.Skip, uint64(e.Skip)+e.Len, e.ID, len(chunk), block.ErrCorrupt)
-		}
-		part := chunk[e.Skip:][:e.Len]
-		if e.Off < off {
-			copy(data, part[off-e.Off:])
-		} else {
-			copy(data[e.Off-off:], part)
-		}
-	}
-	return nil
 }

@@ -111,14 +111,14 @@ func (p *Pod) doDuty(ctx context.Context, duty int) (Drained, error) {
 	return p.drained(e), nil
 }
 
-// drained is how far this pod is, by the last round over everything that began after its entry was made.
+// drained is how far this pod is, by the last round over everything, if that began with the entry as it is.
 func (p *Pod) drained(e placement.Entry) Drained {
 	d := Drained{Draining: e.Drain, Removed: e.Drain && e.Weight == 0}
 	s := p.spread
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.Left = s.needed
-	d.Known = !s.looked.IsZero() && s.looked.After(state.HLC(e.Version).Time())
+	d.Known = s.looked != 0 && s.looked == e.Version
 	d.Stuck = d.Known && d.Left > 0 && s.stuck
 	return d
 }

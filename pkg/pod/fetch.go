@@ -36,6 +36,11 @@ func (b blocks) PutMany(ctx context.Context, list []block.Block) error {
 // putBlocks is put for many.
 func (p *Pod) putBlocks(ctx context.Context, list []block.Block) error {
 	defer p.leases.release(p.leases.takeMany(list))
+	for _, b := range list {
+		if err := p.leaving.stay(ctx, b.ID); err != nil {
+			return err
+		}
+	}
 	return fullDisk(p.store.PutMany(ctx, list))
 }
 
@@ -84,10 +89,16 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 // so that others who wait for it don't lose it.
 func (p *Pod) loadElsewhere(ctx context.Context, load *cached) {
 	p.chunks.share(load)
-	go func() {
-		plain, err := p.loadBlock(context.WithoutCancel(ctx), load.id)
+	ctx, cancel := p.background.detach(ctx)
+	started := p.background.run(func() {
+		defer cancel()
+		plain, err := p.loadBlock(ctx, load.id)
 		p.chunks.finish(load, plain, err)
-	}()
+	})
+	if !started {
+		cancel()
+		p.chunks.finish(load, nil, errClosed)
+	}
 }
 
 func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
@@ -108,19 +119,20 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	return p.seal.open(id, plain)
 }
 
-// replaceDamaged puts a good copy in the place of one that can't be read. Whether that was the pod's own or cache can't
-// be said any more: it is the pod's own from now on.
+// replaceDamaged gets a good copy and puts it in the place of one that can't be read, if the disk takes it. Whether that was the pod's own or cache
+// can't be said any more: it is the pod's own from now on.
 func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]byte, error) {
 	plain, err := p.askHolders(ctx, id)
 	if err != nil {
 		return nil, errors.Join(damage, err)
 	}
-	if err := p.store.Delete(ctx, id); err != nil {
-		return nil, fmt.Errorf("pod: replace damaged %s: %w", id, err)
+	if err = p.store.Delete(ctx, id); err == nil {
+		err = p.keep(ctx, id, plain, true)
 	}
-	err = p.keep(ctx, id, plain, true)
-	p.damaged.set(id, err != nil)
-	return plain, err
+	if p.damaged.set(id, err != nil); err != nil {
+		p.log.WarnContext(ctx, "a damaged block was got from another pod, and could not be replaced here", "block", id, "err", err)
+	}
+	return plain, nil
 }
 
 // fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.

@@ -7,13 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
 
 const (
-	findTimeout = 5 * time.Second  // for the holders of a group
+	findTimeout = 5 * time.Second  // for the holders of a group, and for the way to each of them
 	findAgain   = 30 * time.Second // before a group or a pod that was not found is looked for again
 )
 
@@ -24,18 +25,21 @@ type vain struct {
 	pods   map[ident.Pod]time.Time
 }
 
-// worth says whether to look for something again; if so, it is noted as tried.
+// worth says whether to look for something that may have been looked for in vain.
 func worth[T comparable](v *vain, tried *map[T]time.Time, what T, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if now.Sub((*tried)[what]) < findAgain {
-		return false
-	}
+	return now.Sub((*tried)[what]) >= findAgain
+}
+
+// note says that something was looked for in vain.
+func note[T comparable](v *vain, tried *map[T]time.Time, what T, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if *tried == nil {
 		*tried = make(map[T]time.Time)
 	}
 	(*tried)[what] = now
-	return true
 }
 
 // askFound asks pods for a block that, as the DHT says, hold its group, and that are not connected: the last resort of a reader that has no layout, or
@@ -47,30 +51,33 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 		return nil, none
 	}
 	find, cancel := context.WithTimeout(ctx, findTimeout)
-	defer cancel()
-	pods, err := p.announcing(find, d, g)
+	pods, err := p.announcing(find, d, id)
+	cancel()
 	errs := []error{none, err}
 	for _, pod := range pods {
 		if _, member := p.reg.cert(pod); !member || p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
 			continue
 		}
-		err := d.Reach(find, pod)
+		plain, err := p.reachFor(ctx, d, pod, id)
 		if err == nil {
-			var plain []byte
-			if plain, err = p.askFor(ctx, pod, id); err == nil {
-				p.vain.found(g, pod)
-				return plain, nil
-			}
+			return plain, nil
 		}
+		if ctx.Err() != nil { // the reader gave up, which says nothing of the pod
+			return nil, ctx.Err()
+		}
+		note(&p.vain, &p.vain.pods, pod, p.clock.Now())
 		errs = append(errs, fmt.Errorf("%s: %w", p.reg.name(pod), err))
 	}
+	note(&p.vain, &p.vain.groups, g, p.clock.Now())
 	return nil, errors.Join(errs...)
 }
 
-// found says that neither was looked for in vain.
-func (v *vain) found(g placement.Group, pod ident.Pod) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.groups, g)
-	delete(v.pods, pod)
+// reachFor connects to a pod and asks it for a block.
+func (p *Pod) reachFor(ctx context.Context, d p2p.DHT, pod ident.Pod, id block.ID) ([]byte, error) {
+	reach, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
+	if err := d.Reach(reach, pod); err != nil {
+		return nil, err
+	}
+	return p.askFor(ctx, pod, id)
 }

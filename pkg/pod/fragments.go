@@ -72,25 +72,16 @@ func (p *Pod) storedFragment(ctx context.Context, f block.Fragment) ([]byte, err
 // askFragments asks a pod which fragments it has of blocks: a list for each.
 func (p *Pod) askFragments(ctx context.Context, pod ident.Pod, ids []block.ID) ([][]block.Fragment, error) {
 	var out [][]block.Fragment
-	for len(ids) > 0 {
-		part := ids[:min(fragmentsAskMax, len(ids))]
-		ids = ids[len(part):]
-		body := make([]byte, 0, len(part)*block.IDLen)
-		for _, id := range part {
-			body = id.Append(body)
-		}
-		answer, err := p.ask(ctx, pod, p2p.KindFragments, body)
-		if err != nil {
-			return nil, err
-		}
+	err := p.askOf(ctx, pod, p2p.KindFragments, ids, fragmentsAskMax, func(part []block.ID, answer []byte) error {
 		lists, err := decodeFragments(answer, part)
 		if err != nil {
-			return nil, fmt.Errorf("pod: fragments of %s: %w", p.reg.name(pod), err)
+			return fmt.Errorf("pod: fragments of %s: %w", p.reg.name(pod), err)
 		}
 		p.coding.speaks.Store(pod, true)
 		out = append(out, lists...)
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 // answerFragments answers a question of askFragments.

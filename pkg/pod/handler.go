@@ -87,7 +87,7 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		}
 		return h.p.allStatements()
 	case p2p.KindHas:
-		return h.p.answerHas(body)
+		return h.p.answerHas(ctx, body)
 	case p2p.KindFragments:
 		return h.p.answerFragments(body)
 	case p2p.KindKeptFragments:

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -41,23 +42,32 @@ func (p *Pod) lacking(ctx context.Context, pod ident.Pod, list []wanted) ([]want
 // askHas asks a pod how it holds blocks.
 func (p *Pod) askHas(ctx context.Context, pod ident.Pod, ids []block.ID) ([]byte, error) {
 	var out []byte
-	for len(ids) > 0 {
-		part := ids[:min(hasMax, len(ids))]
-		ids = ids[len(part):]
+	err := p.askOf(ctx, pod, p2p.KindHas, ids, hasMax, func(part []block.ID, answer []byte) error {
+		if len(answer) != len(part) {
+			return fmt.Errorf("pod: %s answers for %d blocks of %d: %w", p.reg.name(pod), len(answer), len(part), block.ErrCorrupt)
+		}
+		out = append(out, answer...)
+		return nil
+	})
+	return out, err
+}
+
+// askOf asks a pod about blocks, at most so many at a time, and hands over each answer with those that it is about.
+func (p *Pod) askOf(ctx context.Context, pod ident.Pod, kind p2p.Kind, ids []block.ID, most int, f func(part []block.ID, answer []byte) error) error {
+	for part := range slices.Chunk(ids, most) {
 		body := make([]byte, 0, len(part)*block.IDLen)
 		for _, id := range part {
 			body = id.Append(body)
 		}
-		answer, err := p.ask(ctx, pod, p2p.KindHas, body)
+		answer, err := p.ask(ctx, pod, kind, body)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if len(answer) != len(part) {
-			return nil, fmt.Errorf("pod: %s answers for %d blocks of %d: %w", p.reg.name(pod), len(answer), len(part), block.ErrCorrupt)
+		if err := f(part, answer); err != nil {
+			return err
 		}
-		out = append(out, answer...)
 	}
-	return out, nil
+	return nil
 }
 
 // ask is a question with a limit of time.
@@ -71,7 +81,8 @@ func (p *Pod) ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte
 	return answer, nil
 }
 
-func (p *Pod) answerHas(body []byte) ([]byte, error) {
+// answerHas answers a question of askHas. What it tells is durable here: who asks may count it for what a policy promises.
+func (p *Pod) answerHas(ctx context.Context, body []byte) ([]byte, error) {
 	if len(body)%block.IDLen != 0 || len(body) > hasMax*block.IDLen {
 		return nil, fmt.Errorf("pod: question about blocks has %d bytes: %w", len(body), block.ErrBadID)
 	}
@@ -83,5 +94,5 @@ func (p *Pod) answerHas(body []byte) ([]byte, error) {
 		}
 		out = append(out, p.holds(id))
 	}
-	return out, nil
+	return out, p.store.Sync(ctx) // after the look: what came between the two would be told and not be durable
 }

@@ -62,6 +62,7 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		UnsafeBytes: unsafe, UnavailableBytes: bytes[placement.StateUnavailable], DegradedBytes: bytes[placement.StateDegraded],
 		SpreadingBytes: bytes[placement.StateSpreading] + bytes[placement.StateLocal],
 		DamagedBlocks:  len(p.damaged.list()) + len(p.damaged.listFragments()),
+		SuspectAfter:   p.suspectAfter(),
 		Copies:         all[0].policy.Losses() + 1,
 		StoredBytes:    used.OwnedBytes + used.CachedBytes + used.TrashBytes, CacheBytes: used.CachedBytes, FreeBytes: used.FreeBytes,
 		ClockBehind: p.clockOff(), NoKey: p.seal.usable() != nil && p.own.chain.Leaf().Role.MayRead(),

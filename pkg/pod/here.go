@@ -70,9 +70,7 @@ func (p *Pod) readHere(ctx context.Context, id block.ID) ([]byte, error) {
 func (p *Pod) locked(ctx context.Context, n *node, step func(h here) error) error {
 	h := here{p: p}
 	for range missesMax {
-		n.mu.Lock()
-		err := step(h)
-		n.mu.Unlock()
+		err := n.lockedHere(ctx, func() error { return step(h) })
 		m, isMissing := errors.AsType[missing](err)
 		if !isMissing {
 			return err

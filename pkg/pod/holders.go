@@ -39,10 +39,13 @@ func (p *Pod) askWhole(ctx context.Context, id block.ID) ([]byte, error) {
 	ask := func() {
 		pod := pods[0]
 		pods, waiting = pods[1:], waiting+1
-		go func() {
+		started := p.background.run(func() { // who loses is not waited for
 			plain, err := p.askFor(asking, pod, id)
 			answers <- answer{pod, plain, err}
-		}()
+		})
+		if !started {
+			answers <- answer{pod, nil, errClosed}
+		}
 	}
 	var errs []error
 	for waiting+len(pods) > 0 {

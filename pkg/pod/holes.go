@@ -16,18 +16,11 @@ func (f *file) NextData(ctx context.Context, off int64) (from, to int64, err err
 	n := f.n
 	n.mu.RLock()
 	size, body := int64(n.attr.Size), n.body
-	var over extent // the first that was written and not cut
-	for _, e := range n.ext.list {
-		if e.end() > off {
-			over = extent{off: max(e.off, off), data: e.data[max(off-e.off, 0):]}
-			break
-		}
-	}
-	overEnd := over.end()
+	over := n.ext.runFrom(off) // the first that was written and not cut
 	n.mu.RUnlock()
 	from, to, err = f.p.nextData(ctx, body, min(off, size), size)
-	if overEnd > off && (err == io.EOF || err == nil && over.off < from) { //nolint:errorlint // nextData's own
-		return over.off, overEnd, nil
+	if over.end > off && (err == io.EOF || err == nil && over.off < from) { //nolint:errorlint // nextData's own
+		return over.off, over.end, nil
 	}
 	return from, to, err
 }

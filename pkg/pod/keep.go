@@ -9,7 +9,6 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
-	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -171,8 +170,8 @@ func (p *Pod) evict(ctx context.Context, nodes []state.Node) (Evicted, error) {
 			continue
 		}
 		// giveUp asked the pods of the set; of what was cached before, the same answers count.
-		others := slices.DeleteFunc(slices.Clone(c.holders), func(h placement.Holder) bool { return h.Pod == p.id })
-		if !slices.ContainsFunc(others, func(h placement.Holder) bool { return h.Whole }) {
+		c.hold(p.id, hasNot)
+		if !readable(c.holders, false) {
 			missing++
 			out.Kept++
 			continue

@@ -43,7 +43,7 @@ func outsider(t *testing.T, path string, pods ...*testPod) *testPod {
 func TestPin(t *testing.T) {
 	pods := somePods(t, 4, time.Nanosecond)
 	a, ctx := pods[0], quickly(t)
-	a.write("/f", randomText(920, 1<<20))
+	a.write("/f", randomText(920, 200<<10)) // one chunk: who does not have it all has none of it
 	settled(t, "/f", 2, pods...)
 	on := outsider(t, "/f", pods...)
 	if err := a.SetPin(ctx, a.at("/f"), on.reg.name(on.id), true); err != nil {
@@ -56,7 +56,7 @@ func TestPin(t *testing.T) {
 	if got, err := on.Evict(ctx, on.at("/f")); err != nil || got.Blocks != 0 || got.Kept == 0 {
 		t.Errorf("evicted %+v, %v", got, err)
 	}
-	text := randomText(921, 1<<20)
+	text := randomText(921, 200<<10)
 	a.write("/f", text)
 	sameRoot(t, pods...)
 	eventually(t, "the pin follows", func() error {
@@ -137,6 +137,40 @@ func TestEvict(t *testing.T) {
 	if err := out.holdsAll("/f", false); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestEvictCut breaks if a cached copy of what is kept in fragments can't be dropped, or is when too few of them are in reach.
+func TestEvictCut(t *testing.T) {
+	pods := somePods(t, 4, time.Nanosecond)
+	a, ctx := pods[0], quickly(t)
+	if err := a.SetPolicy(ctx, vfs.RootID, "rs:2+1", ""); err != nil {
+		t.Fatal(err)
+	}
+	text := randomText(926, 1<<20)
+	a.write("/f", text)
+	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
+	for _, p := range pods {
+		p.forget()
+		p.reads("/f", text)
+		if got, err := p.Evict(ctx, p.at("/f")); err != nil || got.Blocks == 0 {
+			t.Errorf("evicted %+v, %v", got, err)
+		}
+		p.forget()
+		p.reads("/f", text)
+	}
+	for _, p := range pods[1:] {
+		p.stop()
+	}
+	eventually(t, "alone", func() error {
+		if n := len(a.connected()); n > 0 {
+			return fmt.Errorf("%d are connected", n)
+		}
+		return nil
+	})
+	if got, err := a.Evict(ctx, a.at("/f")); !errors.Is(err, ErrNotSafe) || got.Blocks != 0 {
+		t.Errorf("one fragment is in reach: %+v, %v", got, err)
+	}
+	a.reads("/f", text)
 }
 
 // TestDrain breaks if a drained pod keeps what others need, can be removed before that, or forgets at a restart that it is drained.

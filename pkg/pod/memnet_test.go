@@ -134,9 +134,10 @@ func (m *memPeer) Connected(pod ident.Pod) bool {
 	return err == nil
 }
 
-// Peers is network's.
+// Absent is network's.
 func (m *memPeer) Absent() []p2p.Absent { return nil }
 
+// Peers is network's.
 func (m *memPeer) Peers() []p2p.Peer {
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()
@@ -179,13 +180,30 @@ func (m *memPeer) Tell(pod ident.Pod, kind p2p.Kind, body []byte) {
 
 // Get is network's.
 func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(block.ID, []byte, error) error) error {
-	for _, id := range ids {
+	return memGet(m, pod, ids, f, func(o *memPeer, id block.ID) ([]byte, error) {
+		return handler{o.p}.Block(ctx, m.p.id, id)
+	})
+}
+
+// GetFragments is network's.
+func (m *memPeer) GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(block.Fragment, []byte, error) error) error {
+	return memGet(m, pod, names, f, func(o *memPeer, name block.Fragment) ([]byte, error) {
+		wire, err := handler{o.p}.Fragment(ctx, m.p.id, name)
+		if o.spoil != nil && err == nil {
+			return o.spoil(ctx, name, wire)
+		}
+		return wire, err
+	})
+}
+
+func memGet[T any](m *memPeer, pod ident.Pod, names []T, f func(T, []byte, error) error, get func(*memPeer, T) ([]byte, error)) error {
+	for _, name := range names {
 		o, err := m.to(pod)
 		if err != nil {
 			return err
 		}
-		wire, err := handler{o.p}.Block(ctx, m.p.id, id)
-		if err := f(id, wire, err); err != nil {
+		wire, err := get(o, name)
+		if err := f(name, wire, err); err != nil {
 			return err
 		}
 	}
@@ -194,45 +212,21 @@ func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func
 
 // Put is network's.
 func (m *memPeer) Put(ctx context.Context, pod ident.Pod, n int, id func(int) block.ID, wire func(int) ([]byte, error)) ([]error, error) {
-	o, err := m.to(pod)
-	if err != nil {
-		return nil, err
-	}
-	h := handler{o.p}
-	errs := make([]error, n)
-	for i := range n {
-		if h.HaveBlock(ctx, m.p.id, id(i)) {
-			continue
-		}
-		w, err := wire(i)
-		if err == nil {
-			err = h.PutBlock(ctx, m.p.id, id(i), w)
-		}
-		errs[i] = err
-	}
-	return errs, h.PutSync(ctx, m.p.id)
-}
-
-// GetFragments is network's.
-func (m *memPeer) GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(block.Fragment, []byte, error) error) error {
-	for _, name := range names {
-		o, err := m.to(pod)
-		if err != nil {
-			return err
-		}
-		wire, err := handler{o.p}.Fragment(ctx, m.p.id, name)
-		if o.spoil != nil && err == nil {
-			wire, err = o.spoil(ctx, name, wire)
-		}
-		if err := f(name, wire, err); err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.put(ctx, pod, n, wire,
+		func(h handler, i int) bool { return h.HaveBlock(ctx, m.p.id, id(i)) },
+		func(h handler, i int, b []byte) error { return h.PutBlock(ctx, m.p.id, id(i), b) })
 }
 
 // PutFragments is network's.
 func (m *memPeer) PutFragments(ctx context.Context, pod ident.Pod, n int, name func(int) block.Fragment, wire func(int) ([]byte, error)) ([]error, error) {
+	return m.put(ctx, pod, n, wire,
+		func(h handler, i int) bool { return h.HaveFragment(ctx, m.p.id, name(i)) },
+		func(h handler, i int, b []byte) error { return h.PutFragment(ctx, m.p.id, name(i), b) })
+}
+
+func (m *memPeer) put(ctx context.Context, pod ident.Pod, n int, wire func(int) ([]byte, error),
+	have func(handler, int) bool, take func(handler, int, []byte) error,
+) ([]error, error) {
 	o, err := m.to(pod)
 	if err != nil {
 		return nil, err
@@ -240,14 +234,19 @@ func (m *memPeer) PutFragments(ctx context.Context, pod ident.Pod, n int, name f
 	h := handler{o.p}
 	errs := make([]error, n)
 	for i := range n {
-		if h.HaveFragment(ctx, m.p.id, name(i)) {
+		if have(h, i) {
 			continue
 		}
-		w, err := wire(i)
+		b, err := wire(i)
 		if err == nil {
-			err = h.PutFragment(ctx, m.p.id, name(i), w)
+			err = take(h, i, b)
 		}
 		errs[i] = err
 	}
-	return errs, h.PutSync(ctx, m.p.id)
+	if err := h.PutSync(ctx, m.p.id); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return errs, nil
 }

@@ -15,9 +15,9 @@ import (
 
 // Memory for bytes that were written and not cut into chunks yet.
 const (
-	// nodeDirtyMax is what one file may hold: two chunks of the largest size, so that cuts stay those of the content.
-	nodeDirtyMax = 8 << 20
-	// allDirtyMax is what all files together may hold; a writer over it cuts its own file's bytes first.
+	// nodeDirtyMax is what one file may hold: what is being cut, and twice as much that waits for it.
+	nodeDirtyMax = 24 << 20
+	// allDirtyMax is what all files together may hold; a writer over it waits for its own file's bytes to be cut, or cuts them.
 	allDirtyMax = 64 << 20
 )
 
@@ -35,20 +35,23 @@ type node struct {
 	opens int        // of them, files that are open; guarded by nodes.mu
 	key   vfs.NodeID // where it is in nodes.byID, beside id; guarded by nodes.mu
 
-	mu     sync.RWMutex // guards the fields below
-	loaded bool
-	row    vfs.NodeID        // its number in the state
-	path   string            // where it was when it was first written here; "": not known
-	attr   vfs.Attr          // as users see it but for what the state tells better
-	body   dag.Body          // what was cut
-	base   state.ContentName // what the contents are an edit of; zero: this pod's own last
-	ext    extents           // over body
-	dirty  bool              // ext, size or mtime differ from what was staged last
-	staged *content          // waits to be named
-	fresh  unlogged          // what the journal doesn't have yet
-	log    logged            // what it has
-	copy   bool              // a conflict copy, which becomes a file of its own when its contents are named
-	orphan bool              // no name is left: the state has forgotten it
+	mu      sync.RWMutex // guards the fields below
+	loaded  bool
+	row     vfs.NodeID        // its number in the state
+	path    string            // where it was when it was first written here; "": not known
+	attr    vfs.Attr          // as users see it but for what the state tells better
+	body    dag.Body          // what was cut
+	base    state.ContentName // what the contents are an edit of; zero: this pod's own last
+	ext     extents           // over body
+	uncut   bool              // ext could not be cut behind the writer: the next write has to
+	cutting chan struct{}     // not nil: the file is being cut behind its writer; closed when that has got on
+	waiting int               // how many wait for it
+	dirty   bool              // ext, size or mtime differ from what was staged last
+	staged  *content          // waits to be named
+	fresh   unlogged          // what the journal doesn't have yet
+	log     logged            // what it has
+	copy    bool              // a conflict copy, which becomes a file of its own when its contents are named
+	orphan  bool              // no name is left: the state has forgotten it
 }
 
 // content is what a file is to hold.
@@ -287,22 +290,27 @@ func (p *Pod) writeLocked(ctx context.Context, h here, n *node, data []byte, off
 		return fmt.Errorf("pod: write %d bytes at %d: %w", len(data), off, vfs.ErrTooLarge)
 	}
 	p.noteLocked(n)
-	if n.ext.bytes >= nodeDirtyMax || n.ext.bytes > 0 && p.dirtyBytes.Load() > allDirtyMax {
+	if full, over := p.fullLocked(n); full || n.uncut {
 		// They could not be cut before: nothing more is taken into memory as long as that is so.
-		if err := p.cutLocked(ctx, h, n, true); err != nil {
+		if err := p.cutLocked(ctx, h, n, over || n.uncut); err != nil {
 			return err
 		}
 	}
-	before := n.ext.bytes
-	n.ext.write(off, data)
-	p.dirtyBytes.Add(n.ext.bytes - before)
+	p.changeLocked(n, func(x *extents) { x.write(off, data) })
 	n.fresh.wrote(off, end)
 	n.attr.Size = max(n.attr.Size, uint64(end))
 	p.touchLocked(n)
-	if over := p.dirtyBytes.Load() > allDirtyMax; over || n.ext.bytes >= nodeDirtyMax {
+	p.handOverLocked(n)
+	if full, over := p.fullLocked(n); full && n.cutting == nil {
 		return p.cutLocked(ctx, h, n, over)
 	}
 	return nil
+}
+
+// fullLocked says whether the file's bytes must be cut before more are taken into memory; over: because of those of all files.
+func (p *Pod) fullLocked(n *node) (full, over bool) {
+	over = n.ext.bytes > 0 && p.dirtyBytes.Load() > allDirtyMax
+	return over || n.ext.bytes >= nodeDirtyMax, over
 }
 
 func blocksOf(size uint64) uint64 { return (size + 511) / 512 }
@@ -352,9 +360,7 @@ func (p *Pod) truncateLocked(ctx context.Context, h here, n *node, size uint64) 
 		n.fresh.beyond = n.fresh.beyond || !n.body.Tree.IsZero()
 	}
 	n.body = body
-	before := n.ext.bytes
-	n.ext.truncate(int64(size))
-	p.dirtyBytes.Add(n.ext.bytes - before)
+	p.changeLocked(n, func(x *extents) { x.truncate(int64(size)) })
 	n.fresh.resized(size)
 	n.attr.Size = size
 	p.touchLocked(n)
@@ -391,9 +397,7 @@ func (p *Pod) stage(ctx context.Context, n *node) error {
 // stageSoon is stage for goroutines that have other files to see to: it waits for no other pod. Error: missing, if it is to be
 // tried again a little later.
 func (p *Pod) stageSoon(ctx context.Context, n *node) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return p.tryStageLocked(ctx, here{p: p}, n)
+	return n.lockedHere(ctx, func() error { return p.tryStageLocked(ctx, here{p: p}, n) })
 }
 
 func (p *Pod) tryStageLocked(ctx context.Context, h here, n *node) error {
@@ -439,15 +443,17 @@ func (p *Pod) makeAgain(n *node, c state.NewContent) (state.Node, error) {
 	return row, err
 }
 
-// name gives the staged contents to the state. The caller has synced the store since they were staged.
+// name gives contents that were staged to the state. The caller has synced the store since they were staged. Where newer ones were staged meanwhile these are
+// named all the same: somebody may have been promised them, and the newer ones follow.
 func (p *Pod) name(n *node, c *content) error {
 	p.unlinking.RLock()
 	defer p.unlinking.RUnlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.staged != c || n.staged == nil {
-		return nil // newer contents were staged, or its last name is gone
+	if n.staged == nil {
+		return nil // its last name is gone
 	}
+	newest := n.staged == c
 	var enc []byte
 	if c.size > 0 {
 		enc = c.body.Encode()
@@ -465,11 +471,14 @@ func (p *Pod) name(n *node, c *content) error {
 	}
 	p.nowLocked(n, row.ID)
 	n.base, n.copy = state.ContentName{}, false
+	p.nodes.named.Add(1)
+	p.named.add(c.body)
+	if !newest {
+		return nil
+	}
 	if !n.dirty {
 		n.attr = row.Attr
 	}
-	p.nodes.named.Add(1)
-	p.named.add(c.body)
 	n.staged = nil
 	p.unlogLocked(n) // nothing is logged while contents are staged
 	p.release(n)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -76,7 +77,7 @@ func (s *sidePod) collectNow() {
 func TestColdStartAlone(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
 	if err != nil {
-		t.Skip("SKIPPED: no Go distribution to take a tree from:", err)
+		testneed.Missing(t, "no Go distribution to take a tree from: %v", err)
 	}
 	source := filepath.Join(strings.TrimSpace(string(out)), "src", "net")
 	a := firstPod(t)

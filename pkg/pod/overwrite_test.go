@@ -11,7 +11,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// TestSpans compares random additions and cuts with plain bits.
+// TestSpans compares random additions, removals and cuts with plain bits.
 func TestSpans(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -27,6 +27,11 @@ func TestSpans(t *testing.T) {
 				continue
 			}
 			end := off + rng.IntN(20)
+			if rng.IntN(4) == 0 {
+				s = s.without(int64(off), int64(end))
+				clear(have[off:end])
+				continue
+			}
 			s = s.add(int64(off), int64(end))
 			for i := off; i < end; i++ {
 				have[i] = true
@@ -47,8 +52,30 @@ func TestSpans(t *testing.T) {
 				t.Fatalf("%v: byte %d: %v", s, i, got[i])
 			}
 		}
-		if s.bytes() != int64(total) {
-			t.Fatalf("%v: %d bytes, want %d", s, s.bytes(), total)
+		for _, e := range s.within(50, 120) {
+			for j := e.off; j < e.end; j++ {
+				if j < 50 || j >= 120 || !have[j] {
+					t.Fatalf("%v within [50, 120): %v", s, e)
+				}
+				total--
+			}
+		}
+		for j := range have {
+			if have[j] && (j < 50 || j >= 120) {
+				total--
+			}
+		}
+		if total != 0 {
+			t.Fatalf("%v within [50, 120): %d bytes more or less", s, total)
+		}
+		total = int(s.bytes())
+		for _, known := range have {
+			if known {
+				total--
+			}
+		}
+		if total != 0 {
+			t.Fatalf("%v: bytes is %d too many", s, total)
 		}
 	}
 }

@@ -166,12 +166,17 @@ type passed struct {
 	waiting []string // pods that are not connected, and not dormant
 }
 
+// dormant says whether nothing waits for a pod: it was silent for long, or is lost.
+func (p *Pod) dormant(pod ident.Pod, facts peerFacts, now time.Time) bool {
+	return !facts.heard.IsZero() && now.Sub(facts.heard) > p.dormantAfter() || p.reg.isLost(pod) && !p.net.Connected(pod)
+}
+
 func (p *Pod) membersPassed(now time.Time) passed {
 	w := passed{at: now}
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
 		facts := p.peers.of(pod)
-		if pod == p.id || (!facts.heard.IsZero() && now.Sub(facts.heard) > p.dormantAfter()) {
+		if pod == p.id || p.dormant(pod, facts, now) {
 			continue
 		}
 		if facts.passed.Before(w.at) {

@@ -14,12 +14,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
-// How long a pod may be silent (DESIGN section 6).
-const (
-	suspectAfter = 4 * time.Second
-	downAfter    = 30 * time.Second
-	usageEvery   = 10 * time.Second
-)
+const usageEvery = 10 * time.Second // between messages of how full this pod is
 
 // peerBook is what connected pods said of themselves, and when they were heard last. Of it only passages are stored.
 type peerBook struct {
@@ -65,15 +60,20 @@ func (b *peerBook) of(pod ident.Pod) peerFacts {
 	return peerFacts{}
 }
 
-// podState is a pod's state by when it was heard last; since is when listening began.
-func podState(now, lastSeen, since time.Time) string {
-	if lastSeen.Before(since) {
-		lastSeen = since // a pod that just began to listen can't say that others are down
-	}
-	switch silent := now.Sub(lastSeen); {
-	case silent >= downAfter:
+// stateBy is a pod's state by when it was heard last.
+func (p *Pod) stateBy(pod ident.Pod, lastSeen time.Time, connected bool) string {
+	// A pod that just began to listen can't say that others are down.
+	silent := clock.Since(p.clock, later(lastSeen, p.started))
+	switch {
+	case pod == p.id:
+		return "up"
+	case !connected && p.reg.isLost(pod):
+		return "lost"
+	case !connected && p.reg.isOut(pod):
+		return "out"
+	case silent >= p.downAfter():
 		return "down"
-	case silent >= suspectAfter:
+	case silent >= p.suspectAfter() || !connected:
 		return "suspect"
 	}
 	return "up"
@@ -81,7 +81,6 @@ func podState(now, lastSeen, since time.Time) string {
 
 // states are all member pods' states.
 func (p *Pod) states() map[ident.Pod]string {
-	now := p.clock.Now()
 	heard := make(map[ident.Pod]time.Time)
 	for _, peer := range p.net.Peers() {
 		heard[peer.Pod] = peer.LastHeard
@@ -93,14 +92,8 @@ func (p *Pod) states() map[ident.Pod]string {
 		if t, connected := heard[pod]; connected && t.After(last) {
 			last = t
 		}
-		switch _, connected := heard[pod]; {
-		case pod == p.id:
-			out[pod] = "up"
-		case !connected && podState(now, last, p.started) == "up":
-			out[pod] = "suspect"
-		default:
-			out[pod] = podState(now, last, p.started)
-		}
+		_, connected := heard[pod]
+		out[pod] = p.stateBy(pod, last, connected)
 		if e, ok := p.reg.entry(pod); ok && e.Drain && out[pod] == "up" {
 			out[pod] = "draining"
 		}
@@ -112,7 +105,7 @@ func (p *Pod) states() map[ident.Pod]string {
 func (p *Pod) live() map[ident.Pod]bool {
 	out := make(map[ident.Pod]bool)
 	for pod, s := range p.states() {
-		out[pod] = s != "down" && s != "out"
+		out[pod] = s != "down" && s != "out" && s != "lost"
 	}
 	return out
 }

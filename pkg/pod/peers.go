@@ -49,6 +49,15 @@ func (p *Pod) Peers() []PeerInfo {
 	return out
 }
 
+// DHT tells what the DHT does; ok is false where there is none.
+func (p *Pod) DHT() (s p2p.DHTStats, ok bool) {
+	d := p.dht()
+	if d == nil {
+		return s, false
+	}
+	return d.Stats(), true
+}
+
 func connectedPeer(name string, peer p2p.Peer) PeerInfo {
 	transport := "tcp"
 	if strings.Contains(peer.Addr, "/quic") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -12,6 +13,9 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
+
+// sendersMax is how many pods a round sends to at a time.
+const sendersMax = 4
 
 // placed is what a look at contents found, after doing what could be done.
 type placed struct {
@@ -92,21 +96,33 @@ type placeOptions struct {
 func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (placed, error) {
 	list, out, err := p.placingOf(ctx, nodes, o)
 	errs := []error{err}
+	if o.round != nil && err != nil {
+		o.round.incomplete = true
+	}
 	net := p.placing()
 	errs = append(errs, p.survey(ctx, net, list))
 	for _, c := range list {
 		c.plan = net.Plan(c.chunk(p.id))
 	}
+	endangeredFirst(list)
+	if o.round != nil {
+		list = o.round.putOff(list)
+	}
 	if !o.look {
 		errs = append(errs, p.carryOut(ctx, net, list, o.pull))
 	}
+	out.countAll(net, list, o.round)
+	return out, errors.Join(errs...)
+}
+
+// countAll adds what became of blocks, and notes it in a round.
+func (a *placed) countAll(net *placement.Network, list []*placing, r *round) {
 	for _, c := range list {
-		out.count(net, c)
-		if o.round != nil {
-			o.round.note(c)
+		a.count(net, c)
+		if r != nil {
+			r.note(c)
 		}
 	}
-	return out, errors.Join(errs...)
 }
 
 // count adds what became of a block.
@@ -170,6 +186,7 @@ func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions)
 // have one, or this pod has one that may be too much, all that are connected.
 func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placing) error {
 	ask := make(map[ident.Pod][]*placing)
+	var errs []error
 	for _, c := range list {
 		pods := append(net.Set(placement.GroupOf(c.id), c.policy), c.keep...)
 		if c.policy.Kind <= placement.PolicyNone {
@@ -185,14 +202,12 @@ func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placin
 			}
 		}
 		c.hold(p.id, p.holds(c.id))
-		if err := p.holdOwn(c); err != nil {
-			return err
-		}
+		errs = append(errs, p.holdOwn(c))
 	}
-	err := p.askAll(ctx, ask)
+	errs = append(errs, p.askAll(ctx, ask))
 	clear(ask)
 	for _, c := range list {
-		if c.readable() {
+		if readable(c.holders, true) {
 			p.holdForm(ctx, c)
 			continue
 		}
@@ -200,7 +215,7 @@ func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placin
 			ask[pod] = append(ask[pod], c)
 		}
 	}
-	return errors.Join(err, p.askAll(ctx, ask))
+	return errors.Join(append(errs, p.askAll(ctx, ask))...)
 }
 
 // askAll asks pods how they hold blocks. One that is not connected has not answered, which is no error.
@@ -255,10 +270,7 @@ func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*plac
 			}
 		}
 	}
-	var errs []error
-	for pod, part := range send {
-		errs = append(errs, p.send(ctx, pod, part))
-	}
+	errs := []error{p.sendAll(ctx, send)}
 	if len(own) > 0 {
 		errs = append(errs, p.ownAll(ctx, own))
 	}
@@ -271,25 +283,49 @@ func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*plac
 	return errors.Join(errs...)
 }
 
-// send puts blocks of this pod to another, and notes which it has acknowledged.
-func (p *Pod) send(ctx context.Context, pod ident.Pod, list []*placing) error {
+// sendAll sends blocks of this pod to others, and notes which they have acknowledged. A slow pod holds up no other.
+func (p *Pod) sendAll(ctx context.Context, send map[ident.Pod][]*placing) error {
+	var work sync.WaitGroup
+	slots := make(chan struct{}, sendersMax)
+	var mu sync.Mutex // guards errs, and the holders of what is sent
+	var errs []error
+	for pod, list := range send {
+		work.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			acked, err := p.send(ctx, pod, list)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+			for _, c := range acked {
+				c.hold(pod, hasOwned)
+			}
+		})
+	}
+	work.Wait()
+	return errors.Join(errs...)
+}
+
+// send puts blocks of this pod to another, and returns those that it has acknowledged, which may be some even with an error.
+func (p *Pod) send(ctx context.Context, pod ident.Pod, list []*placing) (acked []*placing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	results, err := p.net.Put(ctx, pod, len(list),
 		func(i int) block.ID { return list[i].id },
 		func(i int) ([]byte, error) { return p.store.Wire(ctx, list[i].id) })
-	if err != nil {
-		return fmt.Errorf("pod: send %d blocks to %s: %w", len(list), p.reg.name(pod), err)
-	}
 	var errs []error
-	for i, err := range results {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("pod: send %s to %s: %w", list[i].id, p.reg.name(pod), err))
-			continue
+	for i, one := range results {
+		switch {
+		case one == nil:
+			acked = append(acked, list[i])
+		case err == nil:
+			errs = append(errs, fmt.Errorf("pod: send %s to %s: %w", list[i].id, p.reg.name(pod), one))
 		}
-		list[i].hold(pod, hasOwned)
 	}
-	return errors.Join(errs...)
+	if err != nil {
+		return acked, fmt.Errorf("pod: send %d blocks to %s, which has acknowledged %d: %w", len(list), p.reg.name(pod), len(acked), err)
+	}
+	return acked, errors.Join(errs...)
 }
 
 // ownAll has this pod own blocks, durably.
@@ -365,9 +401,9 @@ func (p *Pod) bring(ctx context.Context, pod ident.Pod, list []wanted, pull bool
 	if len(here) == 0 {
 		return left, nil
 	}
-	err = p.send(ctx, pod, here)
+	acked, err := p.send(ctx, pod, here)
 	for _, c := range here {
-		if len(c.holders) == 0 {
+		if !slices.Contains(acked, c) {
 			left = append(left, c.wanted)
 		}
 	}
@@ -379,11 +415,10 @@ func (p *Pod) bringHere(ctx context.Context, list []wanted, pull bool) ([]wanted
 	var left []wanted
 	var errs []error
 	for _, w := range list {
-		owned, _ := p.store.Has(w.id)
-		if owned {
+		err := p.leaving.stay(ctx, w.id)
+		if owned, _ := p.store.Has(w.id); owned && err == nil {
 			continue
 		}
-		err := error(nil)
 		if pull {
 			err = p.ownBlock(ctx, w.id)
 			errs = append(errs, err)
@@ -403,7 +438,11 @@ func (p *Pod) ownBlock(ctx context.Context, id block.ID) error {
 	if err := p.leaving.stay(ctx, id); err != nil {
 		return err
 	}
-	if _, isCached := p.store.Has(id); isCached || p.store.InTrash(id) {
+	owned, isCached := p.store.Has(id)
+	if owned {
+		return nil
+	}
+	if isCached || p.store.InTrash(id) {
 		defer p.leases.release(p.leases.take(id))
 		if err := p.store.Own(ctx, id); err == nil {
 			return nil

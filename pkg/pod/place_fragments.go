@@ -61,11 +61,11 @@ func (c *placing) hasFragments() bool {
 	return slices.ContainsFunc(c.holders, func(h placement.Holder) bool { return len(h.Fragments) > 0 })
 }
 
-// readable says whether what is known of is enough to read the block.
-func (c *placing) readable() bool {
+// readable says whether what these hold is enough to read the block; cached: what may be dropped at any time counts, too.
+func readable(holders []placement.Holder, cached bool) bool {
 	have := make(map[placement.Stripe]map[uint8]bool)
-	for _, h := range c.holders {
-		if h.Whole || h.Cached {
+	for _, h := range holders {
+		if h.Whole || h.Cached && cached {
 			return true
 		}
 		for _, f := range h.Fragments {

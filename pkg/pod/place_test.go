@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,24 +63,14 @@ func (p *testPod) at(path string) vfs.NodeID {
 // settled lets pods work until a file is safe, and each of its chunks on so many pods as their own, not more.
 func settled(t *testing.T, path string, copies int, pods ...*testPod) {
 	t.Helper()
-	sameRoot(t, pods...)
-	eventually(t, path, func() error {
-		for _, p := range pods {
-			if err := p.spread.everything(quickly(t)); err != nil {
-				return err
-			}
-		}
-		w, err := pods[0].Where(quickly(t), pods[0].at(path))
-		if err != nil {
-			return err
-		}
+	until(t, path, func(w Where) error {
 		for _, c := range w.Chunks {
 			if got := whole(c); c.ID.Codec() == block.Raw && got != copies || !w.Safe {
 				return fmt.Errorf("chunk %s has %d copies, %s", c.ID, got, w.Safety)
 			}
 		}
 		return nil
-	})
+	}, pods...)
 }
 
 func whole(c ChunkWhere) (n int) {
@@ -240,4 +231,34 @@ func FuzzKeptQuestion(f *testing.F) {
 			t.Error("ids that are none")
 		}
 	})
+}
+
+// TestEndangeredFirst breaks if a round copies what can bear a loss before what can't, or forgets it.
+func TestEndangeredFirst(t *testing.T) {
+	made := func(losses int, kinds ...placement.ActionKind) *placing {
+		c := &placing{plan: placement.Plan{Losses: losses}}
+		for _, k := range kinds {
+			c.plan.Actions = append(c.plan.Actions, placement.Action{Kind: k})
+		}
+		return c
+	}
+	lost, none, one, two := made(-1), made(0, placement.Rebuild), made(1, placement.CopyWhole), made(2, placement.Encode)
+	fine, surplus := made(1), made(2, placement.Release)
+	list := []*placing{two, fine, one, surplus, none, lost}
+	endangeredFirst(list)
+	r := &round{}
+	if got := r.putOff(list); !slices.Equal(got, []*placing{lost, none, fine, surplus}) {
+		t.Errorf("at once: %+v", got)
+	}
+	if !slices.Equal(r.later, []*placing{one, two}) {
+		t.Errorf("put off: %+v", r.later)
+	}
+	for range 2 * laterMax {
+		if got := r.putOff([]*placing{made(1, placement.CopyWhole)}); len(got) == 1 {
+			break
+		}
+	}
+	if len(r.later) != laterMax {
+		t.Errorf("%d are put off", len(r.later))
+	}
 }

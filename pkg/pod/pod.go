@@ -122,6 +122,7 @@ type Pod struct {
 	cutters     cutters
 	sums        sync.Pool // of *dag.SumHasher, under the network's key
 	closed      atomic.Bool
+	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
 	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
 
@@ -129,6 +130,7 @@ type Pod struct {
 	checkpoints chan struct{} // capacity 1: something was committed or applied
 	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
+	cuts        chan *node    // capacity 0: files to be cut behind their writers
 }
 
 // network is what the pod needs of the p2p host; an offline pod has one that reaches nobody.
@@ -209,10 +211,12 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		stamps:  &stampClock{Clock: o.Clock},
 		records: newHeadRecords(),
 
+		background:  newBackground(),
 		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
+		cuts:        make(chan *node),
 		cutters:     make(cutters, cuttersMax),
 	}
 	p.barrier = newBarrier(p.guard.err)
@@ -250,7 +254,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		return nil, err
 	}
 	opened = append(opened, p.db.Close)
-	if err := p.readStatements(); err != nil {
+	if err := p.readStatements(ctx); err != nil {
 		return nil, err
 	}
 	p.prepareSealing()
@@ -297,7 +301,7 @@ func (o Options) withDefaults() Options {
 		o.TrashAfter = DefaultTrash
 	}
 	if o.LowerAfter == 0 {
-		o.LowerAfter = lowerAfter
+		o.LowerAfter = DefaultLower
 	}
 	if o.DormantAfter == 0 {
 		o.DormantAfter = DefaultDormant
@@ -353,6 +357,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.spread.run(work) })
 	group.Go(func() error { return p.runCheckpoints(work) })
 	group.Go(func() error { return p.runUsage(work) })
+	group.Go(func() error { return p.runOuts(work) })
 	group.Go(func() error { return p.runWatch(work) })
 	group.Go(func() error { return p.runCollections(work) })
 	group.Go(func() error { return p.runScrub(work) })
@@ -367,6 +372,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runHealth(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
+	}
+	for range cutBehindFiles {
+		group.Go(func() error { return p.runCutBehind(work) })
 	}
 	err := p.awaitGroup(group)
 	if p.guard.err() == nil {
@@ -417,10 +425,13 @@ func (p *Pod) awaitGroup(group *errgroup.Group) error {
 // databases as a crash would: what was acknowledged is there at the next start.
 func (p *Pod) Close() error {
 	p.closed.Store(true)
-	if err := p.guard.err(); err != nil {
-		return errors.Join(p.net.Close(), err)
+	p.background.end()
+	err := p.net.Close()
+	if gerr := p.guard.err(); gerr != nil { // what waits for the databases never ends
+		return errors.Join(err, gerr)
 	}
-	return errors.Join(p.net.Close(), p.db.Close(), p.store.Close())
+	p.background.wait()
+	return errors.Join(err, p.db.Close(), p.store.Close())
 }
 
 // writable says whether operations are taken. Errors: vfs.ErrClosed, ErrNoKey.
@@ -471,15 +482,23 @@ func (p *Pod) runWatch(ctx context.Context) error {
 }
 
 // readStatements fills the registry from what is stored.
-func (p *Pod) readStatements() error {
+func (p *Pod) readStatements(ctx context.Context) error {
 	list, err := p.db.Statements()
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, byKind)
+	var old [][]byte
 	for _, s := range list {
 		if _, err := p.reg.add(s); err != nil {
 			p.log.Warn("a stored statement is not believed", "err", err)
+		} else {
+			old = append(old, s)
 		}
+	}
+	old = slices.DeleteFunc(old, func(s []byte) bool { return !p.reg.stale(s) })
+	if err := p.db.DropStatements(ctx, old); err != nil {
+		return err
 	}
 	if p.reg.defaults().Version == 0 {
 		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)

@@ -86,8 +86,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	defer p.release(n)
 	n.mu.Lock()
 	p.noteLocked(n)
-	p.dirtyBytes.Add(-n.ext.bytes)
-	n.ext = extents{}
+	p.changeLocked(n, (*extents).forget)
 	n.body = body
 	n.attr.Size, n.attr.Blocks, n.attr.Mtime = body.Size, blocksOf(allocated(&body)), m.Mtime
 	n.attr.Ctime = p.db.Tick()

@@ -54,6 +54,9 @@ func (p *Pod) Pods(ctx context.Context) ([]PodInfo, error) {
 		if e, ok := p.reg.entry(pod); ok {
 			info.Zone, info.Class, info.Weight = e.Zone, e.Class, e.Weight
 		}
+		if info.State == "lost" {
+			info.Weight = 0
+		}
 		if h := facts.found; h != nil && !h.TreeRoot.IsZero() && facts.vv.LessEqual(h.VV) {
 			info.Root = h.TreeRoot // it told others later than this pod, or before this one started
 		}

@@ -26,6 +26,7 @@ type registry struct {
 	lay      placement.Layout     // of entries
 	settings member.Settings
 	keys     map[ident.Pod][]member.SealedKey
+	outs     outs
 }
 
 func newRegistry(network ident.Network) *registry {
@@ -36,6 +37,7 @@ func newRegistry(network ident.Network) *registry {
 		entries: make(map[ident.Pod]placement.Entry),
 		signed:  make(map[ident.Pod][]byte),
 		keys:    make(map[ident.Pod][]member.SealedKey),
+		outs:    newOuts(),
 	}
 }
 
@@ -58,6 +60,8 @@ func (r *registry) add(statement []byte) (what, error) {
 		return r.addSettings(body)
 	case member.KindKey:
 		return what{}, r.addKey(body)
+	case member.KindOut:
+		return r.addOut(body)
 	}
 	return what{}, nil
 }
@@ -171,19 +175,23 @@ func (r *registry) stale(statement []byte) bool {
 	case member.KindNetwork:
 		s, err := member.DecodeSettings(body)
 		return err != nil || r.settings.Newer(s)
+	case member.KindOut:
+		o, err := member.DecodeOut(body)
+		return err != nil || r.staleOut(o)
 	}
 	return false
 }
 
-// layoutLocked makes the layout anew: only members are in it.
+// layoutLocked makes the layout anew: only members that are not lost are in it.
 func (r *registry) layoutLocked() {
 	var list []placement.Entry
 	for pod, e := range r.entries {
-		if _, ok := r.chains[pod]; ok {
+		if _, ok := r.chains[pod]; ok && !r.lostLocked(pod) {
 			list = append(list, e)
 		}
 	}
 	r.lay = placement.NewLayout(list)
+	r.outs.out = outPods(r.lay.Entries(), r.outs.said)
 }
 
 func (r *registry) layout() placement.Layout {

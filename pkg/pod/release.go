@@ -23,40 +23,49 @@ const releaseMax = 1 << 16
 // other has it.
 type leaving struct {
 	mu     sync.Mutex
-	blocks map[block.ID]chan struct{} // closed when the block has been given up; nil: it is marked, and may stay
+	blocks map[block.ID]*leave
 }
 
-// mark says that a block is to be given up; false: it is already.
-func (l *leaving) mark(id block.ID) bool {
+// leave is the intention of one goroutine to give up a block.
+type leave struct {
+	gone chan struct{} // closed when the block has been given up; nil: it is marked, and may stay
+}
+
+// mark says that a block is to be given up; nil: it is already.
+func (l *leaving) mark(id block.ID) *leave {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.blocks[id]; ok {
-		return false
+	if l.blocks[id] != nil {
+		return nil
 	}
 	if l.blocks == nil {
-		l.blocks = make(map[block.ID]chan struct{})
+		l.blocks = make(map[block.ID]*leave)
 	}
-	l.blocks[id] = nil
-	return true
+	m := &leave{}
+	l.blocks[id] = m
+	return m
 }
 
 // begin says that a block is given up now, unless it has been asked to stay. The caller calls done.
-func (l *leaving) begin(id block.ID) bool {
+func (l *leaving) begin(id block.ID, m *leave) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.blocks[id]; !ok {
+	if l.blocks[id] != m {
 		return false
 	}
-	l.blocks[id] = make(chan struct{})
+	m.gone = make(chan struct{})
 	return true
 }
 
-// done ends it, whatever became of it.
-func (l *leaving) done(id block.ID) {
+// done ends it, whatever became of it. The block may be marked by another meanwhile: that stays.
+func (l *leaving) done(id block.ID, m *leave) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if gone := l.blocks[id]; gone != nil {
-		close(gone)
+	if l.blocks[id] != m {
+		return
+	}
+	if m.gone != nil {
+		close(m.gone)
 	}
 	delete(l.blocks, id)
 }
@@ -71,16 +80,15 @@ func (l *leaving) has(id block.ID) bool {
 // stay says that somebody relies on a block from now on: it is not given up, or has been when stay returns. Error: the context's.
 func (l *leaving) stay(ctx context.Context, id block.ID) error {
 	l.mu.Lock()
-	gone, ok := l.blocks[id]
-	if ok && gone == nil {
+	m := l.blocks[id]
+	if m == nil || m.gone == nil {
 		delete(l.blocks, id)
-	}
-	l.mu.Unlock()
-	if gone == nil {
+		l.mu.Unlock()
 		return nil
 	}
+	l.mu.Unlock()
 	select {
-	case <-gone:
+	case <-m.gone:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -91,14 +99,15 @@ func (l *leaving) stay(ctx context.Context, id block.ID) error {
 // have what the policy asks for have acknowledged that they do. It returns of how many chunks.
 func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (released int, err error) {
 	var marked []*placing
+	marks := make(map[block.ID]*leave)
 	for id, c := range surplus {
-		if p.leaving.mark(id) {
-			marked = append(marked, c)
+		if m := p.leaving.mark(id); m != nil {
+			marked, marks[id] = append(marked, c), m
 		}
 	}
 	defer func() {
-		for _, c := range marked {
-			p.leaving.done(c.id)
+		for id, m := range marks {
+			p.leaving.done(id, m)
 		}
 	}()
 	net := p.placing()
@@ -107,7 +116,7 @@ func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (releas
 	}
 	for _, c := range marked {
 		releases := surplusHere(net.Plan(c.chunk(p.id)), p.id)
-		if len(releases) == 0 || !p.leaving.begin(c.id) {
+		if len(releases) == 0 || !p.leaving.begin(c.id, marks[c.id]) {
 			continue
 		}
 		var err error
@@ -118,7 +127,7 @@ func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (releas
 				err = p.store.DeleteFragment(ctx, fragmentOf(c.id, a.Stripe, a.Index))
 			}
 		}
-		p.leaving.done(c.id)
+		p.leaving.done(c.id, marks[c.id])
 		if errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrCorrupt) {
 			continue
 		}
@@ -158,20 +167,22 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 			}
 		}
 	}
+	// A pod that does not answer has nothing.
 	for pod, part := range ask {
-		for ; len(part) > 0; part = part[min(hasMax, len(part)):] {
-			if err := p.askKept(ctx, pod, part[:min(hasMax, len(part))]); err != nil {
-				return err
+		for part := range slices.Chunk(part, hasMax) {
+			if err := p.askKept(ctx, pod, part); err != nil {
+				p.log.InfoContext(ctx, "a pod does not say what it keeps; what only it could replace stays", "pod", p.reg.name(pod), "err", err)
+				break
 			}
 		}
 	}
 	for pod, part := range ask {
 		cut := slices.DeleteFunc(slices.Clone(part), func(c *placing) bool { return !c.inFragments() })
 		if err := p.askKeptFragments(ctx, pod, cut); err != nil {
-			return err
+			p.log.InfoContext(ctx, "a pod does not say which fragments it keeps; what only they could replace stays", "pod", p.reg.name(pod), "err", err)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // whoMayKeep are the pods of which the policy wants some to have a block, each once: those of its set and its author, or, of a block of which one copy
@@ -227,7 +238,7 @@ func readKeptQuestion(body []byte) (vv state.VV, ids []byte, err error) {
 	return vv, ids, err
 }
 
-// answerKept is answerHas for who wants to rely on it: what is owned is synced, and nothing is where the other does not know all
+// answerKept is answerHas for who wants to give up what is there in its place: nothing is where the other does not know all
 // that is known here.
 func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
 	theirs, ids, err := readKeptQuestion(body)
@@ -237,8 +248,5 @@ func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
 	if !p.db.VV().LessEqual(theirs) {
 		return make([]byte, len(ids)/block.IDLen), nil
 	}
-	if err := p.store.Sync(ctx); err != nil {
-		return nil, err
-	}
-	return p.answerHas(ids)
+	return p.answerHas(ctx, ids)
 }

@@ -1,7 +1,9 @@
 package pod
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,6 +11,9 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
+
+// laterMax is how many blocks a round puts off; what is more is done when it is found.
+const laterMax = 1 << 14
 
 // classesMax is how many kinds of wants a round tells apart. With more of them nothing is released, which is safe.
 const classesMax = 64
@@ -27,7 +32,10 @@ type round struct {
 	classes map[string]*class
 	before  map[string]int // blocks of the classes of the round before
 	surplus map[block.ID]*placing
-	needed  int64 // bytes of chunks that this pod holds for others
+	needed  int64      // bytes of chunks that this pod holds for others
+	later   []*placing // that are to be copied, and can bear a loss until then
+	// incomplete says that some contents could not be listed: what they name is not known.
+	incomplete bool
 }
 
 func (s *spreader) newRound() *round {
@@ -36,8 +44,46 @@ func (s *spreader) newRound() *round {
 	return &round{p: s.p, classes: make(map[string]*class), before: s.classes, surplus: make(map[block.ID]*placing)}
 }
 
+// endangeredFirst sorts blocks by how many pods may still be lost until they can't be read.
+func endangeredFirst(list []*placing) {
+	slices.SortStableFunc(list, func(a, b *placing) int { return cmp.Compare(a.plan.Losses, b.plan.Losses) })
+}
+
+// putOff takes those blocks out of a list that are to be copied and can bear a loss, so that all that can't bear any is copied before them.
+func (r *round) putOff(list []*placing) []*placing {
+	return slices.DeleteFunc(list, func(c *placing) bool {
+		later := c.plan.Losses > 0 && c.adds() > 0 && len(r.later) < laterMax
+		if later {
+			r.later = append(r.later, c)
+		}
+		return later
+	})
+}
+
+// finish does what was put off, the most endangered first.
+func (r *round) finish(ctx context.Context) (placed, error) {
+	var out placed
+	var errs []error
+	endangeredFirst(r.later)
+	for part := range slices.Chunk(r.later, spreadBatch) {
+		net := r.p.placing()
+		for _, c := range part {
+			c.plan = net.Plan(c.chunk(r.p.id)) // pods may have gone or come since
+		}
+		errs = append(errs, r.p.carryOut(ctx, net, part, true))
+		out.countAll(net, part, r)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	r.later = nil
+	return out, errors.Join(errs...)
+}
+
 // note takes in what became of a block.
 func (r *round) note(c *placing) {
+	owed := r.p.owes(c)
+	r.needed += owed
 	key := fmt.Sprint(c.policy, c.lower, c.keep)
 	k := r.classes[key]
 	if k == nil {
@@ -51,8 +97,6 @@ func (r *round) note(c *placing) {
 		r.classes[key] = k
 	}
 	k.blocks++
-	owed := r.p.owes(c)
-	r.needed += owed
 	if k.named != nil {
 		k.named.add(c.id)
 	}
@@ -93,6 +137,9 @@ func (r *round) trim(ctx context.Context) error {
 	p.spread.mu.Lock()
 	p.spread.classes = counts
 	p.spread.mu.Unlock()
+	if len(r.classes) > classesMax {
+		p.log.WarnContext(ctx, "nothing is given up: there are too many kinds of wishes for files (policies, homes, pins)", "most", classesMax)
+	}
 	if !known || len(r.surplus) == 0 {
 		return nil // the next round knows the classes
 	}

@@ -18,6 +18,20 @@ import (
 const (
 	fieldTrash   = 1
 	fieldDormant = 2
+	fieldSuspect = 3
+	fieldDown    = 4
+	fieldRepair  = 5
+	fieldOut     = 6
+	fieldLower   = 7
+)
+
+// Defaults of the rules about silence and change (DESIGN section 6).
+const (
+	DefaultSuspect = 4 * time.Second
+	DefaultDown    = 30 * time.Second
+	DefaultRepair  = 10 * time.Minute
+	DefaultOut     = time.Hour
+	DefaultLower   = 24 * time.Hour
 )
 
 // ruleMax is the longest duration of a rule.
@@ -41,6 +55,26 @@ func RuleKeys() config.Keys {
 		{
 			Name: "dormant", Type: config.Duration, Default: DefaultDormant.String(), Check: checkRule,
 			Doc: "A pod that was silent for longer holds up neither the emptying of the trash nor the cutting of the log.",
+		},
+		{
+			Name: "suspect", Type: config.Duration, Default: DefaultSuspect.String(), Check: checkRule,
+			Doc: "A pod that was silent for so long is shown as suspect.",
+		},
+		{
+			Name: "down", Type: config.Duration, Default: DefaultDown.String(), Check: checkRule,
+			Doc: "A pod that was silent for so long is down: new bytes go elsewhere, and what it has and can bear no further loss is made again.",
+		},
+		{
+			Name: "repair", Type: config.Duration, Default: DefaultRepair.String(), Check: checkRule,
+			Doc: "What a pod has that was silent for so long is made again where it can bear one further loss alone.",
+		},
+		{
+			Name: "out", Type: config.Duration, Default: DefaultOut.String(), Check: checkRule,
+			Doc: "A pod that more than half of the active pods have not heard for so long is out: all that it has is made again.",
+		},
+		{
+			Name: "lower", Type: config.Duration, Default: DefaultLower.String(), Check: checkRule,
+			Doc: "How long a policy must have held until what it does not ask for is given up.",
 		},
 	}}
 }
@@ -69,7 +103,7 @@ func (p *Pod) Rules() map[string]Rule {
 	for key, field := range ruleFields {
 		d, set := duration(s, field)
 		if !set {
-			d = map[string]time.Duration{"trash": p.o.TrashAfter, "dormant": p.o.DormantAfter}[key]
+			d = p.unruled(field)
 		}
 		out[key] = Rule{d.String(), set}
 	}
@@ -77,7 +111,9 @@ func (p *Pod) Rules() map[string]Rule {
 }
 
 // ruleFields are the keys that are durations.
-var ruleFields = map[string]uint32{"trash": fieldTrash, "dormant": fieldDormant}
+var ruleFields = map[string]uint32{
+	"trash": fieldTrash, "dormant": fieldDormant, "suspect": fieldSuspect, "down": fieldDown, "repair": fieldRepair, "out": fieldOut, "lower": fieldLower,
+}
 
 // SetRule sets one of the network's rules, for all pods. It is durable here, and sent to all that are connected, when it returns nil. Errors:
 // config.ErrNoKey and ErrBad; member.ErrDenied if this pod is no admin's.
@@ -138,16 +174,50 @@ func duration(s member.Settings, id uint32) (d time.Duration, set bool) {
 }
 
 // trashAfter is how long deleted bytes stay in the trash at least.
-func (p *Pod) trashAfter() time.Duration { return p.ruled(fieldTrash, p.o.TrashAfter) }
+func (p *Pod) trashAfter() time.Duration { return p.ruled(fieldTrash) }
 
 // dormantAfter is how long a pod may be silent before it holds up no deletion.
-func (p *Pod) dormantAfter() time.Duration { return p.ruled(fieldDormant, p.o.DormantAfter) }
+func (p *Pod) dormantAfter() time.Duration { return p.ruled(fieldDormant) }
 
-func (p *Pod) ruled(field uint32, otherwise time.Duration) time.Duration {
+// suspectAfter is how long a pod may be silent until that is shown.
+func (p *Pod) suspectAfter() time.Duration { return p.ruled(fieldSuspect) }
+
+// downAfter is how long a pod may be silent until it counts as down.
+func (p *Pod) downAfter() time.Duration { return p.ruled(fieldDown) }
+
+// repairAfter is how long a pod may be down until what has one loss to spare is made again.
+func (p *Pod) repairAfter() time.Duration { return p.ruled(fieldRepair) }
+
+// outAfter is how long a pod may be silent until this one says that it is out: not before it is down.
+func (p *Pod) outAfter() time.Duration { return max(p.ruled(fieldOut), p.downAfter()) }
+
+// lowerAfter is how long a policy must have held until what is surplus under it is given up.
+func (p *Pod) lowerAfter() time.Duration { return p.ruled(fieldLower) }
+
+func (p *Pod) ruled(field uint32) time.Duration {
 	if d, set := duration(p.reg.defaults(), field); set {
 		return d
 	}
-	return otherwise
+	return p.unruled(field)
+}
+
+// unruled is what holds where no admin has set a rule.
+func (p *Pod) unruled(field uint32) time.Duration {
+	switch field {
+	case fieldTrash:
+		return p.o.TrashAfter
+	case fieldDormant:
+		return p.o.DormantAfter
+	case fieldSuspect:
+		return DefaultSuspect
+	case fieldDown:
+		return DefaultDown
+	case fieldRepair:
+		return DefaultRepair
+	case fieldOut:
+		return DefaultOut
+	}
+	return p.o.LowerAfter
 }
 
 // policyText is a policy as rows and settings hold it: RAID words are resolved once, when they are set. Error: placement.ErrBadPolicy.

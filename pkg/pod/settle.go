@@ -115,3 +115,34 @@ func (p *Pod) eachBelow(ctx context.Context, id vfs.NodeID, f func(state.Node) e
 		}
 	}
 }
+
+// stageAll stages every file that was written. Where blocks of other pods are missing for that, it makes what was written durable in the journal, if that
+// can say it, so that a pod that does not answer stops neither this nor the end of the daemon.
+func (p *Pod) stageAll(ctx context.Context) error {
+	p.nodes.mu.Lock()
+	var list []*node
+	for _, n := range p.nodes.byID {
+		n.refs++
+		list = append(list, n)
+	}
+	p.nodes.mu.Unlock()
+	var errs []error
+	logged := false
+	for _, n := range list {
+		err := p.stageSoon(ctx, n)
+		if _, isMissing := errors.AsType[missing](err); isMissing {
+			var done bool
+			if done, err = p.logWrites(n); done {
+				logged = true
+			} else if err == nil {
+				err = p.stage(ctx, n)
+			}
+		}
+		errs = append(errs, err)
+		p.release(n)
+	}
+	if logged {
+		errs = append(errs, p.syncLog(ctx))
+	}
+	return errors.Join(errs...)
+}

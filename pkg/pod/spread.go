@@ -34,9 +34,9 @@ type spreader struct {
 	bytes  stateBytes // all bytes, as that found
 	safe   time.Time  // when the last round began that found everything where it should be
 
-	looked time.Time // when the last round over everything began
-	needed int64     // bytes of chunks that this pod held in the end of it, and may not give up
-	stuck  bool      // some of them can't be brought elsewhere
+	looked uint64 // version of this pod's layout entry when the last round over everything began; 0: none has ended
+	needed int64  // bytes of chunks that this pod held in the end of it, and may not give up
+	stuck  bool   // some of them can't be brought elsewhere
 
 	network *placement.Network // the last that was made; see placing
 	classes map[string]int     // blocks of each class that the last round saw; see round
@@ -142,8 +142,9 @@ func (s *spreader) newContents(ctx context.Context) error {
 // everything looks at all contents.
 func (s *spreader) everything(ctx context.Context) error {
 	begin := s.p.clock.Now()
+	entry, _ := s.p.reg.entry(s.p.id)
 	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 {
-		if err := s.alone(begin); err != nil {
+		if err := s.alone(begin, entry.Version); err != nil {
 			return err
 		}
 		return nil // nobody else should hold anything, and nobody is there from whom to fetch what is damaged here
@@ -168,24 +169,29 @@ func (s *spreader) everything(ctx context.Context) error {
 	if err == nil {
 		err = flush()
 	}
-	err = errors.Join(append(errs, err)...)
-	s.found(begin, total, err)
-	if e, _ := s.p.reg.entry(s.p.id); err == nil && e.Drain {
+	got, lateErr := r.finish(ctx)
+	total.add(got)
+	errs = append(errs, lateErr)
+	s.found(begin, total, errors.Join(append(errs, err)...))
+	if err == nil && entry.Drain {
 		err = s.p.placeSnapshots(ctx, r) // what only snapshots have must go, too
+		if err == nil {
+			_, err = r.finish(ctx)
+		}
 	}
-	if err == nil {
-		err = r.trim(ctx)
+	// A pod that can't be asked, or does not take what it should, counts as having nothing: that is in no one's way.
+	if err == nil && !r.incomplete {
+		if err = r.trim(ctx); err == nil {
+			s.mu.Lock()
+			s.looked, s.needed, s.stuck = entry.Version, r.needed, total.missing == 0 && len(r.surplus) == 0
+			s.mu.Unlock()
+		}
 	}
-	if err == nil {
-		s.mu.Lock()
-		s.looked, s.needed, s.stuck = begin, r.needed, total.missing == 0 && len(r.surplus) == 0
-		s.mu.Unlock()
-	}
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
 // alone notes what there is to know where no other pod is: all is here, whatever the policy asks for.
-func (s *spreader) alone(begin time.Time) error {
+func (s *spreader) alone(begin time.Time, version uint64) error {
 	root, err := s.p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID}}})
 	if err != nil {
 		return err
@@ -198,7 +204,7 @@ func (s *spreader) alone(begin time.Time) error {
 	s.found(begin, got, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looked, s.needed, s.stuck = begin, owned, true
+	s.looked, s.needed, s.stuck = version, owned, true
 	return nil
 }
 
@@ -207,7 +213,7 @@ func (s *spreader) found(begin time.Time, total placed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsafe, s.bytes = total.unsafe, total.bytes
-	if err == nil && total.missing == 0 {
+	if err == nil && total.missing == 0 && total.bytes[placement.StateUnavailable] == 0 {
 		s.safe = begin
 	}
 }

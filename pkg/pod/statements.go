@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -56,10 +57,18 @@ func (p *Pod) learnAll(ctx context.Context, message []byte, from ident.Pod) erro
 		return err
 	}
 	var errs []error
+	slices.SortStableFunc(list, byKind)
 	for _, s := range list {
 		errs = append(errs, p.learn(ctx, s, from))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.answerOut(ctx))...)
+}
+
+// byKind orders statements so that members are known before what is said of them.
+func byKind(a, b []byte) int {
+	x, _, _ := member.DecodeStatement(a) // 0 for what is none: that is refused later
+	y, _, _ := member.DecodeStatement(b)
+	return cmp.Compare(x, y)
 }
 
 // allStatements is currentStatements as a message.
@@ -109,10 +118,12 @@ func (p *Pod) announceEntry(ctx context.Context) error {
 		CapacityBytes: uint64(p.o.CapacityBytes),
 	}
 	old, known := p.reg.entry(p.id)
+	want.Ext = old.Ext
 	if want.Drain = known && old.Drain; want.Drain && old.Weight == 0 {
 		want.Weight = 0 // it was removed
 	}
-	if known && old.Weight == want.Weight && old.Zone == want.Zone && old.Class == want.Class &&
+	want, news := p.reg.answered(want)
+	if known && !news && old.Weight == want.Weight && old.Zone == want.Zone && old.Class == want.Class &&
 		old.CapacityBytes == want.CapacityBytes && old.Drain == want.Drain {
 		return nil
 	}

@@ -39,7 +39,7 @@ func (p *Pod) logLimits() state.LogLimits {
 		others++
 		facts := p.peers.of(pod)
 		lim.Known.Merge(facts.vv)
-		if !facts.heard.IsZero() && now.Sub(facts.heard) > p.dormantAfter() {
+		if p.dormant(pod, facts, now) {
 			continue
 		}
 		for a := range lim.Passed {

@@ -11,18 +11,12 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// When what is surplus is released, and what is on a pod that is down is made again (DESIGN section 6).
-const (
-	lowerAfter  = 24 * time.Hour   // after a policy was changed
-	repairAfter = 10 * time.Minute // for what has one loss to spare
-)
-
 // wants is what is wanted of the chunks of a file.
 type wants struct {
 	policy placement.Policy // resolved
 	author ident.Pod        // of the content
 	keep   []ident.Pod      // homes and pins, sorted
-	lower  bool             // the policy has held for lowerAfter, or for as long as the file is there
+	lower  bool             // the policy has held for the rule lower, or for as long as the file is there
 }
 
 // join is what is wanted of a chunk that two files name.
@@ -62,8 +56,8 @@ func (p *Pod) wantsOf(nodes []state.Node) ([]wants, error) {
 			policy = policyOf(text, lay)
 			known[text] = policy
 		}
-		out[i] = wants{policy: policy, author: p.reg.pod(n.Content.Dot.Actor), keep: keepers(w)}
-		out[i].lower = n.Btime > since.Time().UnixNano() || p.spread.now.Load() || now.Sub(since.Time()) >= p.o.LowerAfter
+		out[i] = wants{policy: policy, author: p.reg.pod(n.Content.Dot.Actor), keep: slices.DeleteFunc(keepers(w), p.reg.isLost)}
+		out[i].lower = n.Btime > since.Time().UnixNano() || p.spread.now.Load() || now.Sub(since.Time()) >= p.lowerAfter()
 	}
 	return out, nil
 }
@@ -95,11 +89,11 @@ func (p *Pod) placing() *placement.Network {
 	lay, now := p.reg.layout(), make(map[ident.Pod]placement.Condition)
 	for pod, s := range p.states() {
 		switch {
-		case s == "out":
+		case s == "out" || s == "lost":
 			now[pod] = placement.Out
 		case s != "down":
 			now[pod] = placement.Up
-		case clock.Since(p.clock, later(p.peers.of(pod).lastSeen, p.started)) >= repairAfter:
+		case clock.Since(p.clock, later(p.peers.of(pod).lastSeen, p.started)) >= p.repairAfter():
 			now[pod] = placement.DownLong
 		default:
 			now[pod] = placement.Down

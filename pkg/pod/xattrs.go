@@ -102,3 +102,44 @@ func (p *Pod) setPolicyXattr(ctx context.Context, id vfs.NodeID, value string, f
 	}
 	return err
 }
+
+// GetXattr is vfs.FS's.
+func (v *view) GetXattr(ctx context.Context, id vfs.NodeID, name string) ([]byte, error) {
+	if strings.HasPrefix(name, computedXattr) {
+		return v.p.computed(ctx, id, name)
+	}
+	return v.p.db.Xattr(id, name)
+}
+
+// SetXattr is vfs.FS's.
+func (v *view) SetXattr(ctx context.Context, id vfs.NodeID, name string, value []byte, f vfs.XattrFlag) error {
+	if name == xattrPolicy && len(value) > 0 {
+		return v.p.setPolicyXattr(ctx, id, string(value), f)
+	}
+	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
+		return err
+	}
+	defer v.changedNode(id)
+	defer v.p.bump(id)
+	_, err := v.p.db.SetXattr(id, name, value, f)
+	return err
+}
+
+// ListXattr is vfs.FS's.
+func (v *view) ListXattr(_ context.Context, id vfs.NodeID) ([]string, error) {
+	return v.p.db.Xattrs(id)
+}
+
+// RemoveXattr is vfs.FS's.
+func (v *view) RemoveXattr(ctx context.Context, id vfs.NodeID, name string) error {
+	if name == xattrPolicy {
+		return v.p.setPolicyXattr(ctx, id, "unset", 0)
+	}
+	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
+		return err
+	}
+	defer v.changedNode(id)
+	defer v.p.bump(id)
+	_, err := v.p.db.RemoveXattr(id, name)
+	return err
+}

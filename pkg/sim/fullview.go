@@ -120,9 +120,9 @@ func linkOf(r *cbor.Reader) (block.ID, error) {
 }
 
 // fullView computes all that rows show, at once, out of nothing but them.
-func fullView(rows map[string][]byte) (map[string]shownAs, error) {
-	v := viewer{
-		folded: map[state.Ino]*state.Folded{}, places: map[state.Ino]state.FolderPlace{}, in: map[state.Ino][]state.ViewEntry{},
+func fullView(rows map[string][]byte) (*viewer, error) {
+	v := &viewer{
+		folded: map[state.Ino]*state.Folded{}, lost: map[state.Ino]bool{}, places: map[state.Ino]state.FolderPlace{}, in: map[state.Ino][]state.ViewEntry{},
 		shown: map[state.Ino]bool{state.RootIno: true}, out: map[string]shownAs{},
 	}
 	for _, key := range sortedKeys(rows) {
@@ -141,7 +141,7 @@ func fullView(rows map[string][]byte) (map[string]shownAs, error) {
 	if err := v.folder(state.RootIno, "", 0); err != nil {
 		return nil, err
 	}
-	return v.out, v.unreached()
+	return v, v.unreached()
 }
 
 // shownPodName is what the state makes of podName: an actor without a name is shown as its number.
@@ -155,6 +155,7 @@ func shownPodName(a ident.Actor) string {
 // viewer computes a view.
 type viewer struct {
 	folded map[state.Ino]*state.Folded
+	lost   map[state.Ino]bool              // folders without a row
 	places map[state.Ino]state.FolderPlace // of folders, as their rows say, then where loops leave them
 	in     map[state.Ino][]state.ViewEntry // by folder
 	shown  map[state.Ino]bool              // folders
@@ -205,7 +206,7 @@ func (v *viewer) attachLost() {
 				continue
 			}
 			f, p := state.LostFolder(ino), state.LostPlace(ino)
-			v.folded[ino], again = f, true
+			v.folded[ino], v.lost[ino], again = f, true, true
 			v.in[p.Parent] = append(v.in[p.Parent], state.ViewEntry{Ino: ino, Name: p.Name, Folder: true, TS: p.TS})
 		}
 	}
@@ -228,11 +229,8 @@ func (v *viewer) folder(ino state.Ino, path string, depth int) error {
 			}
 			continue
 		}
-		i := 0
-		if n.Copy >= 0 {
-			s.copied = true
-			i = slices.IndexFunc(f.Inode.Contents, func(c state.Content) bool { return c.Name() == e.Copies[n.Copy].Content })
-		}
+		s.copied = n.Copy >= 0
+		i := v.content(e, n)
 		var err error
 		if len(f.Inode.Contents) > 0 {
 			if s.text, err = textOf(state.Node{Body: f.Inode.Contents[i].Body}); err != nil {

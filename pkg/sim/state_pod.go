@@ -19,6 +19,7 @@ var simNetwork = ident.Network{7}
 type statePod struct {
 	w      *stateWorld
 	n      int // its number
+	who    int // no other pod has this, nor this one from when it was brought back from a backup
 	actor  ident.Actor
 	clock  *Clock
 	disk   *Disk
@@ -262,7 +263,7 @@ func (p *statePod) publish(ctx context.Context) error {
 	if err != nil {
 		return p.failed(err)
 	}
-	if err := p.w.history.add(commits); err != nil && !p.w.forked {
+	if err := p.w.history.add(p.who, commits); err != nil && !p.w.forked {
 		return fmt.Errorf("pod %d: %w", p.n, err)
 	}
 	p.noted[self] = own
@@ -283,6 +284,10 @@ func (p *statePod) receive(ctx context.Context, from *statePod, commits [][]byte
 		}
 	}
 	last, dirty := p.last(), p.db.Dirty()
+	names, err := p.namesNow(ctx)
+	if err != nil {
+		return err
+	}
 	n, err := p.db.Apply(ctx, commits)
 	switch {
 	case p.disk.Failed():
@@ -300,7 +305,16 @@ func (p *statePod) receive(ctx context.Context, from *statePod, commits [][]byte
 	if (p.last() != last || p.db.Dirty() != dirty) && !p.imported && !p.w.forked {
 		return fmt.Errorf("pod %d: commits of %d made changes of its own (I6)", p.n, from.n)
 	}
-	return nil
+	return p.stayed(ctx, names)
+}
+
+// namesNow are the computed names before others' commits are applied, now and then.
+func (p *statePod) namesNow(ctx context.Context) (map[computedName]string, error) {
+	if !p.w.more || p.rng.IntN(4) > 0 {
+		return nil, nil
+	}
+	names, err := p.computed(ctx)
+	return names, p.failed(err)
 }
 
 // ask asks another pod for what is missing here.

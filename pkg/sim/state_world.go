@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -31,7 +32,9 @@ type stateWorld struct {
 	keys     keyring
 	pods     []*statePod
 	history  *history
-	weights  []int      // of operations
+	ops      []stateOp
+	weights  []int      // of ops
+	more     bool       // the seed is of moreFrom or later
 	trees    *rand.Rand // nil: pods catch up by commits alone, and keep them all
 	joinRows int
 	shadow   *shadow
@@ -41,6 +44,7 @@ type stateWorld struct {
 	forked   bool // there was a clone, or a pod was brought back from a backup
 	done     int  // operations
 	made     int  // pods that are no clones
+	lives    int  // how many were given out
 }
 
 // begin is when all simulations begin.
@@ -75,7 +79,15 @@ func RunState(ctx context.Context, seed uint64, trace *Trace) (err error) {
 
 func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	w := &stateWorld{rng: rng, trace: trace, time: NewTimeline(begin), keys: newKeyring(64), history: newHistory(), shadow: newShadow(), weights: opWeights(rng), trees: newTrees(seed)}
+	ops := stateOps
+	if seed >= moreFrom {
+		ops = slices.Concat(stateOps, laterOps)
+	}
+	w := &stateWorld{
+		rng: rng, trace: trace, ops: ops, weights: opWeights(rng, ops), more: seed >= moreFrom,
+		trees: newTrees(seed),
+		time:  NewTimeline(begin), keys: newKeyring(64), history: newHistory(), shadow: newShadow(),
+	}
 	n := podsMin + rng.IntN(podsMax-podsMin+1)
 	w.net = NewNet(n, NetOptions{DelayMax: time.Duration(1+rng.IntN(2000)) * time.Millisecond, Lost: rng.IntN(40), Twice: rng.IntN(20)}, rng, w.time)
 	for i := range n {
@@ -92,10 +104,16 @@ func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 func (w *stateWorld) add(n int) *statePod {
 	p := &statePod{
 		w: w, n: n, actor: ident.Actor{Member: uint32(n + 1)}, clock: NewClock(w.time), disk: NewDisk(), blocks: newBlocks(),
-		rng: w.rng, logged: map[state.Ino]uint64{}, noted: state.VV{}, random: w.source(),
+		who: w.life(), rng: w.rng, logged: map[state.Ino]uint64{}, noted: state.VV{}, random: w.source(),
 	}
 	w.pods = append(w.pods, p)
 	return p
+}
+
+// life is a number for a pod that goes its own way from now on.
+func (w *stateWorld) life() int {
+	w.lives++
+	return w.lives
 }
 
 func (w *stateWorld) start(ctx context.Context) error {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 )
 
+// checkRows is how many rows a replay of the log is held in memory for: some tens of megabytes.
+const checkRows = 100_000
+
 // Check calls f with everything that is wrong: the index and what else is derived against the rows, both ways; the committed rows against a
-// replay of the log or, where that does not reach back to the beginning, against the newest checkpoint; the log's chain of digests, its signatures and their authors; what uncommitted rows observed; journal records. It reads one
-// moment, while everything goes on, and holds all names in memory. An error says that Check itself could not go on.
+// replay of the log or, where that does not reach back to the beginning or makes more than checkRows rows, against the newest checkpoint; the log's chain of digests, its signatures and their authors; what uncommitted rows observed; journal records. It reads one
+// moment, while everything goes on, and holds what it knows of all folders in memory. An error says that Check itself could not go on.
 func (d *DB) Check(ctx context.Context, f func(problem string)) error {
 	published := VV{}
 	return d.read(func(v view) error {
@@ -78,6 +81,9 @@ func (c *checker) log(ctx context.Context) error {
 				progress = true
 				c.commit(p, next, rows)
 			}
+			if len(rows) > c.d.checkRows {
+				rows = nil
+			}
 		}
 	}
 	for _, a := range c.vv.Actors() {
@@ -85,13 +91,13 @@ func (c *checker) log(ctx context.Context) error {
 			c.report("log of actor %s: commit %d rests on one that is not there", a, p.at[a]+1)
 		}
 	}
-	if len(floors) > 0 || c.joining != nil {
+	if rows == nil || len(floors) > 0 || c.joining != nil {
 		return c.sameAsTree(ctx)
 	}
 	return c.sameRows(rows)
 }
 
-// commit checks one commit and adds its rows to the replay.
+// commit checks one commit and adds its rows to the replay; nil: there is none.
 func (c *checker) commit(p *logPage, next *nextCommit, rows map[string][]byte) {
 	commit, err := c.d.open(next.encoded)
 	if err != nil {
@@ -120,6 +126,9 @@ func (c *checker) commit(p *logPage, next *nextCommit, rows map[string][]byte) {
 		if err != nil || !bytes.Equal(digest[:len(dep.Digest)], dep.Digest[:]) {
 			c.report("log: commit %d of actor %s rests on another commit %d of actor %s: %v", commit.Seq, commit.Actor, dep.Seq, dep.Actor, err)
 		}
+	}
+	if rows == nil {
+		return
 	}
 	for _, row := range commit.Rows {
 		if !r.identity() {

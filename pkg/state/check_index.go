@@ -25,8 +25,10 @@ func (c *checker) derive(ctx context.Context) error {
 	err = c.eachInode(func(ino Ino) error {
 		cur, err := v.inode(ino)
 		switch {
-		case err != nil:
+		case errors.Is(err, block.ErrCorrupt):
 			c.report("inode %d: %v", ino, err)
+		case err != nil:
+			return err
 		case cur.f == nil:
 		case isFolder(cur.f):
 			rec := c.rec(ino)
@@ -46,11 +48,6 @@ func (c *checker) derive(ctx context.Context) error {
 	}
 	if err := c.place(places); err != nil {
 		return err
-	}
-	for _, ino := range sortedKeys(c.folders) {
-		if rec := c.folders[ino]; !rec.exists && rec.entries > 0 && !rec.attached && c.joining == nil {
-			c.report("%d entries are in folder %d, which is not there", rec.entries, ino)
-		}
 	}
 	return nil
 }
@@ -164,10 +161,13 @@ func (c *checker) compare(context.Context) error {
 		delete(c.displaced, ino)
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	for _, ino := range sortedKeys(c.displaced) {
 		c.report("index: folder %d is not marked as displaced", ino)
 	}
-	return errors.Join(err, c.compareFolders(), c.origins())
+	return errors.Join(c.compareFolders(), c.origins())
 }
 
 // compareNames counts the links in the index, and compares the names that are marked as irregular with those that are.
@@ -203,8 +203,11 @@ func (c *checker) compareNames() (err error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	extra(nil)
-	if links != c.links && err == nil {
+	if links != c.links {
 		c.report("index: it has %d links, should have %d", links, c.links)
 		err = c.extraLinks()
 	}
@@ -269,10 +272,13 @@ func (c *checker) compareFolders() error {
 		delete(c.folders, ino)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	for _, ino := range sortedKeys(c.folders) {
 		if rec := c.folders[ino]; rec.exists || rec.entries > 0 {
 			c.report("folder %d: record %+v is missing", ino, *rec)
 		}
 	}
-	return err
+	return nil
 }

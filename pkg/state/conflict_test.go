@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -226,4 +227,40 @@ func TestApartMarkFormat(t *testing.T) {
 func FuzzApartMark(f *testing.F) {
 	key := apartKey(9, ConflictRenamed)
 	fuzz(f, func(b []byte) (apartMark, error) { return decodeApartMark(key, b) }, func(m apartMark) []byte { return m.encode() }, "apart-mark")
+}
+
+// TestJoinListsNoMarks: what was deleted elsewhere, or renamed twice, is listed by a pod that applied both commits, and not by one that joined a tree of the same
+// roots; several contents are listed by both. If it fails, docs/adr/0012 is no longer true.
+func TestJoinListsNoMarks(t *testing.T) {
+	n := newJoinPods()
+	a, b := n.open(t, 1), n.open(t, 2)
+	kept := mkfile(t, a, RootIno, "kept", "x")
+	mkfile(t, a, RootIno, "moved", "y")
+	both := mkfile(t, a, RootIno, "both", "z")
+	exchange(t, a, b)
+	mode := uint32(0o600)
+	must[Node](t)(a.SetAttr(kept.ID, vfs.SetAttr{Mode: &mode}))
+	must[Node](t)(a.Rename(RootIno, "moved", RootIno, "of a", 0))
+	must[Node](t)(a.SetContent(both.ID, inline("of a")))
+	n.clock.turn(time.Second)
+	must[Node](t)(b.Remove(RootIno, "kept", false))
+	must[Node](t)(b.Rename(RootIno, "moved", RootIno, "of b", 0))
+	must[Node](t)(b.SetContent(both.ID, inline("of b")))
+	exchange(t, a, b)
+	fresh := n.open(t, 3)
+	joinAll(t, fresh, a)
+	wantSame(t, []*DB{a, b, fresh})
+	kinds := func(d *DB) (out []ConflictKind) {
+		for _, c := range must[[]Conflict](t)(d.Conflicts(t.Context())) {
+			out = append(out, c.Kind)
+		}
+		return out
+	}
+	for d, want := range map[*DB][]ConflictKind{
+		a: {ConflictContents, ConflictDeleted, ConflictRenamed}, b: {ConflictContents, ConflictDeleted, ConflictRenamed}, fresh: {ConflictContents},
+	} {
+		if diff := cmp.Diff(kinds(d), want); diff != "" {
+			t.Errorf("pod %s: got - want +\n%s", d.Actor(), diff)
+		}
+	}
 }

@@ -283,6 +283,103 @@ func TestOtherCopy(t *testing.T) {
 	}
 }
 
+// TestLearnForkGoesOn: a pod that hears by a statement alone that its incarnation forked goes on under another. If it fails, it goes on making commits
+// that nobody takes.
+func TestLearnForkGoesOn(t *testing.T) {
+	n := newPods()
+	m := n.machine(1)
+	a := openWith(t, m.o)
+	mkfile(t, a, RootIno, "before", "x")
+	must[int](t)(a.Commit(t.Context()))
+	b, c := openWith(t, m.image().o), n.open(t, 3)
+	for _, d := range []*DB{a, b} {
+		mkfile(t, d, RootIno, "apart", "x")
+		must[int](t)(d.Commit(t.Context()))
+		must[int](t)(c.Apply(t.Context(), must[[][]byte](t)(d.Log(t.Context(), nil, 1<<20))))
+	}
+	forks := must[[][]byte](t)(c.Forks())
+	if len(forks) != 1 {
+		t.Fatalf("%d forks", len(forks))
+	}
+	for _, d := range []*DB{a, b} {
+		if fresh, err := d.LearnFork(t.Context(), forks[0]); !fresh || err != nil {
+			t.Fatal(fresh, err)
+		}
+		if d.Actor() == m.o.Actor || d.Actor().IsBranch() {
+			t.Errorf("it goes on as %s", d.Actor())
+		}
+		mkfile(t, d, RootIno, "after", "x")
+		must[int](t)(d.Commit(t.Context()))
+		pull(t, c, d)
+	}
+	if got := len(tree(t, c)); got != 5 {
+		t.Errorf("%d files", got)
+	}
+}
+
+// TestCopiesChooseApart: copies of a pod that don't know of each other take new incarnations that are not alike. If it fails, they fork again and again.
+func TestCopiesChooseApart(t *testing.T) {
+	n := newPods()
+	m := n.machine(1)
+	m.o.Copy = []byte("disk")
+	d := openWith(t, m.o)
+	mkfile(t, d, RootIno, "f", "")
+	must[int](t)(d.Commit(t.Context()))
+	chosen := map[ident.Actor]bool{}
+	for i := range 10 {
+		o := m.image().o
+		o.Copy = fmt.Append(nil, "disk ", i)
+		chosen[openWith(t, o).Actor()] = true
+	}
+	if len(chosen) != 10 || chosen[m.o.Actor] {
+		t.Errorf("ten copies go on as %v", chosen)
+	}
+}
+
+// TestForksInAnyOrder: a pod was copied twice, and others hear of the later fork first, last, or with the commits. They end with one state.
+func TestForksInAnyOrder(t *testing.T) {
+	n := newPods()
+	m := n.machine(1)
+	a := openWith(t, m.o)
+	files := func(d *DB, name string, k int) {
+		t.Helper()
+		for i := range k {
+			mkfile(t, d, RootIno, fmt.Sprint(name, i), "x")
+			must[int](t)(d.Commit(t.Context()))
+		}
+	}
+	files(a, "first ", 3)
+	b := openWith(t, m.image().o)
+	files(a, "second ", 3)
+	c := openWith(t, m.image().o)
+	files(a, "of a ", 3)
+	dbs := []*DB{a, n.open(t, 3), n.open(t, 4), n.open(t, 5)}
+	for _, d := range dbs[1:] {
+		pull(t, d, a)
+	}
+	files(b, "of b ", 2)
+	files(c, "of c ", 2)
+	meetAll(t, dbs[1], b, c)
+	forks := must[[][]byte](t)(dbs[1].Forks())
+	if len(forks) != 2 {
+		t.Fatalf("%d forks", len(forks))
+	}
+	for i, order := range [][]int{{0, 1}, {1, 0}} {
+		for _, k := range order {
+			if fresh, err := dbs[2+i].LearnFork(t.Context(), forks[k]); !fresh || err != nil {
+				t.Fatal(fresh, err)
+			}
+			check(t, dbs[2+i])
+		}
+	}
+	if diff := cmp.Diff(dbs[2].VV(), dbs[3].VV()); diff != "" {
+		t.Errorf("learned in two orders: -one +other\n%s", diff)
+	}
+	wantSame(t, dbs[2:])
+	meetAll(t, append(dbs, b, c)...)
+	wantSame(t, append(dbs, b, c))
+}
+
 // TestForksConverge: pods that do random things are copied, set back and cut off, and meet each other now and then. In the end all have the same rows, view and
 // roots, and an index and a log that fit; so has one that hears of all at once.
 func TestForksConverge(t *testing.T) {
@@ -398,6 +495,10 @@ func TestLearnForkRefuses(t *testing.T) {
 		if !errors.Is(err, ErrSignature) && !errors.Is(err, block.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	word := newForkWord(n.id, forkPoint{actor: actor(1), seq: 7, digest: [32]byte{1}}, n.options(2, nil).Sign)
+	if fresh, err := d.LearnFork(t.Context(), word.Encode()); fresh || !errors.Is(err, ErrSignature) {
+		t.Errorf("the word of somebody else: %v, %v", fresh, err)
 	}
 	foreign := *n
 	foreign.id[0]++

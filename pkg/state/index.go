@@ -294,8 +294,8 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 	if wasThere == isThere && was == is {
 		return t.settle(ino, rec)
 	}
-	if !wasThere && rec.entries == 0 && is.Parent != ino {
-		// It is new and nothing names it as its parent, not even itself: it is part of no loop.
+	if !wasThere && !rec.attached && rec.entries == 0 && is.Parent != ino {
+		// It is new and nothing names it as its parent, not even itself: it is part of no loop. Nor is it in lost+found any more.
 		rec.parent, rec.name = is.Parent, is.Name
 		return t.settle(ino, rec)
 	}

@@ -308,6 +308,7 @@ func TestJoinRefused(t *testing.T) {
 	mkfile(t, a, RootIno, "c", "3")
 	must[CheckpointInfo](t)(a.Checkpoint(t.Context()))
 	good := offer(t, a, b)
+	far := manyCommits(t, n)
 	vv := a.VV()
 	signed := func(member uint32, root []byte, vv VV) []byte {
 		id := block.Sum(block.DagCBOR, root)
@@ -357,6 +358,7 @@ func TestJoinRefused(t *testing.T) {
 	}{
 		"no ways":                           {Offer{Head: good.Head}, block.ErrCorrupt},
 		"no headers":                        {with(good.Head, func(o *Offer) { o.Ways[0].Headers = nil }), block.ErrCorrupt},
+		"not all headers":                   {far, block.ErrCorrupt},
 		"no digests":                        {with(good.Head, func(o *Offer) { o.Ways[0].Digests = nil }), block.ErrCorrupt},
 		"a way that leaves out commits":     {with(good.Head, func(o *Offer) { o.Ways[0].From = vv[a.o.Actor] + 1 }), block.ErrCorrupt},
 		"no way of what is no news":         {with(good.Head, func(o *Offer) { o.Ways = o.Ways[:1] }), block.ErrCorrupt},
@@ -392,6 +394,48 @@ func TestJoinRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantTree(t, b, map[string]string{"/a": "1", "/b": "2", "/c": "3"})
+}
+
+// manyCommits is an offer of nine commits that leaves out the headers to which the last one's skip links lead.
+func manyCommits(t *testing.T, n *joinPods) Offer {
+	t.Helper()
+	d := n.open(t, 3)
+	for i := range 9 {
+		mkfile(t, d, RootIno, fmt.Sprint("far ", i), "x")
+		must[int](t)(d.Commit(t.Context()))
+	}
+	o := offer(t, d, n.open(t, 4))
+	if len(o.Ways) != 1 || len(o.Ways[0].Headers) < 2 {
+		t.Fatalf("%d headers", len(o.Ways[0].Headers))
+	}
+	o.Ways[0].Headers = o.Ways[0].Headers[:1]
+	return o
+}
+
+// TestJoinUnstatedBranch: branches are believed only with the statement of the fork. If it fails, whoever gives a root can move others' commits to labels of its own making.
+func TestJoinUnstatedBranch(t *testing.T) {
+	n := newJoinPods()
+	m := n.machine(1)
+	m.o.Blocks = n.blocks
+	a := openWith(t, m.o)
+	mkfile(t, a, RootIno, "before", "x")
+	must[int](t)(a.Commit(t.Context()))
+	b, c := openWith(t, m.image().o), n.open(t, 3)
+	for _, d := range []*DB{a, b} {
+		mkfile(t, d, RootIno, "apart", "x")
+		must[int](t)(d.Commit(t.Context()))
+		must[int](t)(c.Apply(t.Context(), must[[][]byte](t)(d.Log(t.Context(), nil, 1<<20))))
+	}
+	fresh := n.open(t, 4)
+	good := offer(t, c, fresh)
+	bad := good
+	bad.Forks = nil
+	if joined, err := fresh.Join(t.Context(), bad); joined || !errors.Is(err, block.ErrCorrupt) {
+		t.Errorf("without its statement: %v, %v", joined, err)
+	}
+	if joined, err := fresh.Join(t.Context(), good); !joined || err != nil {
+		t.Errorf("with it: %v, %v", joined, err)
+	}
 }
 
 // TestJoinFaultyRows breaks if a root whose last row is faulty is joined in part: the pod could never end that, nor commit anything again.
@@ -522,6 +566,17 @@ func joinCrash(t *testing.T, rng *rand.Rand) (half int) {
 	joinAll(t, other, dbs[0])
 	joinAll(t, other, dbs[1])
 	mkfile(t, other, RootIno, "last", "x")
+	must[int](t)(other.Commit(t.Context()))
+	late := n.open(t, 10) // has by the log what the join brings, and removed some of it
+	for _, d := range []*DB{dbs[0], dbs[1], other} {
+		pull(t, late, d)
+	}
+	for _, e := range must[[]Entry](t)(late.List(RootIno, "", 0)) {
+		if e.Node.Kind != vfs.KindFolder {
+			must[Node](t)(late.Remove(RootIno, e.Name, false))
+		}
+	}
+	must[int](t)(late.Commit(t.Context()))
 	fs := pebblevfs.NewCrashableMem()
 	o := n.options(5, fs)
 	d := openWith(t, o)
@@ -575,8 +630,16 @@ func joinCrash(t *testing.T, rng *rand.Rand) (half int) {
 		if i == len(clones)-1 || rng.IntN(4) == 0 {
 			(&user{t: t, rng: rng, d: c}).step(i)
 			check(t, c)
-			must[int](t)(c.Commit(t.Context()))
+			switch rng.IntN(3) { // each ends the join first
+			case 0:
+				must[int](t)(c.Commit(t.Context()))
+			case 1:
+				pull(t, c, late)
+			case 2:
+				must[CheckpointInfo](t)(c.Checkpoint(t.Context()))
+			}
 			check(t, c)
+			must[int](t)(c.Commit(t.Context()))
 			catchUpBoth(t, c, other)
 			check(t, c)
 			fresh := n.open(t, 30)

@@ -29,6 +29,22 @@ func (d *DB) AddStatement(ctx context.Context, b []byte) (fresh bool, err error)
 	return true, d.sync()
 }
 
+// DropStatements forgets statements that nobody needs any more. Nothing is synced: one that is there again after a crash does no harm.
+func (d *DB) DropStatements(ctx context.Context, list [][]byte) error {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if err := d.usable(ctx); err != nil {
+		return err
+	}
+	for _, b := range list {
+		hash := blake3.Sum256(b)
+		if err := d.db.Delete(textKey(keyStatement, hash[:]), pebble.NoSync); err != nil {
+			return fmt.Errorf("state: statement: %w", err)
+		}
+	}
+	return nil
+}
+
 // Statements are all statements, sorted by their hashes.
 func (d *DB) Statements() ([][]byte, error) {
 	return readAs(d, func(v view) (out [][]byte, err error) {

@@ -235,3 +235,23 @@ func TestLostFoundRandom(t *testing.T) {
 		}
 	})
 }
+
+// TestLostFoundUnstamped: what was in a folder without a row moves out in the commit that brings the row, whose stamps are zero, as no correct pod makes them: as old
+// as an entry of lost+found.
+func TestLostFoundUnstamped(t *testing.T) {
+	n := newJoinPods()
+	d := n.open(t, 1)
+	bad := newFaulty(t, n, 2)
+	lost := derivedBit | 500
+	must[int](t)(d.Apply(t.Context(), [][]byte{bad.commit(bad.rowIn(7, lost, "f"))}))
+	folder := Row{Key: InodeKey(lost), Value: AppendInode(nil, &Inode{Kind: vfs.KindFolder, Links: []Link{{Parent: RootIno, Name: "found"}}})}
+	must[int](t)(d.Apply(t.Context(), [][]byte{bad.commit(bad.rowIn(7, RootIno, "f", Dot{bad.o.Actor, 1}), folder)}))
+	check(t, d)
+	if got, want := tree(t, d), map[string]string{"/f": "7", "/found": "folder"}; !cmp.Equal(got, want) {
+		t.Error(cmp.Diff(got, want))
+	}
+	if _, err := d.Remove(RootIno, "found", true); err != nil {
+		t.Error(err)
+	}
+	check(t, d)
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -503,6 +504,37 @@ func TestCheckFinds(t *testing.T) {
 				t.Errorf("%d problems, %v", found, err)
 			}
 		})
+	}
+}
+
+// TestCheckMany: of more rows than a replay is held in memory for, those that are others than the newest checkpoint has are found by that.
+func TestCheckMany(t *testing.T) {
+	n := newJoinPods() // blocks are kept
+	d := n.open(t, 1)
+	d.checkRows = 2
+	f := mkfile(t, d, RootIno, "f", "f")
+	for i := range 5 {
+		mkfile(t, d, RootIno, fmt.Sprint(i), "text")
+	}
+	must[int](t)(d.Commit(t.Context()))
+	check(t, d) // without any checkpoint
+	must[CheckpointInfo](t)(d.Checkpoint(t.Context()))
+	mkfile(t, d, RootIno, "later", "text")
+	must[int](t)(d.Commit(t.Context()))
+	check(t, d)
+	row := InodeKey(f.ID)
+	value := must[[]byte](t)(get(d.db, row))
+	set, err := DecodeInodeSet(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set[0].Value.Mode.Value ^= 0o111
+	if err := d.db.Set(row, AppendInodeSet(nil, set), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	if err := d.Check(t.Context(), func(problem string) { found = append(found, problem) }); err != nil || len(found) != 1 {
+		t.Errorf("problems %q, %v", found, err)
 	}
 }
 

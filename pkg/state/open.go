@@ -43,14 +43,15 @@ type DB struct {
 	db   *pebble.DB
 	slog *slog.Logger
 
-	joinRows int // rows in one batch of a join
+	joinRows  int // rows in one batch of a join
+	checkRows int // rows that Check replays the log for
 
 	life   sync.RWMutex // held exclusively by Close alone
 	closed bool         // guarded by life
 
 	checkpointMu sync.Mutex // held by Checkpoint
 
-	joining *joinRecord // guarded by commitMu: a join that was begun, and has to be ended before anything else; nil: none
+	joining *joinRecord // written under commitMu and opMu, read under either: a join that was begun, and has to be ended before anything else; nil: none
 
 	commitMu  sync.Mutex // held by Commit, Import and Apply, over their syncs, and at the beginning of a checkpoint
 	installed int        // rows of own commits that are not published yet; guarded by commitMu
@@ -131,7 +132,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows,
+		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows, checkRows: checkRows,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if o.JoinRows > 0 {

@@ -124,24 +124,3 @@ func TestLastUse(t *testing.T) {
 		}
 	}
 }
-
-// TestEvictForSpace: an owned block pushes cached copies out of a full store, on a file system
-// that takes the space back.
-func TestEvictForSpace(t *testing.T) {
-	const n = 200_001
-	s, err := Open(vfs.Default, t.TempDir(), Options{CapacityBytes: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, s)
-	for _, seed := range []uint64{1, 3, 5, 7, 9} {
-		s.mustPutCached(t, seed, n)
-	}
-	mustSync(t, s)
-	id, b := testBlock(11, n)
-	if err := s.Put(context.Background(), id, b); err != nil {
-		t.Skipf("this file system punches no holes: %v", err)
-	}
-	wantBlock(t, s, 11, n)
-	wantCheck(t, s, nil)
-}

@@ -2,13 +2,41 @@ package store
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
+
+// needHoles skips a test, loudly, where the file system gives no space back for a hole: whether it does is asked of a file of its own, so that a store that
+// punches none is not taken for such a one.
+func needHoles(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.CreateTemp(dir, "holes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	switch err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 1<<20); {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		testneed.Missing(t, "%s is on a file system that punches no holes", dir)
+	case err != nil:
+		t.Fatal(err)
+	}
+}
 
 // diskBytes is what the segments of a store take on a real disk.
 func diskBytes(t *testing.T, dir string) (n int64) {
@@ -33,6 +61,7 @@ func TestPunch(t *testing.T) {
 	const n = 100_001
 	ctx := context.Background()
 	dir := t.TempDir()
+	needHoles(t, dir)
 	s, err := Open(vfs.Default, dir, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +83,7 @@ func TestPunch(t *testing.T) {
 		t.Errorf("usage %+v", s.Usage())
 	}
 	if s.segs[1].punched == 0 {
-		t.Skip("this file system punches no holes")
+		t.Fatal("nothing was punched")
 	}
 	if after := diskBytes(t, dir); after > before*6/10 {
 		t.Errorf("%d bytes on disk before, %d after", before, after)
@@ -76,6 +105,7 @@ func TestPunch(t *testing.T) {
 // reads it before it comes to the deletion, and would take it for damage.
 func TestPunchFragment(t *testing.T) {
 	dir := t.TempDir()
+	needHoles(t, dir)
 	s, err := Open(vfs.Default, dir, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +119,7 @@ func TestPunchFragment(t *testing.T) {
 	mustSync(t, s)
 	mustPut(t, s, 3, 100)
 	if s.segs[1].punched == 0 {
-		t.Skip("this file system punches no holes")
+		t.Fatal("nothing was punched")
 	}
 	mustClose(t, s)
 	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
@@ -103,4 +133,27 @@ func TestPunchFragment(t *testing.T) {
 	}
 	wantCheck(t, s, nil)
 	mustClose(t, s)
+}
+
+// TestEvictForSpace: an owned block pushes cached copies out of a full store, on a file system
+// that takes the space back.
+func TestEvictForSpace(t *testing.T) {
+	const n = 200_001
+	dir := t.TempDir()
+	needHoles(t, dir)
+	s, err := Open(vfs.Default, dir, Options{CapacityBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, s)
+	for _, seed := range []uint64{1, 3, 5, 7, 9} {
+		s.mustPutCached(t, seed, n)
+	}
+	mustSync(t, s)
+	id, b := testBlock(11, n)
+	if err := s.Put(context.Background(), id, b); err != nil {
+		t.Fatal(err)
+	}
+	wantBlock(t, s, 11, n)
+	wantCheck(t, s, nil)
 }

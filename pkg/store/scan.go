@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -94,4 +95,31 @@ func readAt(r io.ReaderAt, b []byte, off, end int64) (int, error) {
 		clear(b[n:])
 	}
 	return len(b), nil
+}
+
+// readNumber reads the number that stands behind the head of a cut or a trash mark.
+func readNumber(g *segment, r record) (int64, error) {
+	var b [8]byte
+	if _, err := readAt(g.file, b[:], r.off+recordHead, r.end()); err != nil {
+		return 0, err
+	}
+	if err := r.checkSum(b[:]); err != nil {
+		return 0, err
+	}
+	return int64(binary.BigEndian.Uint64(b[:])), nil
+}
+
+// readCut reads what stands behind the head of a cut.
+func readCut(g *segment, r record) (cut, error) {
+	to, err := readNumber(g, r)
+	return cut{r.target.seg, span{r.target.off, to}}, err
+}
+
+// readSince reads what stands behind the head of a trash mark.
+func readSince(g *segment, r record) (int64, error) {
+	since, err := readNumber(g, r)
+	if err == nil && since < 0 {
+		err = fmt.Errorf("record at %d: time %d: %w", r.off, since, block.ErrCorrupt)
+	}
+	return since, err
 }

@@ -78,3 +78,12 @@ func (p *Pod) RemovePod(ctx context.Context, name string) (pod.Drained, error) {
 	d.Removed = err == nil
 	return d, err
 }
+
+// RemoveLost knows no pod that is lost.
+func (p *Pod) RemoveLost(ctx context.Context, name string) (pod.Drained, error) {
+	d, err := p.DrainState(ctx, name)
+	if err == nil {
+		err = fmt.Errorf("%s answers: %w", name, pod.ErrNotSafe)
+	}
+	return d, err
+}

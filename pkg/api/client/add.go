@@ -74,14 +74,16 @@ type inode struct{ dev, ino uint64 }
 
 // hostFile is a source as it was when it was read.
 type hostFile struct {
-	path  string
-	item  int
-	inode inode
-	size  uint64
-	mtime int64
-	ctime int64 // 0: not known here
-	kind  vfs.Kind
-	many  bool // it has more names
+	path string
+	item int
+	// parent is the item of its folder, below 0 if it is an argument itself.
+	parent int
+	inode  inode
+	size   uint64
+	mtime  int64
+	ctime  int64 // 0: not known here
+	kind   vfs.Kind
+	many   bool // it has more names
 }
 
 // Add imports sources. Problems with single files go to o.Problem, and the rest is added; the error is of the
@@ -244,7 +246,10 @@ func (a *adder) node(ctx context.Context, n hostNode, path string) error {
 		}
 	}
 	if a.o.Move {
-		a.moved = append(a.moved, hostFile{path, item, n.inode, n.it.Size, n.it.Mtime, n.ctime, vfs.Kind(n.it.Kind), n.nlink > 1})
+		a.moved = append(a.moved, hostFile{
+			path: path, item: item, parent: n.it.Parent, inode: n.inode, size: n.it.Size, mtime: n.it.Mtime, ctime: n.ctime,
+			kind: vfs.Kind(n.it.Kind), many: n.nlink > 1,
+		})
 	}
 	if vfs.Kind(n.it.Kind) != vfs.KindFolder {
 		n.it.Stream = n.file != nil && (a.o.Stream || a.o.Devices[n.inode.dev])
@@ -458,8 +463,13 @@ func (a *adder) stream(r io.Reader) error {
 }
 
 // deleteSources deletes what was added and has not changed since, what is in a folder before it. The daemon has said that all is
-// durable, as the policy promises. A folder in which something new has come stays: it can't be removed.
+// durable, as the policy promises; where it says that of a folder it can't, all in it stays. A folder in which something new has come stays: it can't be removed.
 func (a *adder) deleteSources() {
+	for _, h := range a.moved { // folders come before what is in them
+		if a.failed[h.parent] {
+			a.failed[h.item] = true
+		}
+	}
 	gone := map[inode]bool{} // files of which a name was deleted, which changes their ctime
 	for _, h := range slices.Backward(a.moved) {
 		if a.failed[h.item] {

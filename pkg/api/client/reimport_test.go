@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/pkg/api/client"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -106,7 +107,7 @@ func TestAddOtherSize(t *testing.T) {
 	const path = "/proc/version"
 	want, err := os.ReadFile(path)
 	if err != nil {
-		t.Skip("SKIP: no /proc here: ", err)
+		testneed.Missing(t, "no /proc here: %v", err)
 	}
 	w := newWorld(t)
 	w.add(client.AddOptions{}, path)

@@ -454,13 +454,46 @@ func TestMoveKeeps(t *testing.T) {
 	}
 }
 
+// TestMoveNotDurable: where others do not have what was added, as the policy asks, nothing of it is deleted; the target being there before, under another name, or
+// merged into, changes nothing of that.
+func TestMoveNotDurable(t *testing.T) {
+	for _, name := range []string{"src", ""} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "f"), "f")
+		if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "sub", "g"), "g")
+		p := &settling{Pod: apitest.New(apitest.Info()), lacking: errors.New("two of three pods are down")}
+		p.on(func() error { return nil })
+		w := &world{t: t, pod: p.Pod, c: client.New(apitest.Serve(t, onePod{p: p}), "")}
+		o := client.AddOptions{To: "/", Move: true, Problem: w.problem, Sources: []client.Source{{Path: dir, Name: name}}}
+		if _, err := w.c.Add(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.problems) != 1 {
+			t.Errorf("%q: problems %q", name, w.problems)
+		}
+		for _, f := range []string{"f", "sub/g"} {
+			if _, err := os.Lstat(filepath.Join(dir, f)); err != nil {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+}
+
 // settling is a pod whose Settle can be changed.
 type settling struct {
 	*apitest.Pod
 
+	lacking error // Durable's
+
 	mu     sync.Mutex
 	settle func() error // guarded by mu
 }
+
+// Durable is lacking.
+func (s *settling) Durable(context.Context, vfs.NodeID) error { return s.lacking }
 
 // Settle is settle.
 func (s *settling) Settle(context.Context) error {

@@ -34,9 +34,8 @@ func (a *adder) finish(ctx context.Context) error {
 		return err
 	}
 	for _, t := range a.tops {
-		n, err := a.fs.Lookup(ctx, t.target.parent, t.target.name)
-		if err == nil {
-			a.note(t.item, t.target.path, a.p.Durable(ctx, n.ID))
+		if id, ok := a.made(t.item); ok {
+			a.note(t.item, t.target.path, a.p.Durable(ctx, id))
 		}
 	}
 	r := api.Result{Added: []api.Added{}, Items: a.items}
@@ -117,10 +116,7 @@ func (a *adder) folderTimes(ctx context.Context) error {
 // added tells what became of a top-level argument; the zero CID if nothing did.
 func (a *adder) added(ctx context.Context, arg int, t top) (api.Added, error) {
 	out := api.Added{Path: api.Text(t.target.path), Bytes: a.bytes[arg]}
-	id, ok := a.files[t.item]
-	if f, isFolder := a.folders[t.item]; isFolder {
-		id, ok = f.id, true
-	}
+	id, ok := a.made(t.item)
 	if !ok {
 		return out, nil
 	}
@@ -133,4 +129,13 @@ func (a *adder) added(ctx context.Context, arg int, t top) (api.Added, error) {
 		return out, nil // Special files have none.
 	}
 	return out, err
+}
+
+// made is what a top-level item has become; false: nothing.
+func (a *adder) made(item int) (vfs.NodeID, bool) {
+	if f, ok := a.folders[item]; ok {
+		return f.id, true
+	}
+	id, ok := a.files[item]
+	return id, ok
 }

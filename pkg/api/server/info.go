@@ -43,6 +43,17 @@ func peers(_ context.Context, p Pod, _ struct{}) ([]api.Peer, error) {
 	return out, nil
 }
 
+func stats(_ context.Context, p Pod, _ struct{}) (api.Stats, error) {
+	var out api.Stats
+	for _, i := range p.Peers() {
+		out.SentBytes += i.Sent.Bytes
+		out.ReceivedBytes += i.Received.Bytes
+	}
+	d, on := p.DHT()
+	out.DHT = api.DHTStats{On: on, Peers: d.Peers, AnnouncedKeys: d.Announced, Answered: int64(d.Served), Asked: int64(d.Asked)}
+	return out, nil
+}
+
 func apiPods(all []pod.PodInfo) []api.Pod {
 	out := make([]api.Pod, 0, len(all))
 	for _, i := range all {

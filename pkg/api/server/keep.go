@@ -18,6 +18,7 @@ type Keeping interface {
 	Drain(ctx context.Context, name string, undo bool) (pod.Drained, error)
 	DrainState(ctx context.Context, name string) (pod.Drained, error)
 	RemovePod(ctx context.Context, name string) (pod.Drained, error)
+	RemoveLost(ctx context.Context, name string) (pod.Drained, error)
 }
 
 func pins(ctx context.Context, p Pod, q api.PathRequest) ([]api.Pin, error) {
@@ -64,6 +65,8 @@ func drain(ctx context.Context, p Pod, q api.DrainRequest) (api.Drained, error) 
 	switch {
 	case q.Look:
 		d, err = p.DrainState(ctx, q.Pod)
+	case q.Remove && q.Lost:
+		d, err = p.RemoveLost(ctx, q.Pod)
 	case q.Remove:
 		d, err = p.RemovePod(ctx, q.Pod)
 	default:

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -27,6 +28,7 @@ type Pod interface {
 	Invite(ctx context.Context, role string, ttl time.Duration, uses int) (token string, err error)
 	Pods(ctx context.Context) ([]pod.PodInfo, error)
 	Peers() []pod.PeerInfo
+	DHT() (s p2p.DHTStats, ok bool)
 	Status(ctx context.Context) (pod.Status, error)
 	// CanStop says whether a stop of the pod breaks a promise.
 	CanStop(ctx context.Context) (pod.StopAnswer, error)

@@ -70,6 +70,7 @@ func (s *Server) routes() {
 	onPod(s, "invite", invite)
 	onPod(s, "pods", pods)
 	onPod(s, "peers", peers)
+	onPod(s, "stats", stats)
 	onPod(s, "status", status)
 	onPod(s, "can-stop", canStop)
 	onPod(s, "usage", usage)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // none is a machine without pods.
@@ -84,7 +85,7 @@ func TestCheckUID(t *testing.T) {
 // Another user is refused even where the socket's mode lets them in.
 func TestStranger(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root to be somebody else")
+		testneed.Missing(t, "needs root to be somebody else")
 	}
 	curl, err := exec.LookPath("curl")
 	if err != nil {

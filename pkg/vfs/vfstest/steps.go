@@ -126,12 +126,12 @@ func (m *model) write(o openPair) {
 	}
 }
 
-// allocate gives room, punches a hole or writes zeros, where both sides can.
+// allocate gives room, punches a hole or writes zeros.
 func (m *model) allocate(o openPair) {
 	ref, ok := o.ref.(vfs.Allocator)
 	got, can := o.got.(vfs.Allocator)
 	if !ok || !can {
-		return
+		m.Fatalf("%T or %T allocates nothing", o.ref, o.got)
 	}
 	all := []vfs.AllocFlag{0, vfs.AllocKeepSize, vfs.AllocPunch | vfs.AllocKeepSize, vfs.AllocPunch | vfs.AllocKeepSize, vfs.AllocZero, vfs.AllocZero | vfs.AllocKeepSize}
 	off, n, flags := m.rng.Int64N(sizeMax), 1+m.rng.Int64N(sizeMax/4), all[m.rng.IntN(len(all))]

@@ -3,11 +3,12 @@
 // Package nullfs is a FUSE file system of one folder that does as little as one can: it knows names and sizes, and keeps no bytes. What it takes is what the
 // kernel and the FUSE library take, so it is what a mount is measured against.
 //
-// A Server is safe for concurrent use.
+// Mount is safe for concurrent use.
 package nullfs
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -17,9 +18,23 @@ import (
 	"github.com/jacobsa/fuse/fuseutil"
 )
 
-// New is an empty file system.
-func New() fuse.Server {
-	return fuseutil.NewFileSystemServer(&fs{names: make(map[string]fuseops.InodeID), sizes: make(map[fuseops.InodeID]uint64), last: fuseops.RootInodeID})
+// Mount mounts an empty file system and serves it until end is called, which fails as long as it is in use.
+func Mount(dir string) (end func() error, err error) {
+	server := fuseutil.NewFileSystemServer(&fs{
+		names: make(map[string]fuseops.InodeID), sizes: make(map[fuseops.InodeID]uint64), last: fuseops.RootInodeID,
+	})
+	m, err := fuse.Mount(dir, server, &fuse.MountConfig{
+		FSName: "null", DisableWritebackCaching: true, EnableParallelDirOps: true, Options: map[string]string{"noatime": ""},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mount the empty file system: %w", err)
+	}
+	return func() error {
+		if err := fuse.Unmount(dir); err != nil {
+			return fmt.Errorf("unmount the empty file system: %w", err)
+		}
+		return m.Join(context.Background())
+	}, nil
 }
 
 // cached is how long the kernel may keep what it is told: for as long as anything is measured.
