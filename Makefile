@@ -16,7 +16,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss man completions deb pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -112,6 +112,18 @@ cross: ## build and vet for Windows and macOS
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
 	GOOS=darwin CGO_ENABLED=0 $(GO) build ./...
 	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
+
+man: build ## man pages of all commands: bin/man
+	$(BIN)/wh man $(BIN)/man
+
+completions: build ## completions for bash, zsh and fish: bin/completions
+	mkdir -p $(BIN)/completions
+	$(BIN)/wh completion bash > $(BIN)/completions/wh.bash
+	$(BIN)/wh completion zsh > $(BIN)/completions/_wh
+	$(BIN)/wh completion fish > $(BIN)/completions/wh.fish
+
+deb: build ## a Debian package with units, man pages and completions: VERSION (0.1); needs dpkg-deb
+	.ci/deb $(BIN)/wh $(BIN) $${VERSION:-0.1}
 
 clean: ## remove what was built
 	rm -rf $(BIN) coverage.out

@@ -20,7 +20,7 @@ const module = "github.com/wormhole-fs/wormhole"
 // own layer only where vocabulary or sideways says so. A new package is a new word here; a star stands for one name.
 var layers = [][]string{
 	vocabulary,
-	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/placement", "pkg/config", "pkg/health", "pkg/metrics"},
+	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/placement", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
 	{"p2p", "pkg/state", "pkg/vfs"},
 	{"pkg/pod"},
 	{"mountfs", "mountfs/nullfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},
@@ -75,8 +75,10 @@ var owners = map[string][]string{
 	"github.com/multiformats/go-multiaddr":   {"p2p"},
 	"github.com/multiformats/go-multihash":   {"pkg/block", "p2p"},
 	"github.com/multiformats/go-multistream": {"p2p"},
+	"github.com/prometheus/client_golang":    {"pkg/metrics"},
 	"github.com/rogpeppe/go-internal":        {},
 	"github.com/spf13/cobra":                 {"cmd/wh", "cmd/wh-sim"},
+	"github.com/spf13/pflag":                 {"cmd/wh"},
 	"github.com/zeebo/blake3":                {"*"},
 	"go.uber.org/goleak":                     {},
 	"golang.org/x/sync":                      {"*"},

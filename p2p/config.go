@@ -88,6 +88,7 @@ type Config struct {
 	// Enrol answers a stranger's request, at most EnrolMax bytes, by at most EnrolReplyMax bytes. The text
 	// of its error is sent to the stranger. nil: strangers are refused.
 	Enrol    func(ctx context.Context, pod ident.Pod, request []byte) ([]byte, error)
+	Agent    string       // the version of the program, which other pods are told; "": none
 	Discover bool         // find pods of this network on the local links, and be found, by mDNS
 	DHT      *DHTConfig   // nil: this pod takes no part in the DHT
 	Clock    clock.Clock  // nil: clock.Real
@@ -141,6 +142,7 @@ type Peer struct {
 	Addrs     []string      // where it says that it listens: multiaddrs with /p2p/ID
 	RTT       time.Duration // of the last ping; 0: not known yet
 	Since     time.Time     // when it was connected
+	Agent     string        // the version of the program, as the pod says; "": not known
 	LastHeard time.Time     // when the last byte came; pings go each second, so 4 s of silence is suspect
 	Sent      Traffic
 	Received  Traffic

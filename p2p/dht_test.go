@@ -115,7 +115,7 @@ func TestDHTAlone(t *testing.T) {
 // A pod that has not said hello is not served, though it speaks Kademlia.
 func TestDHTRefusesStrangers(t *testing.T) {
 	a := start(t, 1, withDHT(nil))
-	stranger, _, err := newLibp2p(keyOf(9))
+	stranger, _, err := newLibp2p(keyOf(9), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,7 @@ func Enrol(ctx context.Context, key ed25519.PrivateKey, issuer ident.Pod, addrs 
 	if err != nil {
 		return nil, err
 	}
-	n, _, err := newLibp2p(key)
+	n, _, err := newLibp2p(key, "")
 	if err != nil {
 		return nil, err
 	}

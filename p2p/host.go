@@ -104,7 +104,7 @@ func New(c Config) (*Host, error) {
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
 	h.instance = binary.BigEndian.Uint64(random[:])
 
-	n, pod, err := newLibp2p(c.Key)
+	n, pod, err := newLibp2p(c.Key, c.Agent)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func New(c Config) (*Host, error) {
 var quiet sync.Once
 
 // newLibp2p makes a libp2p host that speaks TCP with TLS 1.3 alone and listens nowhere yet.
-func newLibp2p(key []byte) (libp2phost.Host, ident.Pod, error) {
+func newLibp2p(key []byte, version string) (libp2phost.Host, ident.Pod, error) {
 	quiet.Do(func() { // their logs would go to stderr
 		gologshim.SetDefaultHandler(slog.DiscardHandler)
 		golog.SetupLogging(golog.Config{Level: golog.LevelFatal})
@@ -164,7 +164,7 @@ func newLibp2p(key []byte) (libp2phost.Host, ident.Pod, error) {
 		libp2p.Ping(false),
 		libp2p.DisableMetrics(),
 		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.UserAgent("wormhole"),
+		libp2p.UserAgent(agentName+version),
 	)
 	if err != nil {
 		return nil, ident.Pod{}, errors.Join(fmt.Errorf("p2p: %w", err), rm.Close())

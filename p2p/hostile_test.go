@@ -29,7 +29,7 @@ type raw struct {
 
 func rawTo(t *testing.T, p *pod, n byte) *raw {
 	t.Helper()
-	h, id, err := newLibp2p(keyOf(n))
+	h, id, err := newLibp2p(keyOf(n), "")
 	if err != nil {
 		t.Fatal(err)
 	}

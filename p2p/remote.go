@@ -221,6 +221,7 @@ func (h *Host) Peers() []Peer {
 			RTT:       time.Duration(p.links[0].rtt.Load()),
 			Since:     since,
 			LastHeard: heard,
+			Agent:     h.agentOf(p.pod),
 			Sent:      p.links[0].conn.sent.traffic(),
 			Received:  p.links[0].conn.received.traffic(),
 		})

@@ -23,7 +23,7 @@ func realEngine() engine {
 		Open: func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 			p, err := pod.Open(ctx, pod.Options{
 				Dir: o.Dir, Listen: o.Listen, Discover: o.Discover, Offline: o.Offline, CacheBytes: o.CacheBytes,
-				CapacityBytes: o.CapacityBytes, Log: o.Log,
+				CapacityBytes: o.CapacityBytes, Log: o.Log, Version: o.Version, Unmounted: o.Unmounted,
 			})
 			if err != nil {
 				return nil, err // Not a nil *pod.Pod in an interface.

@@ -75,6 +75,9 @@ func TestJSON(t *testing.T) {
 		args  []string
 	}{
 		{"status", "", 0, []string{"status"}},
+		{"notify-test", "", exitFailed, []string{"notify", "test"}},
+		{"can-stop", "", 0, []string{"status", "--can-stop"}},
+		{"health", "", 0, []string{"health"}},
 		{"pods", "", 0, []string{"pods"}},
 		{"peers", "", 0, []string{"peers"}},
 		{"stats", "", 0, []string{"stats"}},

@@ -72,8 +72,7 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
 	do := daemon.Options{
 		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log, Level: level,
-		Ready: func(line string) { _ = e.out("ready %s", line) }, // Nobody may be listening.
-		Say:   func(text string) { e.say("wh: %s", text) },
+		Say: func(text string) { e.say("wh: %s", text) },
 	}
 	if o.mount != "" {
 		dir, err := filepath.Abs(o.mount)
@@ -82,5 +81,13 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 		}
 		do.Mount = &api.Mount{Dir: api.Text(dir), Options: append([]string{}, o.options...), Pod: e.pod}
 	}
-	return profiled(func() error { return daemon.Run(ctx, do) })
+	system := newSystemd()
+	do.Ready = func(line string) {
+		_ = e.out("ready %s", line) // Nobody may be listening.
+		system.say("READY=1\nSTATUS=" + line)
+	}
+	return profiled(func() error {
+		defer system.watch(ctx, e)()
+		return daemon.Run(ctx, do)
+	})
 }

@@ -133,8 +133,13 @@ type Peer struct {
 type Warning struct {
 	Code     string `json:"code"`
 	Title    string `json:"title"`
-	Text     string `json:"text"`
-	Severity string `json:"severity"`
+	Text     Text   `json:"text"`
+	Severity string `json:"severity"` // notice, warning, error
+	Todo     string `json:"todo"`     // what can be done about it
+	// Subject is the pod, or the folder of the host, that it is about; "" for this pod or the network.
+	Subject Text      `json:"subject"`
+	Since   time.Time `json:"since"`
+	Because string    `json:"because"` // the code of a warning that explains it; "": none does
 }
 
 // Status is the pod's and the network's health.
@@ -154,6 +159,19 @@ type Status struct {
 	Encrypted   bool      `json:"encrypted"` // the contents of files are
 	// States are the bytes of all contents by how safe they are, from the safest on; a block counts once.
 	States []StateBytes `json:"states"`
+}
+
+// CanStop says whether a pod's machine can be switched off now.
+type CanStop struct {
+	CanStop bool     `json:"can_stop"`
+	Reasons []string `json:"reasons"` // why not
+	Notes   []string `json:"notes"`   // what will not be there meanwhile, although nothing was promised of it
+}
+
+// Notified is what became of a message to somebody who is to be told of warnings.
+type Notified struct {
+	Name  string `json:"name"`
+	Error Text   `json:"error"` // "": it was sent
 }
 
 // StateBytes is how many bytes are how safe: safe, spreading, local, dirty, degraded, unavailable.
@@ -368,10 +386,13 @@ type EventsRequest struct {
 // Event is something that happened: a line of events.
 type Event struct {
 	Time time.Time `json:"time"`
-	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, read_failed, save_failed, block_damaged, block_mended, conflict
+	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, read_failed, save_failed, block_damaged, block_mended, conflict, warning, warning_over
 	Path Text      `json:"path"` // of a file; "": none
 	Pod  Text      `json:"pod"`  // another pod; "": none
 	Text Text      `json:"text"` // for people
+
+	Code     string `json:"code,omitempty"`     // of kinds warning and warning_over
+	Severity string `json:"severity,omitempty"` // of the same
 }
 
 // FsckRequest asks for a check.

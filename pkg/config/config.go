@@ -98,6 +98,25 @@ func lineOf(b []byte, key string) int {
 	return 0
 }
 
+// lineInTable is the line that sets a key in the i-th of the tables [[table]], counted from 0; that of the table itself, if none does.
+func lineInTable(b []byte, table string, i int, key string) int {
+	head := 0
+	for n, line := range strings.Split(string(b), "\n") {
+		open := strings.HasPrefix(strings.TrimLeft(line, " \t"), "[")
+		switch {
+		case open && head > 0:
+			return head
+		case open && lineOf([]byte(line), table) == 1:
+			if i--; i < 0 {
+				head = n + 1
+			}
+		case head > 0 && lineOf([]byte(line), key) == 1:
+			return n + 1
+		}
+	}
+	return head
+}
+
 // save writes v, synced, in place of the file.
 func save(path string, v any) error {
 	var buf bytes.Buffer

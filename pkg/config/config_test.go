@@ -82,13 +82,13 @@ func TestStrict(t *testing.T) {
 func TestMachine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), MachineFile)
 	m, err := LoadMachine(path)
-	if err != nil || m != NewMachine() {
+	if err != nil || !cmp.Equal(m, NewMachine()) {
 		t.Errorf("no file: %v, %v", m, err)
 	}
 	if err := m.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := LoadMachine(path); err != nil || got != m {
+	if got, err := LoadMachine(path); err != nil || !cmp.Equal(got, m) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if err := os.WriteFile(path, []byte("kind = \"machine\"\nversion = 1\nlog_level = \"loud\"\n"), 0o600); err != nil {

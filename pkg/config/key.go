@@ -38,8 +38,16 @@ type Key struct {
 
 // Keys are the keys of a kind of file, in the order of its template.
 type Keys struct {
-	Kind string
-	All  []Key
+	Kind   string
+	All    []Key
+	Tables []Table
+}
+
+// Table is a table that a file may have any number of times: [[NAME]]. Its keys are set in the file, not by a command.
+type Table struct {
+	Name string
+	Doc  string
+	All  []Key // Default is an example
 }
 
 // Find is the key of a name. The error is ErrNoKey, and says which name was probably meant.
@@ -66,12 +74,24 @@ func (k Keys) names() []string {
 // near is the key that a misspelt name is probably meant to be, or "".
 func (k Keys) near(name string) string {
 	best, most := "", len(name)/3+2
-	for _, key := range k.All {
+	for _, key := range k.allKeys() {
 		if d := distance(name, key.Name); d < most {
 			best, most = key.Name, d
 		}
 	}
 	return best
+}
+
+// allKeys are the keys outside of tables, then TABLE.KEY of those within.
+func (k Keys) allKeys() []Key {
+	out := slices.Clone(k.All)
+	for _, t := range k.Tables {
+		for _, key := range t.All {
+			key.Name = t.Name + "." + key.Name
+			out = append(out, key)
+		}
+	}
+	return out
 }
 
 // distance is how many letters must be changed, put in or taken out to make b of a (Levenshtein 1966).
@@ -188,6 +208,13 @@ func (k Keys) Template() string {
 			continue
 		}
 		fmt.Fprintf(&b, "%s = %s\n", key.Name, lit)
+	}
+	for _, t := range k.Tables {
+		fmt.Fprintf(&b, "\n# %s\n# [[%s]]\n", strings.ReplaceAll(t.Doc, "\n", "\n# "), t.Name)
+		for _, key := range t.All {
+			lit, _ := key.literal(key.Default) // an example, which a test reads
+			fmt.Fprintf(&b, "# # %s\n# %s = %s\n", strings.ReplaceAll(key.Doc, "\n", "\n# # "), key.Name, lit)
+		}
 	}
 	return b.String()
 }

@@ -133,7 +133,7 @@ func TestSetMakesTheFile(t *testing.T) {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	again, err := LoadMachine(path)
-	if err != nil || again != m {
+	if err != nil || !cmp.Equal(again, m) {
 		t.Errorf("%+v, %v", again, err)
 	}
 }

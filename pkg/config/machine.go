@@ -15,7 +15,18 @@ func MachineKeys() Keys {
 	return Keys{Kind: "machine", All: []Key{{
 		Name: "log_level", Default: "info", Check: checkLevel,
 		Doc: "How much the daemon logs: debug, info, warn or error.",
-	}}}
+	}, {
+		Name: "metrics_listen", Check: checkOptionalListen, Restart: true,
+		Doc: "Where metrics are served to Prometheus over TCP, as HOST:PORT, at /metrics, to everybody who can connect. Empty: nowhere;\n" +
+			"wh metrics prints them at any time.",
+	}}, Tables: []Table{notifyTable}}
+}
+
+func checkOptionalListen(s string) error {
+	if s == "" {
+		return nil
+	}
+	return CheckListen(s)
 }
 
 func checkLevel(s string) error {
@@ -28,6 +39,10 @@ type Machine struct {
 	Kind     string `toml:"kind"` // "machine"
 	Version  int    `toml:"version"`
 	LogLevel string `toml:"log_level"` // debug, info, warn, error
+
+	MetricsListen string `toml:"metrics_listen"` // HOST:PORT; "": nowhere
+
+	Notify []Notify `toml:"notify,omitempty"`
 }
 
 // NewMachine is a file of defaults.
@@ -56,6 +71,20 @@ func parseMachine(path string, b []byte) (Machine, error) {
 	if _, err := m.Level(); err != nil {
 		return Machine{}, located(path, b, "log_level", err)
 	}
+	if err := checkOptionalListen(m.MetricsListen); err != nil {
+		return Machine{}, located(path, b, "metrics_listen", err)
+	}
+	names := make(map[string]bool)
+	for i, n := range m.Notify {
+		key, err := n.check()
+		if err == nil && names[n.Name] {
+			key, err = "name", fmt.Errorf("two notify tables have the name %q", n.Name)
+		}
+		if err != nil {
+			return Machine{}, fmt.Errorf("config: %s:%d: %w: notify: %w", path, lineInTable(b, "notify", i, key), ErrBad, err)
+		}
+		names[n.Name] = true
+	}
 	return m, nil
 }
 
@@ -70,8 +99,11 @@ func SetMachine(path, key, value string) (m Machine, err error) {
 
 // Get is the value of a key, as on a command line.
 func (m Machine) Get(key string) string {
-	if key == "log_level" {
+	switch key {
+	case "log_level":
 		return m.LogLevel
+	case "metrics_listen":
+		return m.MetricsListen
 	}
 	return ""
 }

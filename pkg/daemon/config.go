@@ -106,6 +106,7 @@ func (r *running) setKey(ctx context.Context, m *machine, q api.ConfigSet) (api.
 
 // applyMachine has what the machine's file says in force.
 func (m *machine) applyMachine(ctx context.Context, mc config.Machine) {
+	m.notifier.Set(targets(mc.Notify, m.o.Clock))
 	level, err := mc.Level()
 	if err != nil || m.o.Level == nil || m.o.Level.Level() == level {
 		return

@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/api/server"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/health"
+	"github.com/wormhole-fs/wormhole/pkg/notify"
 )
 
 // Options are for Run.
@@ -39,6 +43,11 @@ type machine struct {
 	o    Options
 	stop context.CancelCauseFunc
 	ctx  func() context.Context // of the whole run: what is started here lives on after the request that started it
+
+	notifier      *notify.Notifier
+	metrics       http.Handler
+	metricsListen string      // HOST:PORT; "": nowhere
+	mountsMade    atomic.Bool // those that are made at every start
 
 	makeMu sync.Mutex // held while a pod is made; taken before mu
 
@@ -169,7 +178,8 @@ func (m *machine) open(ctx context.Context, l local) (*running, error) {
 	log := m.o.Log.With("local", l.name)
 	p, err := m.o.Engine.Open(life, OpenOptions{
 		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
-		CacheBytes: l.cfg.CacheBytes, CapacityBytes: l.cfg.CapacityBytes, Log: log,
+		CacheBytes: l.cfg.CacheBytes, CapacityBytes: l.cfg.CapacityBytes, Log: log, Version: m.o.Version,
+		Unmounted: func() []health.Mount { return m.unmounted(l.name) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: %w", l.name, err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/mountfs"
 	"github.com/wormhole-fs/wormhole/pkg/api/server"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -33,6 +34,8 @@ type Pod interface {
 	SetCacheLimit(ctx context.Context, bytes int64)
 	// ListenPort is the TCP port that it listens on; 0 if on none.
 	ListenPort() int
+	// Told are the warnings that people should know of.
+	Told() []health.Warning
 }
 
 // Mounted is a mount.
@@ -65,6 +68,8 @@ type OpenOptions struct {
 	Discover, Offline         bool
 	CacheBytes, CapacityBytes int64
 	Log                       *slog.Logger
+	Version                   string                // of the program
+	Unmounted                 func() []health.Mount // folders where the pod should be mounted, and is not
 }
 
 // Engine makes, opens and mounts pods.

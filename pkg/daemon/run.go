@@ -12,6 +12,8 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/api/server"
+	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/metrics"
 )
 
 // stopLimit is how long pods and mounts may take to end before the daemon gives up on them.
@@ -39,8 +41,16 @@ func Run(ctx context.Context, o Options) (err error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	m := &machine{o: o, stop: cancel, ctx: func() context.Context { return life }, pods: map[string]*running{}}
+	m.notifier = m.newNotifier()
+	m.metrics = metrics.Handler(o.Version, m.gather)
 	defer func() { err = errors.Join(err, m.closeAll(ctx)) }()
 
+	mc, err := config.LoadMachine(m.machineFile())
+	if err != nil {
+		return err
+	}
+	m.notifier.Set(targets(mc.Notify, o.Clock))
+	m.metricsListen = mc.MetricsListen
 	all, err := locals(o.Home)
 	if err != nil {
 		return err
@@ -68,6 +78,8 @@ func (m *machine) serve(ctx context.Context) (err error) {
 	var watch sync.WaitGroup
 	seen := m.stamps()
 	watch.Go(func() { m.watchConfig(apiCtx, seen) })
+	watch.Go(func() { m.notifier.Run(apiCtx) })
+	watch.Go(func() { m.serveMetrics(apiCtx) })
 	defer func() {
 		m.mu.Lock()
 		m.down = true
@@ -86,6 +98,7 @@ func (m *machine) serve(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	m.mountsMade.Store(true)
 	if x := m.o.Mount; x != nil {
 		if err := m.Mount(ctx, x.Pod, *x); err != nil {
 			return err

@@ -137,11 +137,3 @@ func (p *Pod) runClocks(ctx context.Context) error {
 		}
 	}
 }
-
-// offText says how far a clock is from others that are so far ahead.
-func offText(ahead time.Duration) string {
-	if ahead < 0 {
-		return fmt.Sprintf("%s ahead of that", (-ahead).Round(time.Second))
-	}
-	return fmt.Sprintf("%s behind that", ahead.Round(time.Second))
-}

@@ -267,7 +267,7 @@ func TestLastHeadIsFound(t *testing.T) {
 
 func hasWarning(st Status, code, text string) bool {
 	for _, w := range st.Warnings {
-		if w.Code == code && strings.Contains(w.Text, text) {
+		if string(w.Code) == code && strings.Contains(w.Text, text) {
 			return true
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -29,6 +30,8 @@ const (
 	EventDamaged      = "block_damaged"    // a stored block was not what its name says
 	EventMended       = "block_mended"     // another pod's copy took its place
 	EventConflict     = "conflict"         // Path was changed on several pods apart
+	EventWarning      = "warning"          // a warning of Code that people should know of holds
+	EventWarningOver  = "warning_over"     // it holds no more
 )
 
 // Event is something that happened to the pod, and that a user may want to know of later.
@@ -38,6 +41,9 @@ type Event struct {
 	Path string    // "": of no file
 	Pod  string    // the name of another pod; "": none
 	Text string    // for people: why
+
+	Code     health.Code     // of a warning
+	Severity health.Severity // of a warning
 }
 
 // Limits of the events that are kept. They are told apart from the log: they are few, and made for users.
@@ -106,14 +112,17 @@ type eventLine struct {
 	Path []byte    `json:"path,omitempty"` // any bytes, as names are
 	Pod  string    `json:"pod,omitempty"`
 	Text string    `json:"text,omitempty"`
+
+	Code     health.Code     `json:"code,omitempty"`
+	Severity health.Severity `json:"severity,omitempty"`
 }
 
 func (l eventLine) event() Event {
-	return Event{At: l.At.UTC(), Kind: l.Kind, Path: string(l.Path), Pod: l.Pod, Text: l.Text}
+	return Event{At: l.At.UTC(), Kind: l.Kind, Path: string(l.Path), Pod: l.Pod, Text: l.Text, Code: l.Code, Severity: l.Severity}
 }
 
 func encodeEvent(ev Event) []byte {
-	b, err := json.Marshal(eventLine{At: ev.At, Kind: ev.Kind, Path: []byte(ev.Path), Pod: ev.Pod, Text: ev.Text})
+	b, err := json.Marshal(eventLine{At: ev.At, Kind: ev.Kind, Path: []byte(ev.Path), Pod: ev.Pod, Text: ev.Text, Code: ev.Code, Severity: ev.Severity})
 	if err != nil {
 		return nil // a year beyond 9999
 	}

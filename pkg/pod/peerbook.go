@@ -29,6 +29,7 @@ type peerFacts struct {
 	met        bool     // it has told its head since it connected
 	compared   bool     // numbers were compared with it since it connected
 	vv         state.VV // what it has applied, as it last said; not to be changed. nil: it never did
+	future     bool     // its newest changes are refused: they are stamped ahead of the clock here
 	diverged   bool     // it has another state of the same history
 
 	found *state.Head // what it said last, as others keep it; nil: nothing was found. Not to be changed

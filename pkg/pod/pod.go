@@ -20,6 +20,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -58,6 +59,9 @@ type Options struct {
 	Connect       Connect        // nil: over the machine's network
 	LogKeep       int64          // bytes of commits that are kept although all members have them; 0: DefaultLogKeep
 	LogMax        int64          // bytes of commits that are kept at most, if others can have them by the tree; 0: DefaultLogMax
+
+	Version   string                // of the program, which other pods are told; "": none
+	Unmounted func() []health.Mount // folders where the pod should be mounted and is not; nil: none
 
 	copyName []byte // what tells this copy of the directory from others; nil: the machine and the disk say it
 }
@@ -108,6 +112,7 @@ type Pod struct {
 	past        past
 	snapshots   snapshotMaker
 	named       named
+	health      healthWatch
 	uncollected atomic.Pointer[string] // why the last collection stopped
 	collecting  sync.Mutex             // held by the collection under way; taken before all others
 	treeing     sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
@@ -331,7 +336,7 @@ func (p *Pod) openNetwork() (network, error) {
 	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
 		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
-		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log,
+		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log, Agent: p.o.Version,
 	})
 }
 
@@ -364,6 +369,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runHeadRecords(work) })
 	group.Go(func() error { return p.runAnnounce(work) })
 	group.Go(func() error { return p.runClocks(work) })
+	group.Go(func() error { return p.runHealth(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}

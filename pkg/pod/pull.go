@@ -107,7 +107,9 @@ func (u *puller) run(ctx context.Context) error {
 			failed = u.try(ctx, pod, u.meet(ctx, pod)) || failed
 		}
 		for pod, vv := range heads {
-			if u.try(ctx, pod, u.pull(ctx, pod, vv)) {
+			err := u.pull(ctx, pod, vv)
+			u.p.noteFuture(pod, err)
+			if u.try(ctx, pod, err) {
 				failed = true
 				u.keep(pod, vv)
 			}
@@ -256,10 +258,13 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 	defer p.peers.update(from, func(f *peerFacts) { f.root, f.met, f.vv = head.TreeRoot, true, head.VV })
 	p.pulls.compare(from, head)
 	if head.VV.LessEqual(p.db.VV()) {
+		p.noteFuture(from, nil)
 		return
 	}
 	if len(commits) > 0 {
-		if _, err := p.apply(ctx, commits); err != nil && !errors.Is(err, state.ErrGap) {
+		_, err := p.apply(ctx, commits)
+		p.noteFuture(from, err)
+		if err != nil && !errors.Is(err, state.ErrGap) {
 			p.log.WarnContext(ctx, "changes that a pod sent were not taken over", "pod", p.reg.name(from), "err", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
@@ -68,11 +69,6 @@ type Policy struct {
 	From       string // the path where the policy is set; "" is the network's default
 }
 
-// Warning is a state that a user should know of.
-type Warning struct {
-	Code, Title, Text, Severity string // severity: notice, warning, error
-}
-
 // Status is the pod's and the network's health on one screen.
 type Status struct {
 	Healthy     bool
@@ -81,7 +77,7 @@ type Status struct {
 	UnsafeBytes int64        // acknowledged here or elsewhere and below its policy although there are pods enough, as known here
 	States      []StateBytes // of all contents, each once, as the last round over all found them, and of what is dirty; in the order of placement.State
 	DirtyBytes  int64        // not yet committed here
-	Warnings    []Warning
+	Warnings    []health.Warning
 }
 
 // StateBytes is how many bytes are how safe.

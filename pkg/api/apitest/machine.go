@@ -3,8 +3,10 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"testing"
 
@@ -72,6 +74,16 @@ func (m Machine) Config(context.Context, string) ([]api.ConfigKey, error) {
 // SetConfig says that it has done so.
 func (m Machine) SetConfig(_ context.Context, _ string, q api.ConfigSet) (api.ConfigDone, error) {
 	return api.ConfigDone{ConfigKey: api.ConfigKey{Scope: q.Scope, Key: q.Key, Value: q.Value, Origin: "default"}, Restart: true}, nil
+}
+
+// TestNotify tells of one that works and one that doesn't.
+func (m Machine) TestNotify(context.Context) ([]api.Notified, error) {
+	return []api.Notified{{Name: "hook", Error: "notify: webhook: answered 404 Not Found"}, {Name: "me"}}, nil
+}
+
+// Metrics are one.
+func (m Machine) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "wormhole_healthy 1\n") })
 }
 
 // Stop does nothing.

@@ -16,6 +16,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -113,9 +114,26 @@ func (p *Pod) DHT() (s p2p.DHTStats, ok bool) {
 func (p *Pod) Status(ctx context.Context) (pod.Status, error) {
 	pods, err := p.Pods(ctx)
 	return pod.Status{
-		Healthy: p.Unsafe == nil, Pods: pods, DirtyBytes: 17,
-		Warnings: []pod.Warning{{Code: "few_pods", Title: "1 of 2 copies", Text: "add a pod", Severity: "notice"}},
+		Healthy: p.Unsafe == nil, Pods: pods, DirtyBytes: 17, States: []pod.StateBytes{{State: "safe", Bytes: 1 << 20}, {State: "dirty", Bytes: 17}},
+		Warnings: p.Told(),
 	}, err
+}
+
+// CanStop says no if Unsafe is set.
+func (p *Pod) CanStop(context.Context) (pod.StopAnswer, error) {
+	if p.Unsafe != nil {
+		return pod.StopAnswer{Reasons: []string{"17 bytes could not be read from the pods that are up without this one: wh sync --wait"}}, nil
+	}
+	return pod.StopAnswer{Notes: []string{"no other pod stores data"}}, nil
+}
+
+// Told is one notice.
+func (p *Pod) Told() []health.Warning {
+	list := health.Find(health.Facts{Copies: 2, Pods: []health.Pod{{Name: "box", Self: true, Stores: true, State: "up"}}})
+	for i := range list {
+		list[i].Since = fixed{}.Now()
+	}
+	return list
 }
 
 // Usage is made up.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -86,9 +87,21 @@ func status(ctx context.Context, p Pod, _ struct{}) (api.Status, error) {
 		out.States[i] = api.StateBytes(b)
 	}
 	for _, w := range st.Warnings {
-		out.Warnings = append(out.Warnings, api.Warning(w))
+		out.Warnings = append(out.Warnings, apiWarning(w))
 	}
 	return out, nil
+}
+
+func canStop(ctx context.Context, p Pod, _ struct{}) (api.CanStop, error) {
+	got, err := p.CanStop(ctx)
+	return api.CanStop{CanStop: len(got.Reasons) == 0, Reasons: notNil(got.Reasons), Notes: notNil(got.Notes)}, err
+}
+
+func apiWarning(w health.Warning) api.Warning {
+	return api.Warning{
+		Code: string(w.Code), Title: w.Title, Text: api.Text(w.Text), Severity: string(w.Severity), Todo: w.Todo,
+		Subject: api.Text(w.Subject), Since: w.Since.UTC(), Because: string(w.Because),
+	}
 }
 
 // notNil is s, never nil.
@@ -225,7 +238,7 @@ func events(ctx context.Context, p Pod, q api.EventsRequest, f func(api.Event) e
 		since = *q.Since
 	}
 	return p.Events(ctx, since, q.Follow, func(e pod.Event) error {
-		return f(api.Event{Time: e.At, Kind: e.Kind, Path: api.Text(e.Path), Pod: api.Text(e.Pod), Text: api.Text(e.Text)})
+		return f(api.Event{Time: e.At, Kind: e.Kind, Path: api.Text(e.Path), Pod: api.Text(e.Pod), Text: api.Text(e.Text), Code: string(e.Code), Severity: string(e.Severity)})
 	})
 }
 

@@ -8,6 +8,7 @@ package server
 import (
 	"context"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
@@ -29,6 +30,8 @@ type Pod interface {
 	Peers() []pod.PeerInfo
 	DHT() (s p2p.DHTStats, ok bool)
 	Status(ctx context.Context) (pod.Status, error)
+	// CanStop says whether a stop of the pod breaks a promise.
+	CanStop(ctx context.Context) (pod.StopAnswer, error)
 	Usage(ctx context.Context) (pod.Usage, error)
 	Root(ctx context.Context) (block.ID, error)
 	StateRoot(ctx context.Context) (block.ID, error)
@@ -76,6 +79,10 @@ type Machine interface {
 	// Config is every key of the machine, of a pod and of its network; SetConfig sets one.
 	Config(ctx context.Context, podName string) ([]api.ConfigKey, error)
 	SetConfig(ctx context.Context, podName string, q api.ConfigSet) (api.ConfigDone, error)
+	// TestNotify sends a message to all who are to be told of warnings.
+	TestNotify(ctx context.Context) ([]api.Notified, error)
+	// Metrics serves the metrics of all pods.
+	Metrics() http.Handler
 	// Stop makes the daemon stop; it returns at once.
 	Stop()
 }

@@ -1,0 +1,142 @@
+package health
+
+import (
+	"slices"
+	"time"
+)
+
+// The codes.
+const (
+	CodePodDown        Code = "pod_down"
+	CodePodSuspect     Code = "pod_suspect"
+	CodePodDiverged    Code = "pod_diverged"
+	CodeChangesAway    Code = "changes_elsewhere"
+	CodeUnsafe         Code = "bytes_unsafe"
+	CodeUnavailable    Code = "bytes_unavailable"
+	CodeDegraded       Code = "bytes_degraded"
+	CodeSpreading      Code = "spreading_long"
+	CodeDamaged        Code = "blocks_damaged"
+	CodeFewPods        Code = "few_pods"
+	CodeNetworkFull    Code = "network_full"
+	CodeNoRoomToRepair Code = "no_room_to_repair"
+	CodeDiskFull       Code = "disk_full"
+	CodeDiskLow        Code = "disk_low"
+	CodeClock          Code = "clock"
+	CodeFuture         Code = "changes_from_future"
+	CodeNoKey          Code = "no_key"
+	CodeMountMissing   Code = "mount_missing"
+	CodeConflicts      Code = "conflicts"
+	CodeGCStopped      Code = "gc_stopped"
+	CodeOtherVersion   Code = "other_version"
+)
+
+// flap is how long most conditions must be over before people hear of it.
+const flap = time.Minute
+
+// table is the one list of what there is to warn of.
+var table = []Definition{
+	{
+		Code: CodePodDown, Severity: Serious, Title: "A pod is lost", Unhealthy: true, Tell: 2 * time.Minute, Hold: flap,
+		Todo: "start that machine, or its daemon (wh up); if it won't come back: wh pod remove NAME",
+	},
+	{
+		Code: CodePodSuspect, Severity: Warned, Title: "A pod is silent", Tell: 5 * time.Minute, Hold: flap,
+		Todo: "nothing yet: a pod that sleeps or restarts is back soon; wh peers --why says why it is not connected",
+	},
+	{
+		Code: CodePodDiverged, Severity: Serious, Title: "Two pods disagree", Unhealthy: true, Hold: flap,
+		Todo: "wh fsck on both pods; the one that finds problems is the faulty one",
+	},
+	{
+		Code: CodeChangesAway, Severity: Warned, Title: "Changes are not here", Tell: 5 * time.Minute, Hold: flap, DependsOn: []Code{CodePodDown, CodePodSuspect},
+		Todo: "start that machine: only it has these changes, as far as is known here",
+	},
+	{
+		Code: CodeUnsafe, Severity: Serious, Title: "Data has fewer copies than its policy asks for", Unhealthy: true, Tell: 10 * time.Minute, Hold: flap,
+		DependsOn: []Code{CodePodDown, CodeNetworkFull, CodeDiskFull},
+		Todo:      "wait: copies are being made; wh sync --wait says when all is safe, wh where PATH what is missing",
+	},
+	{
+		Code: CodeUnavailable, Severity: Serious, Title: "Data can't be reached", Unhealthy: true, Tell: 5 * time.Minute, Hold: flap,
+		DependsOn: []Code{CodePodDown, CodePodSuspect},
+		Todo:      "start the machines that hold it: wh where PATH names them",
+	},
+	{
+		Code: CodeDegraded, Severity: Warned, Title: "Data waits for pods", Tell: 10 * time.Minute, Hold: flap,
+		DependsOn: []Code{CodePodDown, CodePodSuspect, CodeFewPods},
+		Todo:      "start missing machines, or add a pod: wh invite",
+	},
+	{
+		Code: CodeSpreading, Severity: Warned, Title: "Copies take long", Delay: 30 * time.Minute, Tell: 30 * time.Minute, Hold: flap,
+		DependsOn: []Code{CodePodDown, CodePodSuspect, CodeFewPods, CodeNetworkFull, CodeUnsafe},
+		Todo:      "wh peers shows how fast the connections are; much new data takes its time",
+	},
+	{
+		Code: CodeDamaged, Severity: Serious, Title: "Stored blocks are damaged", Unhealthy: true, Tell: 5 * time.Minute, Hold: flap,
+		Todo: "check the disk (dmesg, smartctl); wh fsck --repair gets good copies from other pods",
+	},
+	{
+		Code: CodeFewPods, Severity: Notice, Title: "Too few pods for the policy", Hold: flap,
+		Todo: "add a pod: wh invite",
+	},
+	{
+		Code: CodeNetworkFull, Severity: Serious, Title: "The network is nearly full", Delay: time.Minute, Tell: 5 * time.Minute, Hold: 10 * time.Minute,
+		Todo: "add a pod (wh invite) or a disk, or delete files and then wh gc --now",
+	},
+	{
+		Code: CodeNoRoomToRepair, Severity: Warned, Title: "No room to make up for a lost pod", Delay: time.Minute, Tell: 10 * time.Minute, Hold: 10 * time.Minute,
+		DependsOn: []Code{CodePodDown, CodeNetworkFull},
+		Todo:      "add a pod (wh invite) or a disk: after a loss the others could not hold all copies",
+	},
+	{
+		Code: CodeDiskFull, Severity: Serious, Title: "This machine's disk is full", Hold: flap,
+		Todo: "free space on the disk, or what was deleted in Wormhole: wh gc --now; until then nothing is taken here",
+	},
+	{
+		Code: CodeDiskLow, Severity: Warned, Title: "This machine's disk is nearly full", Delay: 10 * time.Second, Tell: 5 * time.Minute, Hold: 10 * time.Minute,
+		DependsOn: []Code{CodeDiskFull},
+		Todo:      "free space, or raise capacity_bytes: wh df says what is stored; wh pod drain empties this pod",
+	},
+	{
+		Code: CodeClock, Severity: Warned, Title: "The clock is wrong", Tell: 5 * time.Minute, Hold: flap,
+		Todo: "set this machine's clock, and keep it right by NTP: timedatectl set-ntp true",
+	},
+	{
+		Code: CodeFuture, Severity: Warned, Title: "Changes from the future are refused", Tell: 5 * time.Minute, Hold: flap, DependsOn: []Code{CodeClock},
+		Todo: "set that machine's clock; its changes come when this machine's clock has reached their time",
+	},
+	{
+		Code: CodeNoKey, Severity: Serious, Title: "No data key", Hold: flap,
+		Todo: "ask an admin for a new token (wh invite), and join again; other pods keep the data",
+	},
+	{
+		Code: CodeMountMissing, Severity: Serious, Title: "A folder is not mounted", Delay: 5 * time.Second, Tell: time.Minute, Hold: flap,
+		Todo: "wh mount DIR, or wh unmount DIR --save if it is not wanted; wh doctor says whether FUSE works",
+	},
+	{
+		Code: CodeConflicts, Severity: Warned, Title: "Conflicts", Tell: time.Minute, Hold: flap,
+		Todo: "wh conflicts lists them, wh conflicts resolve ends one; no version is lost meanwhile",
+	},
+	{
+		Code: CodeGCStopped, Severity: Warned, Title: "Garbage is not collected", Tell: time.Hour, Hold: flap,
+		Todo: "wh gc says what it waits for",
+	},
+	{
+		Code: CodeOtherVersion, Severity: Notice, Title: "Pods run other versions", Delay: time.Hour, Tell: time.Hour, Hold: time.Hour,
+		Todo: "install the same version on all machines: wh version",
+	},
+}
+
+// Definitions are those of all codes.
+func Definitions() []Definition { return slices.Clone(table) }
+
+// define is the definition of a code; a code that is in no table has no title.
+func define(code Code) Definition {
+	for _, d := range table {
+		if d.Code == code {
+			d.Tell = max(d.Tell, d.Delay)
+			return d
+		}
+	}
+	return Definition{Code: code, Severity: Warned}
+}
