@@ -102,28 +102,28 @@ func (b *bench) mountReport(ctx context.Context, l *loads, places []*place, got 
 	}
 	b.row("\n%s asked for |\n%s---|", head, line)
 	for _, load := range l.list {
-		row := fmt.Sprintf("| %s, %s |", load.name, load.unit)
+		row := []string{fmt.Sprintf("| %s, %s |", load.name, load.unit)}
 		for _, p := range places {
 			rates := got[load.name][p.name]
-			row += cell(rates, load.digits)
+			row = append(row, cell(rates, load.digits))
 			if p.name == placePod {
 				continue
 			}
 			if len(rates) == 0 {
-				row += " |"
+				row = append(row, " |")
 				continue
 			}
 			ours := got[load.name][placePod]
 			if load.seconds {
 				ours, rates = rates, ours
 			}
-			row += " " + times(quotient(ours, rates)) + " |"
+			row = append(row, " "+times(quotient(ours, rates))+" |")
 		}
 		asked := load.asked
 		for _, name := range slices.Sorted(maps.Keys(mountLimits[load.name])) {
 			asked = append(asked, fmt.Sprintf("%gx %s", mountLimits[load.name][name], name))
 		}
-		b.row("%s %s |", row, strings.Join(asked, ", "))
+		b.row("%s %s |", strings.Join(row, ""), strings.Join(asked, ", "))
 	}
 }
 

@@ -223,7 +223,7 @@ func checkMulticast(ctx context.Context) finding {
 	if t, ok := ctx.Deadline(); ok && t.Before((clock.Real{}).Now().Add(deadline)) {
 		return odd("multicast", todo, "there was no time to try it")
 	}
-	port := l.LocalAddr().(*net.UDPAddr).Port //nolint:forcetypeassert // net.UDPConn documents it
+	port := l.LocalAddr().(*net.UDPAddr).Port //nolint:errcheck,forcetypeassert // net.UDPConn documents it
 	c, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.ParseIP(mdnsGroup), Port: port})
 	if err != nil {
 		return odd("multicast", todo, "%v", err)

@@ -42,7 +42,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%s", b)
 	}
 
-	if err := os.WriteFile(s.home.File("machine.toml"), []byte("kind = \"machine\"\nversion = 1\nlog_levle = \"info\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(s.home.File("machine.toml"), []byte("kind = \"machine\"\nversion = 1\nlog_lev = \"info\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got, _, code = s.wh("", "doctor")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,14 +51,11 @@ func manPage(c *cobra.Command) string {
 	line(".SH SYNOPSIS\n.B %s", roff(c.UseLine()))
 	text, codes, _ := strings.Cut(c.Long, "\n\nExit codes:\n")
 	line(".SH DESCRIPTION\n%s", roff(text))
-	subs := ""
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() {
-			subs += fmt.Sprintf(".TP\n.B %s\n%s\n", roff(sub.Use), roff(sub.Short))
+	for i, sub := range slices.DeleteFunc(slices.Clone(c.Commands()), func(sub *cobra.Command) bool { return !sub.IsAvailableCommand() }) {
+		if i == 0 {
+			line(".SH COMMANDS")
 		}
-	}
-	if subs != "" {
-		b.WriteString(".SH COMMANDS\n" + subs)
+		line(".TP\n.B %s\n%s", roff(sub.Use), roff(sub.Short))
 	}
 	manFlags(&b, "OPTIONS", c.NonInheritedFlags())
 	manFlags(&b, "OPTIONS OF ALL COMMANDS", c.InheritedFlags())

@@ -56,7 +56,7 @@ func TestService(t *testing.T) {
 // The service manager hears that the daemon is ready, that it lives while it answers, and that it stops.
 func TestSystemd(t *testing.T) {
 	s := newSession(t)
-	dir, err := os.MkdirTemp("", "whn-") //nolint:usetesting // t.TempDir's paths can be too long for a socket
+	dir, err := os.MkdirTemp("", "wh-") //nolint:usetesting // t.TempDir's paths can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

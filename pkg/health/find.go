@@ -56,8 +56,8 @@ const (
 // finder collects what holds.
 type finder struct{ out []Warning }
 
-func (f *finder) add(code Code, subject, format string, args ...any) {
-	f.out = append(f.out, Warning{Definition: define(code), Subject: subject, Text: fmt.Sprintf(format, args...)})
+func (w *finder) add(code Code, subject, format string, args ...any) {
+	w.out = append(w.out, Warning{Definition: define(code), Subject: subject, Text: fmt.Sprintf(format, args...)})
 }
 
 // Find is what holds by the facts, in the order of the table for one subject.

@@ -7,6 +7,7 @@ package metrics
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -149,10 +150,7 @@ type samples struct {
 }
 
 func (s *samples) send(m metric, v float64, labels ...string) {
-	key := m.desc.String()
-	for _, l := range labels {
-		key += "\x00" + l
-	}
+	key := strings.Join(append([]string{m.desc.String()}, labels...), "\x00")
 	if s.seen[key] {
 		return
 	}

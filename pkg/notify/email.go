@@ -106,9 +106,14 @@ func (e Email) letter(m Message) []byte {
 	}
 	_, host, _ := strings.Cut(e.From, "@")
 	for _, h := range [][2]string{
-		{"From", line(e.From)}, {"To", line(strings.Join(e.To, ", "))}, {"Subject", mime.QEncoding.Encode("utf-8", line(m.Headline()))},
-		{"Date", e.Clock.Now().Format(time.RFC1123Z)}, {"Message-ID", "<" + rand.Text() + "@" + line(host) + ">"},
-		{"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"}, {"Content-Type", "text/plain; charset=utf-8"},
+		{"From", line(e.From)},
+		{"To", line(strings.Join(e.To, ", "))},
+		{"Subject", mime.QEncoding.Encode("utf-8", line(m.Headline()))},
+		{"Date", e.Clock.Now().Format(time.RFC1123Z)},
+		{"Message-ID", "<" + rand.Text() + "@" + line(host) + ">"},
+		{"Auto-Submitted", "auto-generated"},
+		{"MIME-Version", "1.0"},
+		{"Content-Type", "text/plain; charset=utf-8"},
 		{"Content-Transfer-Encoding", "quoted-printable"},
 	} {
 		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])

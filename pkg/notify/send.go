@@ -58,8 +58,15 @@ func (c Command) Send(ctx context.Context, m Message) error {
 	cmd.Stdin = bytes.NewReader(in)
 	cmd.Env = cmd.Environ()
 	for _, e := range [][2]string{
-		{"NETWORK", m.Network}, {"POD_NAME", m.Pod}, {"CODE", m.Code}, {"SEVERITY", m.Severity}, {"TITLE", m.Title}, {"TEXT", m.Text},
-		{"TODO", m.Todo}, {"SUBJECT", m.Subject}, {"STATE", state},
+		{"NETWORK", m.Network},
+		{"POD_NAME", m.Pod},
+		{"CODE", m.Code},
+		{"SEVERITY", m.Severity},
+		{"TITLE", m.Title},
+		{"TEXT", m.Text},
+		{"TODO", m.Todo},
+		{"SUBJECT", m.Subject},
+		{"STATE", state},
 	} {
 		cmd.Env = append(cmd.Env, "WH_"+e[0]+"="+strings.ReplaceAll(e[1], "\x00", ""))
 	}

@@ -155,22 +155,6 @@ func (p *planner) fill(s Stripe, set []ident.Pod, at matching) {
 	}
 }
 
-// othersBear is how many losses what there is beside a stripe bears at the most, all its forms together.
-func (p *planner) othersBear(s Stripe) int {
-	n := -1
-	for i := range p.holders {
-		if p.holders[i].Whole && p.n.active(p.holders[i].Pod) {
-			n++
-		}
-	}
-	for _, o := range p.stripes() {
-		if m := match(o, p.holders, p.active, nil); o != s {
-			n += m.losses() + 1
-		}
-	}
-	return n
-}
-
 // readable is how many fragments of a stripe there are, wherever.
 func (p *planner) readable(s Stripe) int {
 	var have [FragmentsMax]bool

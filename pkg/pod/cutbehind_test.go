@@ -56,7 +56,7 @@ func (b *behind) begin() {
 }
 
 func (b *behind) node() *node {
-	n := b.f.(*file).n //nolint:errcheck,forcetypeassert // a view opens only these
+	n := b.f.(*file).n //nolint:forcetypeassert // a view opens only these
 	return n
 }
 
@@ -112,7 +112,7 @@ func (b *behind) change() {
 		if b.rng.IntN(2) == 0 {
 			flags = vfs.AllocZero | vfs.AllocKeepSize
 		}
-		if err := b.f.(vfs.Allocator).Allocate(b.t.Context(), int64(off), int64(n), flags); err != nil { //nolint:errcheck,forcetypeassert // files are
+		if err := b.f.(vfs.Allocator).Allocate(b.t.Context(), int64(off), int64(n), flags); err != nil { //nolint:forcetypeassert // files are
 			b.t.Fatal(err)
 		}
 		clear(b.want[off:min(off+n, size)])

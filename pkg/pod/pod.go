@@ -491,7 +491,7 @@ func (p *Pod) readStatements(ctx context.Context) error {
 	var old [][]byte
 	for _, s := range list {
 		if _, err := p.reg.add(s); err != nil {
-			p.log.Warn("a stored statement is not believed", "err", err)
+			p.log.WarnContext(ctx, "a stored statement is not believed", "err", err)
 		} else {
 			old = append(old, s)
 		}

@@ -70,7 +70,7 @@ func (p *statePod) opSave(ctx context.Context) error {
 	text := p.text()
 	c := content(text)
 	tmp := fmt.Sprintf(".tmp%d", p.w.count)
-	n, err := p.db.Create(at.parent, tmp, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c})
+	n, err := p.db.Create(at.parent, tmp, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, state.CreateOptions{Content: &c}) //nolint:contextcheck // operations of the state take no context
 	if err != nil {
 		return err
 	}

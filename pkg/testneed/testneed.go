@@ -10,7 +10,7 @@ import (
 // Missing skips a test for something that the machine does not have, loudly; with WH_NEED_ALL the test fails.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
-	if os.Getenv("WH_NEED_ALL") != "" {
+	if os.Getenv("WH_NEED_ALL") != "" { //nolint:forbidigo // only tests call it
 		t.Fatalf("WH_NEED_ALL is set, and here it is missing: "+format, args...)
 	}
 	t.Skipf("SKIPPED: "+format, args...)

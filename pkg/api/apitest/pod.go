@@ -122,7 +122,7 @@ func (p *Pod) Status(ctx context.Context) (pod.Status, error) {
 // CanStop says no if Unsafe is set.
 func (p *Pod) CanStop(context.Context) (pod.StopAnswer, error) {
 	if p.Unsafe != nil {
-		return pod.StopAnswer{Reasons: []string{"17 bytes could not be read from the pods that are up without this one: wh sync --wait"}}, nil
+		return pod.StopAnswer{Reasons: []string{"17 bytes could not be read from the pods that are up without this one: wh sync --wait"}}, nil //nolint:nilerr // it is the answer
 	}
 	return pod.StopAnswer{Notes: []string{"no other pod stores data"}}, nil
 }
