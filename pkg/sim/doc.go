@@ -15,7 +15,7 @@
 //   - the view is the one that the rows give, computed whole by the pure functions (fullview.go), and what state.Check compares;
 //   - a text that was acknowledged as durable, and that nobody who saw it replaced or removed, is in the view;
 //   - what was removed by somebody who had seen all of it is gone;
-//   - no name comes twice or is over 255 bytes, no folder is in itself, all that is alive is reachable, names stay when pods join;
+//   - no name comes twice or is over 255 bytes, no folder is in itself, all that is alive is reachable;
 //   - no actor signs two commits of one number, no published commit is lost, no number is given out twice, and nobody but users changes a row.
 //
 // Trace tells what happened, a line for each thing.

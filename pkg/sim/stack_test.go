@@ -17,9 +17,6 @@ func TestStack(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed, rounds := *seedFlag, *roundsFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) % 1e9
-	}
 	if rounds == 0 {
 		rounds = 4
 	}

@@ -283,10 +283,6 @@ func (p *statePod) receive(ctx context.Context, from *statePod, commits [][]byte
 		}
 	}
 	last, dirty := p.last(), p.db.Dirty()
-	names, err := p.namesNow(ctx)
-	if err != nil {
-		return err
-	}
 	n, err := p.db.Apply(ctx, commits)
 	switch {
 	case p.disk.Failed():
@@ -304,16 +300,7 @@ func (p *statePod) receive(ctx context.Context, from *statePod, commits [][]byte
 	if (p.last() != last || p.db.Dirty() != dirty) && !p.imported && !p.w.forked {
 		return fmt.Errorf("pod %d: commits of %d made changes of its own (I6)", p.n, from.n)
 	}
-	return p.stayed(ctx, names)
-}
-
-// namesNow are the computed names before others' commits are applied, now and then.
-func (p *statePod) namesNow(ctx context.Context) (map[computedName]string, error) {
-	if !p.w.more || p.rng.IntN(4) > 0 {
-		return nil, nil
-	}
-	names, err := p.computed(ctx)
-	return names, p.failed(err)
+	return nil
 }
 
 // ask asks another pod for what is missing here.
