@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -292,10 +293,30 @@ func (s *sidePod) did(what string, err error) {
 	if err != nil {
 		s.t.Fatalf("%s: %s: %v", s.Info().Name, what, err)
 	}
+	s.named()
 	s.a.clock.turn(time.Second)
 	if !s.lazy {
 		s.settle()
 	}
+}
+
+// named waits until all contents that were staged have their names, which say when they came.
+func (s *sidePod) named() {
+	s.t.Helper()
+	eventually(s.t, "contents are named", func() error {
+		s.nodes.mu.Lock()
+		list := slices.Collect(maps.Values(s.nodes.byID))
+		s.nodes.mu.Unlock()
+		for _, n := range list {
+			n.mu.RLock()
+			staged := n.staged != nil
+			n.mu.RUnlock()
+			if staged {
+				return fmt.Errorf("file %d is not", n.id)
+			}
+		}
+		return nil
+	})
 }
 
 func (s *sidePod) at(p string) vfs.Attr {
