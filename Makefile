@@ -29,13 +29,13 @@ build: ## build bin/wh and the tools beside it
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
 
 test: ## all tests
-	$(GO) test $(PKGS)
+	$(GO) test -timeout 20m $(PKGS)
 
 test-short: ## the quick tests
 	$(GO) test -short $(PKGS)
 
 race: ## the quick tests under the race detector; needs a C compiler
-	CGO_ENABLED=1 $(GO) test -race -short $(PKGS)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 25m $(PKGS)
 
 demo: build ## three pods on this machine: import, edit, lose one, compare every byte
 	$(BIN)/wh-demo
