@@ -44,18 +44,7 @@ func newStatus(e *env) *cobra.Command {
 }
 
 func runStatus(ctx context.Context, e *env) error {
-	st, err := call[api.Status](ctx, e, "status", struct{}{})
-	if err != nil {
-		return err
-	}
-	if e.json {
-		err = e.document(st)
-	} else {
-		var screen string
-		if screen, err = statusScreen(ctx, e, st); err == nil {
-			err = e.out("%s", screen)
-		}
-	}
+	st, err := showStatus(ctx, e, func(screen string) error { return e.out("%s", screen) })
 	if err == nil && !st.Healthy {
 		return said(pod.ErrNotSafe) // The lines above say why.
 	}
@@ -65,25 +54,29 @@ func runStatus(ctx context.Context, e *env) error {
 // watchStatus shows the status again and again until it is interrupted: with --json a document a line.
 func watchStatus(ctx context.Context, e *env) error {
 	for {
-		st, err := call[api.Status](ctx, e, "status", struct{}{})
-		if err != nil {
-			return err
-		}
-		if e.json {
-			err = e.document(st)
-		} else {
-			var screen string
-			if screen, err = statusScreen(ctx, e, st); err == nil {
-				err = e.redraw(screen)
-			}
-		}
-		if err != nil {
+		if _, err := showStatus(ctx, e, e.redraw); err != nil {
 			return err
 		}
 		if err := clock.Sleep(ctx, e.clock, statusEvery); err != nil {
 			return err
 		}
 	}
+}
+
+// showStatus asks for the status once and shows it: by show, or as a document.
+func showStatus(ctx context.Context, e *env, show func(screen string) error) (api.Status, error) {
+	st, err := call[api.Status](ctx, e, "status", struct{}{})
+	if err != nil {
+		return st, err
+	}
+	if e.json {
+		return st, e.document(st)
+	}
+	screen, err := statusScreen(ctx, e, st)
+	if err != nil {
+		return st, err
+	}
+	return st, show(screen)
 }
 
 // redraw prints a screen in the place of the one before on a terminal, else below it.

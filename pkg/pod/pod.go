@@ -2,69 +2,26 @@ package pod
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/chunker"
-	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
-	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
-	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// Defaults of Options.
-const (
-	DefaultCacheBytes = 10 << 30 // copies of blocks that other pods keep
-	plainCacheBytes   = 24 << 20 // verified plain bytes in memory
-	reserveBytes      = 64 << 20 // of the disk that is kept so that deletions work when it is full
-)
-
 var errClosed = fmt.Errorf("pod: %w", vfs.ErrClosed)
-
-// Options say how Open opens a pod.
-type Options struct {
-	Dir           string
-	Listen        []string // "HOST:PORT"; none: every address, any port
-	Discover      bool     // find pods of the network on the LAN
-	Offline       bool     // no network at all
-	CacheBytes    int64    // hard limit of cached copies; 0: DefaultCacheBytes
-	CapacityBytes int64    // hard limit of all that is stored; 0: the disk's
-	Weight        uint32   // share of the network's data; 0: 100. See Portal
-	Portal        bool     // stores nothing for others
-	Zone, Class   string
-	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
-	LowerAfter    time.Duration  // how long a policy must have held until what it does not ask for is released; 0: 24 h
-	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
-	NoHistory     bool           // keep no tree roots between snapshots, and make no snapshots
-	OnConflict    func(Conflict) // called once when a conflict is first seen; it must not block
-	Clock         clock.Clock    // nil: clock.Real
-	Log           *slog.Logger   // nil: nothing is logged
-	FS            pebblevfs.FS   // nil: the operating system's
-	Connect       Connect        // nil: over the machine's network
-	LogKeep       int64          // bytes of commits that are kept although all members have them; 0: DefaultLogKeep
-	LogMax        int64          // bytes of commits that are kept at most, if others can have them by the tree; 0: DefaultLogMax
-
-	Version   string                // of the program, which other pods are told; "": none
-	Unmounted func() []health.Mount // folders where the pod should be mounted and is not; nil: none
-
-	copyName []byte // what tells this copy of the directory from others; nil: the machine and the disk say it
-}
 
 // Pod is one machine's membership of a network: the engine. It knows the mechanisms; surfaces see its FS.
 // All methods are safe for concurrent use.
@@ -149,195 +106,6 @@ type network interface {
 	Put(ctx context.Context, pod ident.Pod, n int, id func(i int) block.ID, wire func(i int) ([]byte, error)) ([]error, error)
 	GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(name block.Fragment, wire []byte, err error) error) error
 	PutFragments(ctx context.Context, pod ident.Pod, n int, name func(i int) block.Fragment, wire func(i int) ([]byte, error)) ([]error, error)
-}
-
-func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert member.Cert, reg *registry, log *slog.Logger) state.Options {
-	return state.Options{
-		FS: fs, Dir: filepath.Join(dir, "state"), Network: cert.Network, Actor: cert.Actor(),
-		Sign:   func(msg []byte) []byte { return ed25519.Sign(key, msg) },
-		Author: reg.author, PodName: reg.actorName,
-		BeforeCommit: func(context.Context) error { return nil },
-		Clock:        clock.Real{}, Log: log,
-	}
-}
-
-// Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open, vfs.ErrNoSpace where
-// the disk has no room even for that.
-func Open(ctx context.Context, o Options) (*Pod, error) {
-	o = o.withDefaults()
-	guard := newDiskGuard(o.Clock, o.Log)
-	type result struct {
-		p   *Pod
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		p, err := open(ctx, o, guard)
-		done <- result{p, err}
-	}()
-	_, broken := guard.stuck()
-	select {
-	case r := <-done:
-		return r.p, r.err
-	case <-broken: // what opens it waits for ever in Pebble
-		return nil, guard.err()
-	}
-}
-
-func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) {
-	key, err := readKey(o.Dir, fileKey)
-	if err != nil {
-		return nil, err
-	}
-	chain, err := readChain(o.Dir, fileCerts)
-	if err != nil {
-		return nil, err
-	}
-	cert := chain.Leaf()
-	if _, err := chain.Verify(cert.Network); err != nil {
-		return nil, err
-	}
-	p := &Pod{
-		id: cert.Pod(), actor: cert.Actor(), own: authority{key: key, chain: chain},
-		dir: o.Dir, o: o, clock: o.Clock, log: o.Log,
-		reg:     newRegistry(cert.Network),
-		chunks:  newChunkCache(plainCacheBytes),
-		guard:   guard,
-		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool), kept: make(map[*keptFile]bool)},
-		peers:   newPeerBook(),
-		leases:  newLeases(o.Clock),
-		events:  newEvents(o.FS, o.Dir, o.Log),
-		started: o.Clock.Now(),
-		stamps:  &stampClock{Clock: o.Clock},
-		records: newHeadRecords(),
-
-		background:  newBackground(),
-		forks:       newForkNews(),
-		checkpoints: make(chan struct{}, 1),
-		folds:       make(chan struct{}, 1),
-		aheads:      make(chan block.ID, aheadQueue),
-		cuts:        make(chan *node),
-		cutters:     make(cutters, cuttersMax),
-	}
-	p.barrier = newBarrier(p.guard.err)
-	p.self = &view{p: p, watches: &p.watches}
-	p.pulls, p.spread = newPuller(p), newSpreader(p)
-	var opened []func() error
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, shut := range opened {
-			err = errors.Join(err, shut())
-		}
-	}()
-	fs := p.guard.guard(o.FS, o.Dir)
-	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
-		return nil, err
-	}
-	opened = append(opened, p.store.Close)
-	p.store.SetCacheLimit(o.CacheBytes)
-	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
-	so.BeforeCommit, so.ContentsDurable, so.Blocks, so.Clock = p.store.Sync, true, blocks{p}, p.stamps
-	so.Copy = o.copyName
-	if so.Copy == nil {
-		so.Copy = copyName(o.Dir)
-	}
-	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
-		id, _, err := p.putChunk(ctx, plain)
-		return id, err
-	}
-	if !cert.Role.MayWrite() {
-		so.Sign = nil
-	}
-	if p.db, err = state.Open(ctx, so); err != nil {
-		return nil, err
-	}
-	opened = append(opened, p.db.Close)
-	if err := p.readStatements(ctx); err != nil {
-		return nil, err
-	}
-	p.prepareSealing()
-	if err := p.announceEntry(ctx); err != nil {
-		return nil, err
-	}
-	if p.net, err = p.openNetwork(); err != nil { //nolint:contextcheck // the host lives until Run ends
-		return nil, err
-	}
-	if err := p.loadPassages(); err != nil {
-		return nil, errors.Join(err, p.net.Close())
-	}
-	p.published = state.Dot{Actor: p.db.Actor(), Seq: p.db.VV()[p.db.Actor()]}
-	p.db.OnFork(p.forks.note)
-	p.db.OnDirty(p.barrier.wake)
-	p.db.Watch(func(changes []vfs.Change, local bool) {
-		switch {
-		case !local:
-			p.applied.tell(p.self, changes)
-		case slices.ContainsFunc(changes, p.renumbered):
-			p.watches.tell(nil, changes) // who did it too
-		}
-	})
-	if err := errors.Join(p.knowPeers(), p.loadHistory(), p.conflicts.load(ctx, p), p.replay(ctx)); err != nil {
-		return nil, errors.Join(err, p.net.Close())
-	}
-	p.event(Event{Kind: EventStarted})
-	p.guard.serve(p.store.MakeRoom, func() { p.barrier.refuse(p.guard.err()) })
-	return p, nil
-}
-
-func (o Options) withDefaults() Options {
-	o.Clock = orReal(o.Clock)
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.FS == nil {
-		o.FS = pebblevfs.Default
-	}
-	if o.CacheBytes == 0 {
-		o.CacheBytes = DefaultCacheBytes
-	}
-	if o.TrashAfter == 0 {
-		o.TrashAfter = DefaultTrash
-	}
-	if o.LowerAfter == 0 {
-		o.LowerAfter = DefaultLower
-	}
-	if o.DormantAfter == 0 {
-		o.DormantAfter = DefaultDormant
-	}
-	if o.LogKeep == 0 {
-		o.LogKeep = DefaultLogKeep
-	}
-	if o.LogMax == 0 {
-		o.LogMax = DefaultLogMax
-	}
-	switch {
-	case o.Portal:
-		o.Weight = 0
-	case o.Weight == 0:
-		o.Weight = defaultPodWeigh
-	}
-	return o
-}
-
-// openNetwork listens, unless the pod is offline.
-func (p *Pod) openNetwork() (network, error) {
-	if p.o.Offline {
-		return offline{}, nil
-	}
-	if p.o.Connect != nil {
-		return p.o.Connect(handler{p})
-	}
-	listen := p.o.Listen
-	if len(listen) == 0 {
-		listen = []string{":0"}
-	}
-	return p2p.New(p2p.Config{
-		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
-		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
-		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log, Agent: p.o.Version,
-	})
 }
 
 // Run serves until ctx ends. What was done before is durable and committed when it returns.
@@ -479,41 +247,4 @@ func (p *Pod) runWatch(ctx context.Context) error {
 		p.watches.tell(nil, changes)
 		p.conflicts.look()
 	})
-}
-
-// readStatements fills the registry from what is stored.
-func (p *Pod) readStatements(ctx context.Context) error {
-	list, err := p.db.Statements()
-	if err != nil {
-		return err
-	}
-	slices.SortStableFunc(list, byKind)
-	var old [][]byte
-	for _, s := range list {
-		if _, err := p.reg.add(s); err != nil {
-			p.log.WarnContext(ctx, "a stored statement is not believed", "err", err)
-		} else {
-			old = append(old, s)
-		}
-	}
-	old = slices.DeleteFunc(old, func(s []byte) bool { return !p.reg.stale(s) })
-	if err := p.db.DropStatements(ctx, old); err != nil {
-		return err
-	}
-	if p.reg.defaults().Version == 0 {
-		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)
-	}
-	return nil
-}
-
-// prepareSealing finds the data key of an encrypted network, and what is derived from it. Without a key the pod keeps blocks for
-// others, and the tree can be listed.
-func (p *Pod) prepareSealing() {
-	var err error
-	if p.seal, err = findSealing(p.dir, p.own.key, p.reg); err != nil {
-		p.log.Warn("the data key was not found, or its file could not be made again", "usable", p.seal.usable() == nil, "err", err)
-	}
-	p.table = chunker.NewTable(p.seal.derive(p.reg.network, useChunker))
-	p.sumKey = p.seal.derive(p.reg.network, useSum)
-	p.sums.New = func() any { return dag.NewSum(p.sumKey) }
 }

@@ -341,24 +341,17 @@ func TestForksInAnyOrder(t *testing.T) {
 	n := newPods()
 	m := n.machine(1)
 	a := openWith(t, m.o)
-	files := func(d *DB, name string, k int) {
-		t.Helper()
-		for i := range k {
-			mkfile(t, d, RootIno, fmt.Sprint(name, i), "x")
-			must[int](t)(d.Commit(t.Context()))
-		}
-	}
-	files(a, "first ", 3)
+	commitFiles(t, a, "first ", 3)
 	b := openWith(t, m.image().o)
-	files(a, "second ", 3)
+	commitFiles(t, a, "second ", 3)
 	c := openWith(t, m.image().o)
-	files(a, "of a ", 3)
+	commitFiles(t, a, "of a ", 3)
 	dbs := []*DB{a, n.open(t, 3), n.open(t, 4), n.open(t, 5)}
 	for _, d := range dbs[1:] {
 		pull(t, d, a)
 	}
-	files(b, "of b ", 2)
-	files(c, "of c ", 2)
+	commitFiles(t, b, "of b ", 2)
+	commitFiles(t, c, "of c ", 2)
 	meetAll(t, dbs[1], b, c)
 	forks := must[[][]byte](t)(dbs[1].Forks())
 	if len(forks) != 2 {
@@ -528,4 +521,13 @@ func FuzzTips(f *testing.F) {
 			t.Fatal("written again it is something else")
 		}
 	})
+}
+
+// commitFiles makes k files, each a commit of its own.
+func commitFiles(t *testing.T, d *DB, name string, k int) {
+	t.Helper()
+	for i := range k {
+		mkfile(t, d, RootIno, fmt.Sprint(name, i), "x")
+		must[int](t)(d.Commit(t.Context()))
+	}
 }

@@ -190,17 +190,10 @@ func TestLearnForkBehindTree(t *testing.T) {
 	m := n.machine(1)
 	m.o.Blocks = n.blocks
 	a := openWith(t, m.o)
-	files := func(d *DB, name string, k int) {
-		t.Helper()
-		for i := range k {
-			mkfile(t, d, RootIno, fmt.Sprint(name, i), "x")
-			must[int](t)(d.Commit(t.Context()))
-		}
-	}
-	files(a, "both", 40)
+	commitFiles(t, a, "both", 40)
 	b := openWith(t, m.image().o)
-	files(a, "a", 60)
-	files(b, "b", 3)
+	commitFiles(t, a, "a", 60)
+	commitFiles(t, b, "b", 3)
 	cutAll(t, a)
 	joiner, second := n.open(t, 3), n.open(t, 4)
 	joinAll(t, joiner, a)
