@@ -67,6 +67,7 @@ const (
 	KindDuty          Kind = 18 // an admin has a pod drained or removed
 	KindDigests       Kind = 19 // digests of an author's commits
 	KindClock         Kind = 20 // the time on the pod's machine
+	KindPlace         Kind = 21 // a pod waits for copies that others are to make
 	KindFragments     Kind = 24 // which fragments of blocks are held
 	KindKeptFragments Kind = 25 // which fragments of blocks are held for good, so that the asker may give up what it has
 )

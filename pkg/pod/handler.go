@@ -70,6 +70,8 @@ func (h handler) Told(ctx context.Context, from ident.Pod, kind p2p.Kind, body [
 		}
 	case p2p.KindUsage:
 		h.p.toldUsage(from, body)
+	case p2p.KindPlace:
+		h.p.spread.asked()
 	default: // of a later version
 	}
 }

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -260,5 +261,37 @@ func TestEndangeredFirst(t *testing.T) {
 	}
 	if len(r.later) != laterMax {
 		t.Errorf("%d are put off", len(r.later))
+	}
+}
+
+// TestSyncWaitForOther breaks if a pod that waits for a copy which only another can make, out of its cache, waits until that one looks of itself.
+func TestSyncWaitForOther(t *testing.T) {
+	pods := somePods(t, 2, time.Nanosecond)
+	waits, other := pods[0], pods[1]
+	waits.write("/f", randomText(930, 200<<10))
+	settled(t, "/f", 2, pods...)
+	begin := time.Now()
+	eventually(t, "the round that the new file asked for is over", func() error {
+		if other.spread.safeSince().Before(begin) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(quickly(t), spreadEvery/2)
+	defer cancel()
+	w, err := other.Where(ctx, other.at("/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.Chunks {
+		if err := other.store.Disown(ctx, c.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := waits.SyncWait(ctx, vfs.RootID); err != nil {
+		t.Error(err)
+	}
+	if err := other.holdsAll("/f", true); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -14,6 +15,7 @@ import (
 const (
 	settlePoll    = 100 * time.Millisecond // between looks of SyncWait, at first
 	settlePollMax = 2 * time.Second
+	settleAsk     = 5 * time.Second // between messages of SyncWait that have other pods look at what they are to do
 )
 
 // ErrNotSafe says that something has fewer copies than its policy asks for, and that this can't be changed now.
@@ -30,6 +32,7 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 	if err := p.Settle(ctx); err != nil {
 		return err
 	}
+	var asked time.Time
 	for pause := settlePoll; ; pause = min(2*pause, settlePollMax) {
 		coming := p.onTheirWay() // before it is placed: who comes meanwhile is a holder the next time
 		got, err := p.placeBelow(ctx, id)
@@ -44,6 +47,10 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 				got.short, got.need, p.placing().Live().Len(), ErrNotSafe)
 		case err != nil:
 			p.log.InfoContext(ctx, "sync: trying again", "missing", got.missing, "err", err)
+		}
+		if now := p.clock.Now(); got.missing > 0 && now.Sub(asked) >= settleAsk {
+			p.tellAll(p2p.KindPlace, nil) // what this pod could do of it, it has done
+			asked = now
 		}
 		if err := clock.Sleep(ctx, p.clock, pause); err != nil {
 			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, err)

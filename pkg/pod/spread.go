@@ -16,6 +16,7 @@ const (
 	spreadBatch  = 512              // contents looked at together
 	spreadEvery  = 60 * time.Second // between rounds over all contents
 	spreadSettle = 2 * time.Second  // after the members or connections changed, before all is looked at
+	spreadRest   = 4                // times as long as a round took, before one that another pod asks for
 	putTimeout   = 10 * time.Minute
 )
 
@@ -29,6 +30,7 @@ type spreader struct {
 
 	mu     sync.Mutex // guards the fields below
 	all    bool       // members or connections changed: look at everything
+	wanted bool       // another pod asks to look at everything
 	cursor uint64     // contents up to here were looked at when they were new
 	unsafe int64      // bytes below their policy although there are pods enough, as the last round over everything found
 	bytes  stateBytes // all bytes, as that found
@@ -44,6 +46,7 @@ type spreader struct {
 	// Of run's goroutine alone.
 	putsSeen  uint64    // Pod.puts when busy was asked last
 	busySince time.Time // when busy first said so; zero: it did not
+	restUntil time.Time // before that nobody else has a round begin
 }
 
 func newSpreader(p *Pod) *spreader { return &spreader{p: p, kick: make(chan struct{}, 1), all: true} }
@@ -64,6 +67,14 @@ func (s *spreader) poke() {
 	s.fresh()
 }
 
+// asked says that another pod waits for what is this one's to do. Many such messages have no more than a part of this pod's time.
+func (s *spreader) asked() {
+	s.mu.Lock()
+	s.wanted = true
+	s.mu.Unlock()
+	s.fresh()
+}
+
 func (s *spreader) run(ctx context.Context) error {
 	next := s.p.clock.Now().Add(spreadSettle)
 	for {
@@ -78,25 +89,41 @@ func (s *spreader) run(ctx context.Context) error {
 			if err := s.newContents(ctx); err != nil && ctx.Err() == nil {
 				s.p.log.WarnContext(ctx, "new contents are not where they should be yet", "err", err)
 			}
-			s.mu.Lock()
-			if s.all {
-				s.all = false
-				if soon := s.p.clock.Now().Add(spreadSettle); soon.Before(next) {
-					next = soon
-				}
+			if soon := s.due(); !soon.IsZero() && soon.Before(next) {
+				next = soon
 			}
-			s.mu.Unlock()
 		case <-timer.C:
 			if s.busy() {
 				next = s.p.clock.Now().Add(spreadSettle)
 				continue
 			}
-			next = s.p.clock.Now().Add(spreadEvery)
+			begin := s.p.clock.Now()
+			next = begin.Add(spreadEvery)
 			if err := s.everything(ctx); err != nil && ctx.Err() == nil {
 				s.p.log.WarnContext(ctx, "not all contents are where they should be", "err", err)
 			}
+			end := s.p.clock.Now()
+			s.restUntil = end.Add(spreadRest * end.Sub(begin))
 		}
 	}
+}
+
+// due is when a round over everything is to begin because of what happened since the last call; zero: nothing did.
+func (s *spreader) due() (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.p.clock.Now()
+	switch {
+	case s.all:
+		at = now.Add(spreadSettle)
+	case s.wanted:
+		at = now
+		if s.restUntil.After(now) {
+			at = s.restUntil
+		}
+	}
+	s.all, s.wanted = false, false
+	return at
 }
 
 // busy says whether files were put since the last call, or this pod catches up with others: a round over everything would take the processor from
