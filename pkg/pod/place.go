@@ -10,6 +10,7 @@ import (
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
@@ -308,12 +309,28 @@ func (p *Pod) sendAll(ctx context.Context, send map[ident.Pod][]*placing) error 
 
 // send puts blocks of this pod to another, and returns those that it has acknowledged, which may be some even with an error.
 func (p *Pod) send(ctx context.Context, pod ident.Pod, list []*placing) (acked []*placing, err error) {
+	exempt := p.exempt(pod)
+	err = p.sendParts(list, func(part []*placing) error {
+		got, err := p.sendPart(ctx, pod, part, exempt)
+		acked = append(acked, got...)
+		return err
+	})
+	return acked, err
+}
+
+func (p *Pod) sendPart(ctx context.Context, pod ident.Pod, list []*placing, exempt bool) (acked []*placing, err error) {
+	var errs []error
+	for _, c := range list { // before the time runs: how long it takes is the limits' affair
+		errs = append(errs, p.pace.Wait(ctx, c.class(), pace.Up, pod, c.size, exempt))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	results, err := p.net.Put(ctx, pod, len(list),
 		func(i int) block.ID { return list[i].id },
 		func(i int) ([]byte, error) { return p.store.Wire(ctx, list[i].id) })
-	var errs []error
 	for i, one := range results {
 		switch {
 		case one == nil:
@@ -333,7 +350,7 @@ func (p *Pod) ownAll(ctx context.Context, list []*placing) error {
 	var errs []error
 	var got []*placing
 	for _, c := range list {
-		err := p.ownBlock(ctx, c.id)
+		err := p.ownBlock(fetching(ctx, c.class()), c.id)
 		errs = append(errs, err)
 		if err == nil {
 			got = append(got, c)
@@ -420,7 +437,7 @@ func (p *Pod) bringHere(ctx context.Context, list []wanted, pull bool) ([]wanted
 			continue
 		}
 		if pull {
-			err = p.ownBlock(ctx, w.id)
+			err = p.ownBlock(fetching(ctx, pace.Balance), w.id)
 			errs = append(errs, err)
 		}
 		if !pull || err != nil {

@@ -170,7 +170,7 @@ func (s *spreader) newContents(ctx context.Context) error {
 func (s *spreader) everything(ctx context.Context) error {
 	begin := s.p.clock.Now()
 	entry, _ := s.p.reg.entry(s.p.id)
-	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 {
+	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 && s.p.store.Usage().CachedBytes == 0 {
 		if err := s.alone(begin, entry.Version); err != nil {
 			return err
 		}
@@ -200,6 +200,9 @@ func (s *spreader) everything(ctx context.Context) error {
 	total.add(got)
 	errs = append(errs, lateErr)
 	s.found(begin, total, errors.Join(append(errs, err)...))
+	if err == nil {
+		r.keepLast()
+	}
 	if err == nil && entry.Drain {
 		err = s.p.placeSnapshots(ctx, r) // what only snapshots have must go, too
 		if err == nil {

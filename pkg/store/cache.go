@@ -93,6 +93,22 @@ func (s *Store) SetCacheLimit(bytes, free int64) {
 	s.cache.limit, s.cache.free = max(bytes, 0), max(free, 0)
 }
 
+// CacheUsage says what the cached copies are, and what they may be.
+type CacheUsage struct {
+	Bytes, Copies  int64
+	ProtectedBytes int64 // of those that were used again while they were here
+	LimitBytes     int64
+	FreeBytes      int64 // of the disk that they leave free
+}
+
+// Cache says what the cached copies are now.
+func (s *Store) Cache() CacheUsage {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	o := &s.cache.order
+	return CacheUsage{Bytes: o.bytes, Copies: int64(len(o.byID)), ProtectedBytes: o.safe, LimitBytes: s.cache.limit, FreeBytes: s.cache.free}
+}
+
 // KeepCached has cached copies stay for which keep says yes, whatever the limits are; nil: none. keep is called often, must be quick, safe for
 // concurrent use, and not call the store.
 func (s *Store) KeepCached(keep func(id block.ID) bool) {
