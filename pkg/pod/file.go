@@ -41,6 +41,7 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 		f.p.failed(EventReadFailed, n.id, err)
 		return 0, err
 	}
+	f.p.heat.Note(uint64(n.id), int64(len(data)), f.p.clock.Now())
 	for _, e := range over {
 		copy(data[e.off-off:], e.data)
 	}

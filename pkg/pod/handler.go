@@ -103,6 +103,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerTips(from, body)
 	case p2p.KindDigests:
 		return h.p.answerDigests(ctx, body)
+	case p2p.KindHeat:
+		return h.p.answerHeat(body)
 	case p2p.KindClock:
 		return h.p.answerClock(), nil
 	case p2p.KindPeers:

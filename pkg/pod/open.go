@@ -170,6 +170,9 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.readStatements(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.loadHeat(); err != nil { //nolint:contextcheck // it is short
+		return nil, err
+	}
 	p.prepareSealing()
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err

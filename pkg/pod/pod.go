@@ -15,6 +15,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/heat"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -65,6 +66,7 @@ type Pod struct {
 	pace        *pace.Pacer
 	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
 	lastCopies  lastCopies
+	heat        *heat.Summary // bytes read, by file
 	damaged     damaged
 	coding      coding
 	byFragments atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
@@ -143,6 +145,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runClocks(work) })
 	group.Go(func() error { return p.runHealth(work) })
 	group.Go(func() error { return p.runCache(work) })
+	group.Go(func() error { return p.runHeat(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
