@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	heatFiles   = 4096 // files whose reads are counted; some 100 bytes of memory each
-	heatLook    = time.Minute     // between two looks at what to move
-	heatWake    = 2 * time.Second // the rules may have changed
+	heatFiles   = 4096                  // files whose reads are counted; some 100 bytes of memory each
+	heatLook    = time.Minute           // between two looks at what to move
+	heatWake    = 2 * time.Second       // the rules may have changed
 	heatLookMin = 20 * time.Millisecond // with short rules
 	heatMoves   = 64                    // files that are looked at, the hottest ones, and moved at most at a time
 	heatSave    = 10 * time.Minute

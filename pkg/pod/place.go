@@ -57,6 +57,7 @@ type placing struct {
 
 	formBytes int64 // of the stored form, as far as it is known; decides whether it is cut
 	plan      placement.Plan
+	due       bool  // this pod has to make a copy, or a part in it; see RepairState
 	owed      int64 // what this pod had of it when a round found it surplus, see owes
 }
 
@@ -104,6 +105,9 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (pl
 	errs = append(errs, p.survey(ctx, net, list))
 	for _, c := range list {
 		c.plan = net.Plan(c.chunk(p.id))
+		if o.round != nil {
+			o.round.planned(c)
+		}
 	}
 	endangeredFirst(list)
 	if o.round != nil {

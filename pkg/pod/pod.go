@@ -66,6 +66,7 @@ type Pod struct {
 	pace        *pace.Pacer
 	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
 	lastCopies  lastCopies
+	repair      repairing
 	heat        *heat.Summary // bytes read, by file
 	damaged     damaged
 	coding      coding

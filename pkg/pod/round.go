@@ -87,6 +87,7 @@ func (r *round) finish(ctx context.Context) (placed, error) {
 // note takes in what became of a block.
 func (r *round) note(c *placing) {
 	r.noteLast(c)
+	r.carriedOut(c)
 	owed := r.p.owes(c)
 	r.needed += owed
 	key := fmt.Sprint(c.policy, c.lower, c.keep)

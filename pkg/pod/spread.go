@@ -177,6 +177,8 @@ func (s *spreader) everything(ctx context.Context) error {
 		return nil // nobody else should hold anything, and nobody is there from whom to fetch what is damaged here
 	}
 	r := s.newRound()
+	s.p.repair.begin(begin, s.allBytes())
+	defer s.p.repairEnded()
 	var total placed
 	var errs []error
 	var batch []state.Node
@@ -254,6 +256,15 @@ func (s *spreader) safeSince() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.safe
+}
+
+// allBytes are the bytes of all contents, as the last round over everything found them.
+func (s *spreader) allBytes() (all int64) {
+	_, bytes := s.counted()
+	for _, n := range bytes {
+		all += n
+	}
+	return all
 }
 
 // counted are the bytes below their policy although there are pods enough, and all bytes by state, as the last round over
