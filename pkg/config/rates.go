@@ -30,7 +30,7 @@ func rateKeys() []Key {
 		rate("rate_spread_bytes", "Most bytes a second to bring new bytes where their policy wants them. 0: no limit."),
 		rate("rate_repair_bytes", "Most bytes a second to make again what was lost. 0: no limit."),
 		rate("rate_balance_bytes", "Most bytes a second to bring bytes to where they should be rather. 0: no limit."),
-		rate("rate_floor_bytes", "Bytes a second that the work above has at least, while users read. 0: 8 MiB."),
+		rate("rate_floor_bytes", "Bytes a second that the work above has at least, while users read. 0: 4 MiB."),
 		{Name: "rate_lan", Type: Bool, Default: "false", Doc: "These limits hold for pods on the LAN, too."},
 	}
 }

@@ -2,8 +2,8 @@
 //
 // A Pacer has limits (Rates) in all, for each other pod, and for each class of work. Users' reads never wait for background work: they take their
 // bytes from the limits at once, if need be in advance, and background work waits until that is made up for. While users read, repair and balance
-// also go no faster than a share of what they read, whatever the limits are, so that they take neither the disks nor the processor from them.
-// They always have the floor, so that they end.
+// also work one job at a time and rest after each for several times as long, whatever the limits are, so that they take neither the disks nor the
+// processor from them: a byte that is made again costs far more than one that is read. They always have the floor, so that they end.
 //
 // The limits are token buckets that hold what comes in a second. A Pacer is safe for concurrent use.
 package pace
@@ -52,7 +52,7 @@ const (
 )
 
 // DefaultFloor is the bytes a second that background work always has, where no floor is set.
-const DefaultFloor = 8 << 20
+const DefaultFloor = 4 << 20
 
 // Rates are limits in bytes a second; 0: none.
 type Rates struct {
@@ -63,10 +63,12 @@ type Rates struct {
 }
 
 const (
-	readShare   = 4           // repair and balance have 1/readShare of what users read, while they do
-	readLeast   = 256 << 10   // bytes a second; who reads less needs no room
-	meterWindow = time.Second // over which it is measured what users read
-	waitMax     = time.Second // between two looks at limits, which may have changed
+	restShare   = 5 // repair and balance rest so many times as long as they worked, while users read
+	restMax     = 2 * time.Second
+	workLook    = 20 * time.Millisecond // between two looks whether there is time for a job
+	readLeast   = 256 << 10             // bytes a second; who reads less needs no room
+	meterWindow = time.Second           // over which it is measured what users read
+	waitMax     = time.Second           // between two looks at limits, which may have changed
 )
 
 // Pacer keeps to limits.
@@ -78,9 +80,11 @@ type Pacer struct {
 	all     [directions]bucket
 	class   [directions][classes]bucket
 	pods    map[ident.Pod]*[directions]bucket
-	calm    [directions]bucket // background work beside users' reads
 	floor   [directions]bucket
-	reading meter
+	reading meter // what users read
+	behind  meter // what goes for repair and balance
+	working int   // jobs of Work
+	rest    time.Time
 	moved   [classes]int64 // bytes that went
 }
 
@@ -102,6 +106,41 @@ func (p *Pacer) Limited() bool {
 	defer p.mu.Unlock()
 	none := Rates{Floor: p.rates.Floor}
 	return p.rates != none || p.reading.rate(p.clock.Now()) >= readLeast
+}
+
+// Work waits until there is time for a job of a class, and returns what is to be called when it is done. Jobs for users' reads and for new bytes
+// never wait. Error: the context's.
+func (p *Pacer) Work(ctx context.Context, c Class) (done func(), err error) {
+	if c < Repair {
+		return func() {}, nil
+	}
+	for !p.begin() {
+		if err := clock.Sleep(ctx, p.clock, workLook); err != nil {
+			return nil, fmt.Errorf("pace: %s: %w", c, err)
+		}
+	}
+	begun := p.clock.Now()
+	return func() { p.done(begun) }, nil
+}
+
+// begin says whether there is time for a job.
+func (p *Pacer) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock.Now()
+	if p.reading.rate(now) >= readLeast && (p.working > 0 || now.Before(p.rest) && p.behind.rate(now) >= p.floorRate()) {
+		return false
+	}
+	p.working++
+	return true
+}
+
+func (p *Pacer) done(begun time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.working--
+	now := p.clock.Now()
+	p.rest = now.Add(min(restShare*now.Sub(begun), restMax))
 }
 
 // Moved is the bytes of a class that went, exempt ones included.
@@ -159,31 +198,15 @@ func (p *Pacer) take(c Class, d Direction, pod ident.Pod, n int64, exempt bool) 
 		}
 		floor.take(n)
 		wait = 0
-	} else if c >= Repair {
-		if wait = p.beside(d, n, now); wait > 0 {
-			return wait, false
-		}
 	}
 	for _, b := range set {
 		b.take(n)
 	}
 	p.moved[c] += n
+	if c >= Repair {
+		p.behind.note(now, n)
+	}
 	return wait, true
-}
-
-// beside takes n bytes of background work beside users' reads, or says how long to wait.
-func (p *Pacer) beside(d Direction, n int64, now time.Time) time.Duration {
-	reads := p.reading.rate(now)
-	if reads < readLeast {
-		return 0
-	}
-	calm := &p.calm[d]
-	calm.refill(max(reads/readShare, p.floorRate()), now)
-	if wait := calm.debt(); wait > 0 {
-		return wait
-	}
-	calm.take(n)
-	return 0
 }
 
 func (p *Pacer) floorRate() int64 {

@@ -86,11 +86,60 @@ func TestReadsFirst(t *testing.T) {
 		within(t, "reads", got[Read], 85*mib/10, 105*mib/10)
 		within(t, "the rest", got[Spread]+got[Repair]+got[Balance], 8*mib/10, 15*mib/10)
 		within(t, "alone", goes(t, Rates{Up: 10 * mib}, 20*time.Second, false, Repair)[Repair], 95*mib/10, 11*mib)
+	})
+}
 
-		got = goes(t, Rates{}, 20*time.Second, false, Read, Repair) // no limit at all
-		within(t, "repair beside reads", got[Repair], 14*mib, 17*mib)
-		got = goes(t, Rates{Floor: 30 * mib}, 20*time.Second, false, Read, Repair)
-		within(t, "repair with a floor", got[Repair], 28*mib, 33*mib)
+// TestWork: beside users' reads background work rests most of the time, but has its floor; without them it does not rest.
+func TestWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := func(r Rates, reads bool) (n int64) {
+			p := New(clock.Real{})
+			p.Set(r)
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			var work sync.WaitGroup
+			if reads {
+				work.Go(func() {
+					for ctx.Err() == nil {
+						p.NoteRead(1 << 20)
+						time.Sleep(10 * time.Millisecond)
+					}
+				})
+				time.Sleep(time.Millisecond)
+			}
+			var count atomic.Int64
+			for range 4 {
+				work.Go(func() {
+					for {
+						done, err := p.Work(ctx, Repair)
+						if err != nil {
+							return
+						}
+						time.Sleep(10 * time.Millisecond)
+						if err := p.Wait(ctx, Repair, Down, ident.Pod{}, piece, false); err != nil {
+							done()
+							return
+						}
+						count.Add(1)
+						if done(); ctx.Err() != nil {
+							return
+						}
+					}
+				})
+			}
+			work.Wait()
+			return count.Load() * piece / 20
+		}
+		within(t, "beside reads", jobs(Rates{Floor: 1}, true), piece*8, piece*17) // of 100 jobs a second one after the other
+		within(t, "with a floor", jobs(Rates{Floor: 40 * piece}, true), piece*30, piece*50)
+		within(t, "without reads", jobs(Rates{Floor: 1}, false), piece*380, piece*405)
+		p := New(clock.Real{})
+		p.NoteRead(1 << 30)
+		if done, err := p.Work(context.Background(), Spread); err != nil {
+			t.Error(err)
+		} else {
+			done()
+		}
 	})
 }
 

@@ -43,6 +43,16 @@ func (c *placing) class() pace.Class {
 	return pace.Balance
 }
 
+// working does what fetches for a class, when there is time for it.
+func (p *Pod) working(ctx context.Context, c pace.Class, f func(ctx context.Context) error) error {
+	done, err := p.pace.Work(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f(fetching(ctx, c))
+}
+
 // paced waits until n bytes may come from a pod, for what the context says.
 func (p *Pod) paced(ctx context.Context, from ident.Pod, n int) error {
 	return p.pace.Wait(ctx, fetchedFor(ctx), pace.Down, from, int64(n), p.exempt(from))

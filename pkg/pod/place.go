@@ -330,6 +330,11 @@ func (p *Pod) sendPart(ctx context.Context, pod ident.Pod, list []*placing, exem
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	done, err := p.pace.Work(ctx, list[0].class())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	results, err := p.net.Put(ctx, pod, len(list),
@@ -354,7 +359,7 @@ func (p *Pod) ownAll(ctx context.Context, list []*placing) error {
 	var errs []error
 	var got []*placing
 	for _, c := range list {
-		err := p.ownBlock(fetching(ctx, c.class()), c.id)
+		err := p.working(ctx, c.class(), func(ctx context.Context) error { return p.ownBlock(ctx, c.id) })
 		errs = append(errs, err)
 		if err == nil {
 			got = append(got, c)
@@ -441,7 +446,7 @@ func (p *Pod) bringHere(ctx context.Context, list []wanted, pull bool) ([]wanted
 			continue
 		}
 		if pull {
-			err = p.ownBlock(fetching(ctx, pace.Balance), w.id)
+			err = p.working(ctx, pace.Balance, func(ctx context.Context) error { return p.ownBlock(ctx, w.id) })
 			errs = append(errs, err)
 		}
 		if !pull || err != nil {

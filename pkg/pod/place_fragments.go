@@ -208,10 +208,14 @@ func (p *Pod) takeJob(ctx context.Context, j fragmentJob) ([]holding, error) {
 	if err := p.pacedJob(ctx, j); err != nil {
 		return nil, err
 	}
+	done, err := p.pace.Work(ctx, j.c.class())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	f := fragmentOf(j.c.id, j.a.Stripe, j.a.Index)
-	var err error
 	switch {
 	case j.a.Kind == placement.Encode:
 		return p.takeEncode(ctx, j)
