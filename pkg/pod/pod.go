@@ -66,6 +66,7 @@ type Pod struct {
 	pace        *pace.Pacer
 	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
 	lastCopies  lastCopies
+	cutOff      atomic.Bool // half of the active pods or less are up, as seen from here
 	repair      repairing
 	heat        *heat.Summary // bytes read, by file
 	damaged     damaged
@@ -147,6 +148,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runHealth(work) })
 	group.Go(func() error { return p.runCache(work) })
 	group.Go(func() error { return p.runHeat(work) })
+	group.Go(func() error { return p.runMinority(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
