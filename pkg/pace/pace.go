@@ -63,7 +63,7 @@ type Rates struct {
 }
 
 const (
-	restShare   = 5 // repair and balance rest so many times as long as they worked, while users read
+	restShare   = 8 // repair and balance rest so many times as long as they worked, while users read
 	restMax     = 2 * time.Second
 	workLook    = 20 * time.Millisecond // between two looks whether there is time for a job
 	readLeast   = 256 << 10             // bytes a second; who reads less needs no room
