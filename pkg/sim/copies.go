@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -25,7 +26,10 @@ func (w *stateWorld) source() *rand.ChaCha8 {
 }
 
 // peer is what a pod asks another when they compare numbers.
-type peer struct{ db *state.DB }
+type peer struct {
+	db    *state.DB
+	clock *Clock
+}
 
 var _ state.Peer = peer{}
 
@@ -45,10 +49,13 @@ func (p peer) Digests(ctx context.Context, label ident.Actor, from uint64) ([]by
 	return p.db.Digests(ctx, label, from)
 }
 
+// Now is state.Peer's.
+func (p peer) Now(context.Context) (time.Time, error) { return p.clock.Now(), nil }
+
 // reconcile compares numbers with another pod, which is reached at once.
 func (p *statePod) reconcile(ctx context.Context, q *statePod) error {
 	before := p.db.Actor()
-	err := p.db.Reconcile(ctx, peer{q.db})
+	err := p.db.Reconcile(ctx, peer{q.db, q.clock})
 	if p.disk.Failed() {
 		return p.w.crash(ctx, p)
 	}
