@@ -50,20 +50,29 @@ func (p *Pod) compareClock(ctx context.Context, pod ident.Pod) error {
 		return err
 	}
 	end := p.clock.Now()
-	r := cbor.NewReader(answer)
-	ns := r.Int()
-	if err := r.Done(); err != nil {
-		return fmt.Errorf("pod: the time of %s: %w", p.reg.name(pod), err)
+	theirs, err := p.readClock(pod, answer)
+	if err != nil {
+		return err
 	}
 	middle := begin.Add(end.Sub(begin) / 2)
 	p.clocks.mu.Lock()
 	if p.clocks.ahead == nil {
 		p.clocks.ahead = make(map[ident.Pod]time.Duration)
 	}
-	p.clocks.ahead[pod] = time.Unix(0, ns).Sub(middle)
+	p.clocks.ahead[pod] = theirs.Sub(middle)
 	p.clocks.mu.Unlock()
 	p.judgeClock(ctx)
 	return nil
+}
+
+// readClock reads what answerClock says.
+func (p *Pod) readClock(pod ident.Pod, answer []byte) (time.Time, error) {
+	r := cbor.NewReader(answer)
+	ns := r.Int()
+	if err := r.Done(); err != nil {
+		return time.Time{}, fmt.Errorf("pod: the time of %s: %w", p.reg.name(pod), err)
+	}
+	return time.Unix(0, ns), nil
 }
 
 // judgeClock compares this clock with those of the pods that are connected.

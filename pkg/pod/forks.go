@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -46,6 +47,15 @@ func (o podPeer) Log(ctx context.Context, have state.VV) ([][]byte, error) {
 // Digests is state.Peer's.
 func (o podPeer) Digests(ctx context.Context, label ident.Actor, from uint64) ([]byte, error) {
 	return o.p.ask(ctx, o.pod, p2p.KindDigests, state.AppendFrom(nil, label, from))
+}
+
+// Now is state.Peer's: what its machine says.
+func (o podPeer) Now(ctx context.Context) (time.Time, error) {
+	answer, err := o.p.net.Ask(ctx, o.pod, p2p.KindClock, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return o.p.readClock(o.pod, answer)
 }
 
 // answerTips is the last commit of each author that is here. If the asker has other commits of this pod, this one has to say where they part.

@@ -2,12 +2,11 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"slices"
+	"time"
 
-	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
@@ -25,7 +24,10 @@ func (w *stateWorld) source() *rand.ChaCha8 {
 }
 
 // peer is what a pod asks another when they compare numbers.
-type peer struct{ db *state.DB }
+type peer struct {
+	db    *state.DB
+	clock *Clock
+}
 
 var _ state.Peer = peer{}
 
@@ -45,10 +47,13 @@ func (p peer) Digests(ctx context.Context, label ident.Actor, from uint64) ([]by
 	return p.db.Digests(ctx, label, from)
 }
 
+// Now is state.Peer's.
+func (p peer) Now(context.Context) (time.Time, error) { return p.clock.Now(), nil }
+
 // reconcile compares numbers with another pod, which is reached at once.
 func (p *statePod) reconcile(ctx context.Context, q *statePod) error {
 	before := p.db.Actor()
-	err := p.db.Reconcile(ctx, peer{q.db})
+	err := p.db.Reconcile(ctx, peer{q.db, q.clock})
 	if p.disk.Failed() {
 		return p.w.crash(ctx, p)
 	}
@@ -111,6 +116,7 @@ func (w *stateWorld) restore(ctx context.Context, p *statePod) error {
 	if err := p.db.Close(); err != nil {
 		return fmt.Errorf("pod %d: close: %w", p.n, err)
 	}
+	p.who = w.life()
 	p.disk, p.blocks, p.copied = p.backup.disk.Copy(), p.backup.blocks.copy(), p.backup.noted
 	if w.rng.IntN(2) == 0 { // it is told that the disk is another
 		p.copyID = fmt.Appendf(nil, "disk %d", w.rng.Uint32())
@@ -126,22 +132,11 @@ func (w *stateWorld) heard(ctx context.Context, p *statePod) (map[[32]byte]bool,
 		if q == p {
 			continue
 		}
-		for a, last := range q.db.VV() {
-			if a.Member != p.actor.Member {
-				continue
-			}
-			var digests []byte
-			err := block.ErrNotFound
-			for from := uint64(1); from <= last && errors.Is(err, block.ErrNotFound); from++ { // a branch begins later
-				digests, err = q.db.Digests(ctx, a, from)
-			}
-			if err != nil {
-				return nil, err
-			}
-			for d := range slices.Chunk(digests, 32) {
-				out[[32]byte(d)] = true
-			}
+		digests, err := digestsOf(ctx, q.db, func(a ident.Actor) bool { return a.Member == p.actor.Member })
+		if err != nil {
+			return nil, err
 		}
+		maps.Copy(out, digests)
 	}
 	return out, nil
 }

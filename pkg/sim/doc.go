@@ -14,7 +14,7 @@
 //   - the rows are those that the commits leave by the rules, computed without pkg/state's log or index (history.go);
 //   - the view is the one that the rows give, computed whole by the pure functions (fullview.go), and what state.Check compares;
 //   - a text that was acknowledged as durable, and that nobody who saw it replaced or removed, is in the view;
-//   - what was removed by somebody who had seen all of it is gone;
+//   - what was removed by somebody who had seen all of it is gone, with backups and clones too;
 //   - no name comes twice or is over 255 bytes, no folder is in itself, all that is alive is reachable;
 //   - no actor signs two commits of one number, no published commit is lost, no number is given out twice, and nobody but users changes a row.
 //

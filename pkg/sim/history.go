@@ -2,46 +2,113 @@ package sim
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // history is every commit that was published: what the rows must be follows from it.
 type history struct {
 	digests map[state.Dot][32]byte
-	commits []*state.Commit
+	commits []*state.Commit    // of each dot the first
 	inos    map[state.Ino]bool // that have, or had, a row
+	all     map[[32]byte]*told // by digest: of a fork those of both sides
+}
+
+// told is a commit that was published.
+type told struct {
+	commit *state.Commit
+	by     map[int]bool // which lives of pods published it (statePod.who)
 }
 
 func newHistory() *history {
-	return &history{digests: map[state.Dot][32]byte{}, inos: map[state.Ino]bool{}}
+	return &history{digests: map[state.Dot][32]byte{}, inos: map[state.Ino]bool{}, all: map[[32]byte]*told{}}
 }
 
-// add notes commits that a pod published.
-func (h *history) add(commits [][]byte) error {
+// add notes commits that a life of a pod published. An error says that a dot has two.
+func (h *history) add(who int, commits [][]byte) (err error) {
 	for _, b := range commits {
-		c, err := state.DecodeCommit(b)
-		if err != nil {
-			return err
+		c, decodeErr := state.DecodeCommit(b)
+		if decodeErr != nil {
+			return decodeErr
 		}
-		digest, known := h.digests[c.Dot()]
-		switch {
-		case known && digest != c.Digest():
-			return fmt.Errorf("commit %d of actor %s was published twice, with different contents", c.Seq, c.Actor)
-		case !known:
-			h.digests[c.Dot()] = c.Digest()
-			h.commits = append(h.commits, c)
-			for i := range c.Rows {
-				if kind, ino, _, err := state.ParseKey(c.Rows[i].Key); err == nil && kind == state.KeyInode {
-					h.inos[ino] = true
-				}
+		if t := h.all[c.Digest()]; t != nil {
+			t.by[who] = true
+			continue
+		}
+		h.all[c.Digest()] = &told{commit: c, by: map[int]bool{who: true}}
+		for i := range c.Rows {
+			if kind, ino, _, err := state.ParseKey(c.Rows[i].Key); err == nil && kind == state.KeyInode {
+				h.inos[ino] = true
 			}
 		}
+		if _, known := h.digests[c.Dot()]; known {
+			err = fmt.Errorf("commit %d of actor %s was published twice, with different contents", c.Seq, c.Actor)
+			continue
+		}
+		h.digests[c.Dot()] = c.Digest()
+		h.commits = append(h.commits, c)
 	}
-	return nil
+	return err
+}
+
+// version is one of an inode that a commit wrote.
+type version struct {
+	commit *told
+	digest [32]byte
+	inode  *state.Inode
+}
+
+// versions are all that these commits ever wrote of each inode; none where one of them is not known: its pod lost its power before the world looked, and others had it.
+func (h *history) versions(commits map[[32]byte]bool) (map[state.Ino][]version, error) {
+	out := map[state.Ino][]version{}
+	for digest := range commits {
+		t := h.all[digest]
+		if t == nil {
+			return map[state.Ino][]version{}, nil
+		}
+		for i := range t.commit.Rows {
+			row := &t.commit.Rows[i]
+			kind, ino, _, err := state.ParseKey(row.Key)
+			if err != nil || kind != state.KeyInode || len(row.Value) == 0 {
+				continue
+			}
+			n, err := state.DecodeInode(slices.Clone(row.Value))
+			if err != nil {
+				return nil, err
+			}
+			out[ino] = append(out[ino], version{commit: t, digest: digest, inode: n})
+		}
+	}
+	return out, nil
+}
+
+// digestsOf are the digests of the commits that count for a DB, of the labels that are asked for. Under one that is a branch they begin later.
+func digestsOf(ctx context.Context, db *state.DB, asked func(label ident.Actor) bool) (map[[32]byte]bool, error) {
+	out := map[[32]byte]bool{}
+	for a, last := range db.VV() {
+		if !asked(a) {
+			continue
+		}
+		var digests []byte
+		err := block.ErrNotFound
+		for from := uint64(1); from <= last && errors.Is(err, block.ErrNotFound); from++ {
+			digests, err = db.Digests(ctx, a, from)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for d := range slices.Chunk(digests, 32) {
+			out[[32]byte(d)] = true
+		}
+	}
+	return out, nil
 }
 
 // rowHistory is all that ever happened to one row.

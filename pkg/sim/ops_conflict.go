@@ -29,7 +29,7 @@ func (p *statePod) opResolve(ctx context.Context) error {
 		}
 	}
 	for _, n := range gone {
-		if err := p.removed(n, n.Kind == vfs.KindFolder); err != nil {
+		if err := p.removed(ctx, n, n.Kind == vfs.KindFolder); err != nil {
 			return err
 		}
 	}

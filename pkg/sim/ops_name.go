@@ -11,7 +11,7 @@ import (
 )
 
 // rename renames, and notes what it replaced.
-func (p *statePod) rename(from place, parent state.Ino, name string, flags vfs.RenameFlag) error {
+func (p *statePod) rename(ctx context.Context, from place, parent state.Ino, name string, flags vfs.RenameFlag) error {
 	dst, err := p.db.Lookup(parent, name)
 	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
 		return err
@@ -21,10 +21,10 @@ func (p *statePod) rename(from place, parent state.Ino, name string, flags vfs.R
 		return err
 	}
 	p.w.trace.say("%d: rename %d/%q (%d) to %d/%q, flags %d, over %d, which had %d links", p.n, from.parent, from.name, from.node.ID, parent, name, flags, replaced.ID, dst.NLink)
-	return p.removed(replaced, dst.Kind == vfs.KindFolder)
+	return p.removed(ctx, replaced, dst.Kind == vfs.KindFolder)
 }
 
-func (p *statePod) opRename(context.Context) error {
+func (p *statePod) opRename(ctx context.Context) error {
 	at, err := p.pick()
 	if err != nil || at.name == "" {
 		return err
@@ -37,11 +37,11 @@ func (p *statePod) opRename(context.Context) error {
 	if p.rng.IntN(8) == 0 {
 		flags = vfs.RenameNoReplace
 	}
-	return p.rename(at, parent, p.name(), flags)
+	return p.rename(ctx, at, parent, p.name(), flags)
 }
 
 // opRenameInto moves one thing to where another is: over it, or in exchange.
-func (p *statePod) opRenameInto(context.Context) error {
+func (p *statePod) opRenameInto(ctx context.Context) error {
 	at, err := p.pick()
 	if err != nil || at.name == "" {
 		return err
@@ -52,17 +52,17 @@ func (p *statePod) opRenameInto(context.Context) error {
 	}
 	switch p.rng.IntN(3) {
 	case 0:
-		return p.rename(at, to.parent, to.name, vfs.RenameExchange)
+		return p.rename(ctx, at, to.parent, to.name, vfs.RenameExchange)
 	case 1:
 		if to.node.Kind == vfs.KindFolder { // folders into each other, mostly
-			return p.rename(at, to.node.ID, p.name(), 0)
+			return p.rename(ctx, at, to.node.ID, p.name(), 0)
 		}
 	}
-	return p.rename(at, to.parent, to.name, 0)
+	return p.rename(ctx, at, to.parent, to.name, 0)
 }
 
 // opSave saves as editors do: a new file beside, renamed over the old one.
-func (p *statePod) opSave(context.Context) error {
+func (p *statePod) opSave(ctx context.Context) error {
 	at, err := p.file()
 	if err != nil || at.node.Kind != vfs.KindFile {
 		return err
@@ -79,37 +79,37 @@ func (p *statePod) opSave(context.Context) error {
 	if err := p.made(n.ID); err != nil {
 		return err
 	}
-	return p.rename(place{parent: at.parent, name: tmp, node: n}, at.parent, at.name, 0)
+	return p.rename(ctx, place{parent: at.parent, name: tmp, node: n}, at.parent, at.name, 0)
 }
 
-func (p *statePod) opRemove(context.Context) error {
+func (p *statePod) opRemove(ctx context.Context) error {
 	at, err := p.pick()
 	if err != nil || at.name == "" {
 		return err
 	}
-	return p.remove(at)
+	return p.remove(ctx, at)
 }
 
-func (p *statePod) remove(at place) error {
+func (p *statePod) remove(ctx context.Context, at place) error {
 	folder := at.node.Kind == vfs.KindFolder
 	n, err := p.db.Remove(at.parent, at.name, folder)
 	if err != nil {
 		return err
 	}
 	p.w.trace.say("%d: remove %d/%q (%d), %d links are left", p.n, at.parent, at.name, n.ID, n.NLink)
-	return p.removed(n, folder)
+	return p.removed(ctx, n, folder)
 }
 
 // opRemoveAll removes a folder and all in it.
-func (p *statePod) opRemoveAll(context.Context) error {
+func (p *statePod) opRemoveAll(ctx context.Context) error {
 	at, err := p.pick()
 	if err != nil || at.name == "" {
 		return err
 	}
-	return p.removeAll(at, 0)
+	return p.removeAll(ctx, at, 0)
 }
 
-func (p *statePod) removeAll(at place, depth int) error {
+func (p *statePod) removeAll(ctx context.Context, at place, depth int) error {
 	if at.node.Kind == vfs.KindFolder {
 		if depth > depthMax {
 			return fmt.Errorf("folder %d is %d deep: %w", at.node.ID, depth, block.ErrCorrupt)
@@ -120,13 +120,13 @@ func (p *statePod) removeAll(at place, depth int) error {
 		}
 		for _, e := range all {
 			// A name may have gone with another: two contents of one file.
-			err := p.removeAll(place{parent: at.node.ID, name: e.Name, node: e.Node}, depth+1)
+			err := p.removeAll(ctx, place{parent: at.node.ID, name: e.Name, node: e.Node}, depth+1)
 			if err != nil && !errors.Is(err, vfs.ErrNotExist) {
 				return err
 			}
 		}
 	}
-	return p.remove(at)
+	return p.remove(ctx, at)
 }
 
 func (p *statePod) opLink(context.Context) error {

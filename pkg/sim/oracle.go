@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -154,14 +156,21 @@ func (w *stateWorld) judgeView(ctx context.Context, cp state.CheckpointInfo) err
 		return err
 	}
 	err = errors.Join(sameViews("the view", got, "the full view", want.out), w.shadow.judgeTexts(got), judgeRoots(ctx, p.blocks, cp, rows, want))
-	if plain, plainErr := w.plain(); !plain || err != nil {
-		return errors.Join(err, plainErr)
+	if err != nil {
+		return err
 	}
+	if err := w.judgeRemovals(ctx, got, rows); err != nil {
+		return err
+	}
+	if plain, err := w.plain(); !plain || err != nil {
+		return err
+	}
+	w.trace.say("all commits count under the names that their authors gave them")
 	histories := w.history.rows()
 	if err := sameRows(rows, histories); err != nil {
 		return err
 	}
-	return errors.Join(w.shadow.judgeRemovals(got, rows, histories), w.shadow.judgeRegisters(rows, histories))
+	return w.shadow.judgeRegisters(rows, histories)
 }
 
 // plain says whether all commits count under the names that their authors gave them: nobody was set back, there are no forks, and nobody began a new
@@ -179,16 +188,16 @@ func (w *stateWorld) plain() (bool, error) {
 // sameViews compares two views.
 func sameViews(a string, got map[string]shownAs, b string, want map[string]shownAs) error {
 	var found problems
-	for _, path := range sortedKeys(got) {
-		if w, ok := want[path]; !ok {
-			found.add("%s shows %q, %s doesn't", a, path, b)
-		} else if w != got[path] {
-			found.add("%s shows %+v at %q, %s %+v", a, got[path], path, b, w)
+	for _, at := range sortedKeys(got) {
+		if w, ok := want[at]; !ok {
+			found.add("%s shows %q, %s doesn't", a, at, b)
+		} else if w != got[at] {
+			found.add("%s shows %+v at %q, %s %+v", a, got[at], at, b, w)
 		}
 	}
-	for _, path := range sortedKeys(want) {
-		if _, ok := got[path]; !ok {
-			found.add("%s shows %q, %s doesn't", b, path, a)
+	for _, at := range sortedKeys(want) {
+		if _, ok := got[at]; !ok {
+			found.add("%s shows %q, %s doesn't", b, at, a)
 		}
 	}
 	return found.err()
@@ -262,37 +271,34 @@ func (s *shadow) judgeTexts(view map[string]shownAs) error {
 	return found.err()
 }
 
-// judgeRemovals: what was removed by somebody who had seen all versions of it is gone; a removed folder is shown only for what is in it.
-func (s *shadow) judgeRemovals(view map[string]shownAs, rows map[string][]byte, histories map[string]*rowHistory) error {
+// judgeRemovals: what was removed by somebody who had seen all versions of it is gone, whatever backups and clones made of who wrote them; a removed folder is
+// shown only for what is in it.
+func (w *stateWorld) judgeRemovals(ctx context.Context, view map[string]shownAs, rows map[string][]byte) error {
 	var found problems
 	parents := map[string]bool{}
-	for path := range view {
-		for i := len(path) - 1; i > 0; i-- {
-			if path[i] == '/' {
-				parents[path[:i]] = true
-				break
-			}
+	for at := range view {
+		parents[path.Dir(at)] = true
+	}
+	for _, at := range sortedKeys(view) {
+		if v := view[at]; v.kind == vfs.KindFolder && v.deleted && !parents[at] {
+			found.add("the removed folder %q is shown, and nothing is in it", at)
 		}
 	}
-	for _, path := range sortedKeys(view) {
-		if v := view[path]; v.kind == vfs.KindFolder && v.deleted && !parents[path] {
-			found.add("the removed folder %q is shown, and nothing is in it", path)
-		}
+	digests, err := digestsOf(ctx, w.pods[0].db, everybody)
+	if err != nil {
+		return err
 	}
-	for _, r := range s.removed {
-		key := state.InodeKey(r.ino)
-		h := histories[string(key)]
-		if !r.durable || h == nil {
+	versions, err := w.history.versions(digests)
+	if err != nil {
+		return err
+	}
+	judged := 0
+	for _, r := range w.shadow.removed {
+		if !r.durable || len(versions[r.ino]) == 0 || slices.ContainsFunc(versions[r.ino], r.unseen) {
 			continue
 		}
-		late, err := r.unseen(h)
-		if err != nil {
-			return err
-		}
-		if late {
-			continue
-		}
-		b, there := rows[string(key)]
+		judged++
+		b, there := rows[string(state.InodeKey(r.ino))]
 		if !there {
 			continue
 		}
@@ -304,23 +310,15 @@ func (s *shadow) judgeRemovals(view map[string]shownAs, rows map[string][]byte, 
 			found.add("inode %d, which pod %d removed having seen all of it, is there", r.ino, r.pod)
 		}
 	}
+	w.trace.say("%d of %d removals had seen all", judged, len(w.shadow.removed))
 	return found.err()
 }
 
-// unseen says whether a row has versions that the user who removed it had not seen, other than the removal itself.
-func (r *removal) unseen(h *rowHistory) (bool, error) {
-	versions, err := h.inodes()
-	if err != nil {
-		return false, err
-	}
-	for d, n := range versions {
-		own := int(d.Actor.Member) == r.pod+1
-		removes := len(n.Links) > 0 && n.Links[0].Dead && r.folder
-		if !r.saw.Covers(d) && (!own || r.folder && !removes) {
-			return true, nil
-		}
-	}
-	return false, nil
+// unseen says whether a version is one that the user who removed an inode had not seen, other than the removal itself. What the pod had not
+// committed then, it had seen.
+func (r *removal) unseen(v version) bool {
+	removes := len(v.inode.Links) > 0 && v.inode.Links[0].Dead
+	return !r.saw[v.digest] && (!v.commit.by[r.who] || r.folder && !removes)
 }
 
 // judgeRegisters: where nobody removed a file or folder, each field is the latest that anybody set, and each content is there that

@@ -2,11 +2,13 @@ package sim_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/sim"
@@ -14,25 +16,52 @@ import (
 
 // TestSeeds replays the seeds that found something.
 func TestSeeds(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "seeds", "state.txt"))
+	seeds := seedsOf(t, "state")
+	if len(seeds) == 0 {
+		t.Error("no seeds")
+	}
+	for _, seed := range seeds {
+		if err := sim.RunState(t.Context(), seed, nil); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestStackSeeds replays those of the whole stack.
+func TestStackSeeds(t *testing.T) {
+	seeds := seedsOf(t, "stack")
+	if len(seeds) == 0 {
+		t.Fatal("no seeds")
+	}
+	fleet, err := sim.NewFleet(t.Context(), t.TempDir(), sim.FleetSize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	for _, seed := range seeds {
+		synctest.Test(t, func(*testing.T) { err = sim.RunStack(context.Background(), fleet, seed, nil) })
+		if err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// seedsOf are the seeds of a kind that found something: each begins a line, and what it found follows.
+func seedsOf(t *testing.T, kind string) []uint64 {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "seeds", kind+".txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []uint64
 	for line := range strings.Lines(string(b)) {
-		first, _, _ := strings.Cut(line, " ")
+		first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		seed, err := strconv.ParseUint(first, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := sim.RunState(t.Context(), seed, nil); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
-		n++
+		out = append(out, seed)
 	}
-	if n == 0 {
-		t.Error("no seeds")
-	}
+	return out
 }
 
 // TestStateRepeats: a seed does the same each time. If it fails, what a seed finds can't be looked into.

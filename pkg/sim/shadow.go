@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
@@ -26,10 +28,14 @@ type removal struct {
 	pod     int
 	ino     state.Ino
 	folder  bool
-	saw     state.VV // the changes that its user had seen
+	who     int               // statePod.who of the pod
+	saw     map[[32]byte]bool // the commits that its user had seen, by digest: a number may stand for two
 	durable bool
 	by      [32]byte
 }
+
+// everybody is all labels.
+func everybody(ident.Actor) bool { return true }
 
 func newShadow() *shadow { return &shadow{texts: map[string]*written{}} }
 
@@ -60,7 +66,7 @@ func (p *statePod) made(ino state.Ino) error {
 }
 
 // removed notes what a removal, or a rename, made of what it replaced.
-func (p *statePod) removed(n state.Node, folder bool) error {
+func (p *statePod) removed(ctx context.Context, n state.Node, folder bool) error {
 	if n.ID == 0 || !folder && n.NLink > 0 {
 		return nil
 	}
@@ -76,7 +82,11 @@ func (p *statePod) removed(n state.Node, folder bool) error {
 		return nil
 	}
 	delete(p.logged, n.Ino)
-	r := &removal{pod: p.n, ino: n.Ino, folder: folder, saw: p.db.VV()}
+	saw, err := digestsOf(ctx, p.db, everybody)
+	if err != nil {
+		return err
+	}
+	r := &removal{pod: p.n, ino: n.Ino, folder: folder, who: p.who, saw: saw}
 	p.w.shadow.removed = append(p.w.shadow.removed, r)
 	p.gone = append(p.gone, r)
 	return nil

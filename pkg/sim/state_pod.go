@@ -19,6 +19,7 @@ var simNetwork = ident.Network{7}
 type statePod struct {
 	w      *stateWorld
 	n      int // its number
+	who    int // no other pod has this, nor this one from when it was brought back from a backup
 	actor  ident.Actor
 	clock  *Clock
 	disk   *Disk
@@ -262,7 +263,7 @@ func (p *statePod) publish(ctx context.Context) error {
 	if err != nil {
 		return p.failed(err)
 	}
-	if err := p.w.history.add(commits); err != nil && !p.w.forked {
+	if err := p.w.history.add(p.who, commits); err != nil && !p.w.forked {
 		return fmt.Errorf("pod %d: %w", p.n, err)
 	}
 	p.noted[self] = own

@@ -44,6 +44,7 @@ type stateWorld struct {
 	forked   bool // there was a clone, or a pod was brought back from a backup
 	done     int  // operations
 	made     int  // pods that are no clones
+	lives    int  // how many were given out
 }
 
 // begin is when all simulations begin.
@@ -103,10 +104,16 @@ func newStateWorld(seed uint64, trace *Trace) *stateWorld {
 func (w *stateWorld) add(n int) *statePod {
 	p := &statePod{
 		w: w, n: n, actor: ident.Actor{Member: uint32(n + 1)}, clock: NewClock(w.time), disk: NewDisk(), blocks: newBlocks(),
-		rng: w.rng, logged: map[state.Ino]uint64{}, noted: state.VV{}, random: w.source(),
+		who: w.life(), rng: w.rng, logged: map[state.Ino]uint64{}, noted: state.VV{}, random: w.source(),
 	}
 	w.pods = append(w.pods, p)
 	return p
+}
+
+// life is a number for a pod that goes its own way from now on.
+func (w *stateWorld) life() int {
+	w.lives++
+	return w.lives
 }
 
 func (w *stateWorld) start(ctx context.Context) error {

@@ -65,6 +65,27 @@ func (p *apart) resolve(d *DB, path string, n int) error {
 	return err
 }
 
+// TestKeepSparesOtherNames: who keeps a file at one of its names, where another file claims it too, loses nothing of the conflict that is shown beside its other name.
+func TestKeepSparesOtherNames(t *testing.T) {
+	p := newApart(t)
+	p.link(p.a, "f.txt", "n")
+	p.write(p.a, "f.txt", "a")
+	p.write(p.b, "f.txt", "b")
+	p.make(p.b, "n", "other")
+	exchange(t, p.a, p.b)
+	all := must[[]Conflict](t)(p.a.ConflictsAt(p.at(p.a, "n")))
+	if len(all) != 1 || len(all[0].Versions) != 2 {
+		t.Fatalf("%+v", all)
+	}
+	i := slices.IndexFunc(all[0].Versions, func(v ConflictVersion) bool { return textOf(t, v.Node) != "other" })
+	if err := p.resolve(p.a, "n", i); err != nil {
+		t.Fatal(err)
+	}
+	p.want(with(map[string]string{"/f.txt": "b", "/f!pod1.txt": "a", "/n": "b"}))
+	check(t, p.a)
+	check(t, p.b)
+}
+
 // TestConflicts breaks if what was done apart is not listed on both pods, if what is no conflict is, or if a resolution leaves
 // anything but what was chosen, on any pod.
 func TestConflicts(t *testing.T) {

@@ -31,6 +31,8 @@ func (p dbPeer) Log(ctx context.Context, have VV) ([][]byte, error) {
 	return p.DB.Log(ctx, have, p.page)
 }
 
+func (p dbPeer) Now(context.Context) (time.Time, error) { return p.o.Clock.Now(), nil }
+
 // catchUp has a DB take over what another has, as a pod does that meets it.
 func catchUp(t testing.TB, to, from *DB, page int) {
 	t.Helper()

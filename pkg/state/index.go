@@ -295,9 +295,16 @@ func (t *tx) reindexFolder(ino Ino, before, after *Folded) error {
 		return t.settle(ino, rec)
 	}
 	if !wasThere && !rec.attached && rec.entries == 0 && is.Parent != ino {
-		// It is new and nothing names it as its parent, not even itself: it is part of no loop. Nor is it in lost+found any more.
-		rec.parent, rec.name = is.Parent, is.Name
-		return t.settle(ino, rec)
+		above, err := t.folder(is.Parent)
+		if err != nil {
+			return err
+		}
+		// It is new, and nothing in the index is in it. What is not in the index and names it as its parent, a removed folder with nothing in it, is not above a
+		// folder that is in the index: so it is part of no loop. Nor is it in lost+found any more.
+		if is.Parent == RootIno || !above.exists || above.attached {
+			rec.parent, rec.name = is.Parent, is.Name
+			return t.settle(ino, rec)
+		}
 	}
 	return t.replace(ino)
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -255,6 +256,37 @@ func TestLostFoundUnstamped(t *testing.T) {
 		t.Error(err)
 	}
 	check(t, d)
+}
+
+// TestLoopAtOnce: folders that were moved into each other apart, one of them removed after that, come by a join, in the order of their numbers: no order makes a loop.
+func TestLoopAtOnce(t *testing.T) {
+	for i := range 8 {
+		n := newPods()
+		a, b := n.open(t, 1), n.open(t, 2)
+		o := n.options(3, pebblevfs.NewMem())
+		o.Blocks = a.o.Blocks
+		c := openWith(t, o)
+		p, q := fmt.Sprint("p", i), fmt.Sprint("q", i)
+		mkdir(t, a, RootIno, p)
+		qID := mkdir(t, a, RootIno, q).ID
+		must[int](t)(a.Commit(t.Context()))
+		catchUp(t, b, a, 1<<20)
+		pID := must[Node](t)(a.Lookup(RootIno, p)).ID
+		n.clock.turn(time.Second)
+		must[Node](t)(a.Rename(RootIno, q, pID, q, 0))
+		n.clock.turn(time.Second)
+		must[Node](t)(b.Rename(RootIno, p, qID, p, 0))
+		must[Node](t)(b.Remove(qID, p, true))
+		meetAll(t, a, b)
+		want := map[string]string{"/" + p: "folder", "/" + p + "/" + q: "folder"}
+		wantTree(t, a, want)
+		wantTree(t, b, want)
+		must[CheckpointInfo](t)(a.Checkpoint(t.Context()))
+		joinAll(t, c, a)
+		check(t, c)
+		wantTree(t, c, want)
+		wantSame(t, []*DB{a, b, c})
+	}
 }
 
 // TestLoopInIndex: an index with a loop of folders, which only damage or a fault of ours can bring about, is told, and nothing climbs in it for ever.

@@ -87,9 +87,11 @@ func (t *tx) keepOne(parent Ino, name, id string) (gone []Node, err error) {
 			}
 		}
 	}
-	if err := t.keepContent(kept); err != nil {
-		return nil, err
-	}
+	if slices.ContainsFunc(versions, func(s shown) bool { return s.ino == kept.ino && s.isCopy() }) {
+		if err := t.keepContent(kept); err != nil {
+			return nil, err
+		}
+	} // else its copies stand beside another name of it, and nobody was asked about those
 	for _, s := range versions {
 		if s.isCopy() || s.ino == kept.ino && s.link == kept.link {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
@@ -18,6 +19,8 @@ type Peer interface {
 	Log(ctx context.Context, have VV) ([][]byte, error)
 	// Digests is as DB.Digests: those of the commits of a label from one on.
 	Digests(ctx context.Context, label ident.Actor, from uint64) ([]byte, error)
+	// Now is the time of its clock.
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // Reconcile compares what was applied here with what another pod has (I3). It must be called before the first exchange of commits with a pod after
@@ -45,11 +48,7 @@ func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 	if err := d.compareOwn(ctx, tips); err != nil {
 		return err
 	}
-	if d.o.Sign != nil {
-		if _, err := d.Restamp(ctx, tipVV(tips)); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, d.restampFor(ctx, p, tips))
 	suspects, err := d.suspects(tips)
 	if err != nil {
 		return err
@@ -60,6 +59,22 @@ func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// restampFor makes own commits anew that another pod refuses.
+func (d *DB) restampFor(ctx context.Context, p Peer, tips []Tip) error {
+	d.opMu.Lock()
+	ahead := d.o.Sign != nil && d.isAhead(d.o.Clock.Now())
+	d.opMu.Unlock()
+	if !ahead {
+		return nil
+	}
+	theirs, err := p.Now(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = d.Restamp(ctx, tipVV(tips), theirs)
+	return err
 }
 
 // compareOwn takes a new incarnation if another pod knows more of the present one than is here.

@@ -4,17 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
-	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // Restamp makes the pod's own newest commits anew, under a new incarnation and with stamps of now, where they are stamped so far ahead that nobody takes them
-// (FutureMax): the clock was wrong when they were made. n is their number. Those that accepted covers, and those that an applied commit of somebody else rests on, stay, with all before
+// (FutureMax): the clock was wrong when they were made. theirs is the time of another pod: where they are not far ahead of that, it is this clock that is wrong now, and nothing
+// is made anew. n is their number. Those that accepted covers, and those that an applied commit of somebody else rests on, stay, with all before
 // them; one that somebody took all the same, with a wrong clock of the same kind, is later there twice, as two equal versions.
 //
 // Errors: ErrUnfolded, vfs.ErrReadOnly. Sync: one of the write-ahead log, before the new commits are published.
-func (d *DB) Restamp(ctx context.Context, accepted VV) (n int, err error) {
+func (d *DB) Restamp(ctx context.Context, accepted VV, theirs time.Time) (n int, err error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
 	if err := d.usable(ctx); err != nil {
@@ -30,7 +31,9 @@ func (d *DB) Restamp(ctx context.Context, accepted VV) (n int, err error) {
 	}
 	d.opMu.Lock()
 	from := d.self
-	n, err = d.restamp(accepted)
+	if d.isAhead(theirs) {
+		n, err = d.restamp(accepted)
+	}
 	to := d.self
 	seq := d.heads[to].seq
 	d.opMu.Unlock()
@@ -45,11 +48,13 @@ func (d *DB) Restamp(ctx context.Context, accepted VV) (n int, err error) {
 	return n, nil
 }
 
+// isAhead says whether the newest own commit is refused by who has this time. opMu must be held.
+func (d *DB) isAhead(now time.Time) bool { return d.heads[d.self].hlc.Time().Sub(now) > FutureMax }
+
 // restamp is Restamp without its sync. commitMu and opMu must be held.
 func (d *DB) restamp(accepted VV) (int, error) {
-	head := d.heads[d.self]
 	now := d.o.Clock.Now()
-	if -clock.Since(d.o.Clock, head.hlc.Time()) <= FutureMax {
+	if !d.isAhead(now) {
 		return 0, nil
 	}
 	r := &restamp{from: d.self, after: accepted[d.self], limit: HLCOf(now.Add(FutureMax)), times: map[HLC]HLC{}, btimeMax: now.UnixNano()}
@@ -62,6 +67,9 @@ func (d *DB) restamp(accepted VV) (int, error) {
 	}
 	if err := d.newTimes(r, commits, HLCOf(now)); err != nil {
 		return 0, err
+	}
+	if r.times[commits[0].HLC] > r.limit {
+		return 0, nil // others whose changes were taken are as far ahead: it would be refused again, and made anew again
 	}
 	t := d.begin()
 	defer t.close()

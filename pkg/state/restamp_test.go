@@ -60,7 +60,7 @@ func TestRestamp(t *testing.T) {
 		}
 		check(t, d)
 	}
-	if again, err := a.Restamp(t.Context(), nil); again != 0 || err != nil {
+	if again, err := a.Restamp(t.Context(), nil, n.clock.Now()); again != 0 || err != nil {
 		t.Errorf("again: %d, %v", again, err)
 	}
 	if at := must[Node](t)(a.Lookup(RootIno, "folder")).Mtime; at > n.clock.Now().UnixNano() {
@@ -80,7 +80,7 @@ func TestRestampKeeps(t *testing.T) {
 	must[int](t)(b.Commit(t.Context()))
 	catchUp(t, a, b, 1<<20)
 	n.clock.turn(-time.Hour)
-	if got := must[int](t)(a.Restamp(t.Context(), nil)); got != 0 {
+	if got := must[int](t)(a.Restamp(t.Context(), nil, n.clock.Now())); got != 0 {
 		t.Errorf("%d commits that another rests on", got)
 	}
 	c := n.open(t, 3)
@@ -88,8 +88,53 @@ func TestRestampKeeps(t *testing.T) {
 	mkfile(t, c, RootIno, "g", "1")
 	must[int](t)(c.Commit(t.Context()))
 	n.clock.turn(-time.Hour)
-	if got := must[int](t)(c.Restamp(t.Context(), VV{actor(3): 1})); got != 0 {
+	if got := must[int](t)(c.Restamp(t.Context(), VV{actor(3): 1}, n.clock.Now())); got != 0 {
 		t.Errorf("%d commits that were taken", got)
+	}
+}
+
+// TestRestampBehind: a pod whose clock is wrong now, and was right when it made its commits, makes none anew: others have them, or will take them.
+func TestRestampBehind(t *testing.T) {
+	n := newPods()
+	o, own := n.options(1, pebblevfs.NewMem()), &turned{now: n.clock.Now()}
+	o.Clock = own
+	a, b, c := openWith(t, o), n.open(t, 2), n.open(t, 3)
+	mkfile(t, a, RootIno, "f", "1")
+	g := mkfile(t, a, RootIno, "g", "1")
+	must[int](t)(a.Commit(t.Context()))
+	catchUp(t, b, a, 1<<20)
+	own.turn(-365 * 24 * time.Hour)
+	before := a.Actor()
+	if err := a.Reconcile(t.Context(), dbPeer{c, 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if a.Actor() != before {
+		t.Error("what others have was made anew, since its clock is behind")
+	}
+	must[Node](t)(a.Remove(RootIno, "g", false))
+	must[int](t)(a.Commit(t.Context()))
+	meetAll(t, b, a)
+	if _, err := b.Get(g.ID); err == nil {
+		t.Error("what was removed is there")
+	}
+}
+
+// TestRestampInVain: what others did that was taken with the same wrong clock is as far ahead: new stamps would be refused as the old ones are.
+func TestRestampInVain(t *testing.T) {
+	n := newPods()
+	a, b, c := n.open(t, 1), n.open(t, 2), n.open(t, 3)
+	n.clock.turn(time.Hour)
+	mkfile(t, b, RootIno, "f", "1")
+	must[int](t)(b.Commit(t.Context()))
+	catchUp(t, a, b, 1<<20) // its clock is ahead, too
+	mkfile(t, a, RootIno, "g", "1")
+	must[int](t)(a.Commit(t.Context()))
+	n.clock.turn(-time.Hour)
+	if err := a.Reconcile(t.Context(), dbPeer{c, 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if a.Actor() != actor(1) {
+		t.Error("it was made anew with stamps as far ahead")
 	}
 }
 
@@ -132,7 +177,7 @@ func TestRestampConverges(t *testing.T) {
 		for range 2 {
 			for _, d := range dbs {
 				must[int](t)(d.Commit(t.Context()))
-				must[int](t)(d.Restamp(t.Context(), nil))
+				must[int](t)(d.Restamp(t.Context(), nil, n.clock.Now()))
 			}
 		}
 		n.clock.turn(5 * time.Hour) // what was not made anew, since others rest on it
@@ -162,7 +207,7 @@ func TestJoinOutdated(t *testing.T) {
 			o := offer(t, b, a)
 			o.Asked = asked
 			n.clock.turn(-time.Hour)
-			if got := must[int](t)(a.Restamp(t.Context(), nil)); got != 1 {
+			if got := must[int](t)(a.Restamp(t.Context(), nil, n.clock.Now())); got != 1 {
 				t.Fatalf("%d commits are made anew", got)
 			}
 			n.clock.turn(time.Hour)
