@@ -82,6 +82,8 @@ func TestJSON(t *testing.T) {
 		{"peers", "", 0, []string{"peers"}},
 		{"stats", "", 0, []string{"stats"}},
 		{"stats-hot", "", 0, []string{"stats", "hot"}},
+		{"pod-freeze", "", 0, []string{"pod", "freeze", "--for", "10m"}},
+		{"pod-unfreeze", "", 0, []string{"pod", "unfreeze"}},
 		{"cache", "", 0, []string{"cache", "ls"}},
 		{"cache-clean", "", 0, []string{"cache", "clean"}},
 		{"repair", "", 0, []string{"repair"}},

@@ -34,6 +34,17 @@ type Repair struct {
 	LeftMS           int64      `json:"left_ms"`        // until it is done, as it goes now; -1: not known
 }
 
+// FreezeRequest has a pod take no changes for a while, and others repair nothing of it; 0: as before.
+type FreezeRequest struct {
+	ForMS int64 `json:"for_ms"`
+}
+
+// Frozen tells until when a pod is frozen.
+type Frozen struct {
+	Frozen bool       `json:"frozen"`
+	Until  *time.Time `json:"until"` // null: it is not
+}
+
 // HotRequest asks for the files that are read most.
 type HotRequest struct {
 	Most int `json:"most"` // 0: 20

@@ -22,6 +22,7 @@ var errMinority = fmt.Errorf("this pod sees half of the pods that store data or 
 func (p *Pod) runMinority(ctx context.Context) error {
 	for {
 		p.lookMinority()
+		p.isFrozen.Store(p.frozen(p.id))
 		if err := clock.Sleep(ctx, p.clock, minorityLook); err != nil {
 			return err
 		}
@@ -39,8 +40,14 @@ func (p *Pod) lookMinority() {
 // changeable says whether users may change something at or below some nodes. Errors: those of writable; vfs.ErrReadOnly on a pod that is cut
 // off from most others, where the rules say so.
 func (p *Pod) changeable(ids ...vfs.NodeID) error {
-	if err := p.writable(); err != nil || !p.cutOff.Load() {
+	if err := p.writable(); err != nil {
 		return err
+	}
+	if p.isFrozen.Load() && p.frozen(p.id) {
+		return errFrozen
+	}
+	if !p.cutOff.Load() {
+		return nil
 	}
 	if p.textRule(textRules["minority"]).Value == minorityRead {
 		return errMinority

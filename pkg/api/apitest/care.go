@@ -50,6 +50,14 @@ func (p *Pod) WatchRepair(ctx context.Context, f func(pod.RepairState) error) (p
 	return s, err
 }
 
+// Freeze does nothing.
+func (p *Pod) Freeze(_ context.Context, d time.Duration) (time.Time, error) {
+	return time.Unix(1600000000, 0).Add(d), nil
+}
+
+// Unfreeze does nothing.
+func (p *Pod) Unfreeze(context.Context) error { return nil }
+
 // Hot is one file.
 func (p *Pod) Hot(context.Context, int) ([]pod.Hot, error) {
 	return []pod.Hot{{

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"math"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -17,8 +19,20 @@ type Caring interface {
 	RepairNow(ctx context.Context) error
 	// WatchRepair begins at once, and tells f how far it is until nothing more can be done.
 	WatchRepair(ctx context.Context, f func(pod.RepairState) error) (pod.RepairState, error)
+	// Freeze has the pod take no changes, and others repair nothing of it, for some time.
+	Freeze(ctx context.Context, d time.Duration) (until time.Time, err error)
+	Unfreeze(ctx context.Context) error
 	// Hot tells which files are read most, at most n.
 	Hot(ctx context.Context, n int) ([]pod.Hot, error)
+}
+
+func freeze(ctx context.Context, p Pod, q api.FreezeRequest) (api.Frozen, error) {
+	if q.ForMS <= 0 {
+		return api.Frozen{}, p.Unfreeze(ctx)
+	}
+	until, err := p.Freeze(ctx, time.Duration(min(q.ForMS, int64(math.MaxInt64/time.Millisecond)))*time.Millisecond)
+	until = until.UTC()
+	return api.Frozen{Frozen: err == nil, Until: &until}, err
 }
 
 // hotMost is how many files are told where nobody says.

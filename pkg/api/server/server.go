@@ -85,6 +85,7 @@ func (s *Server) routes() {
 	onPod(s, "place", setHomes)
 	onPod(s, "evict", evict)
 	onPod(s, "drain", drain)
+	onPod(s, "freeze", freeze)
 	onPod(s, "cache", cache)
 	onPod(s, "cache/clean", cleanCache)
 	onPod(s, "repair", repair)
