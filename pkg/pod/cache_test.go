@@ -23,6 +23,9 @@ func TestLastCopyStays(t *testing.T) {
 	if reader.holdsAll("/f", false) != nil || reader.holdsAll("/f", true) == nil {
 		t.Fatal("the reader has no cached copy")
 	}
+	if err := reader.spread.everything(ctx); err != nil { // so that what is kept is known, not merely not known yet
+		t.Fatal(err)
+	}
 	gone(author)
 	name := author.reg.name(author.id)
 	eventually(t, "it is down", func() error { _, err := admin.RemoveLost(ctx, name); return err })
