@@ -11,7 +11,7 @@ import (
 )
 
 // errFrozen says why a change is refused.
-var errFrozen = fmt.Errorf("this pod is frozen until it was restarted, or wh pod unfreeze: %w", vfs.ErrReadOnly)
+var errFrozen = fmt.Errorf("this pod is frozen, until the time that was given or wh pod unfreeze: %w", vfs.ErrReadOnly)
 
 // frozen says whether a pod may be silent now without anything being made again.
 func (p *Pod) frozen(pod ident.Pod) bool {

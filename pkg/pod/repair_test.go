@@ -86,6 +86,17 @@ func TestWatchRepair(t *testing.T) {
 	}
 }
 
+// TestRepairAlone breaks if a repair of a pod that is alone does not end.
+func TestRepairAlone(t *testing.T) {
+	a := firstPod(t)
+	a.write("/f", "x")
+	a.settle()
+	last, err := a.WatchRepair(quickly(t), func(RepairState) error { return nil })
+	if err != nil || last.Active || last.Due > 0 {
+		t.Errorf("%+v, %v", last, err)
+	}
+}
+
 // TestTimeLeft: the estimate follows what was done, and what the round has not looked at yet.
 func TestTimeLeft(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -81,7 +81,7 @@ func oneOf(words ...string) func(string) error {
 }
 
 // pathsMax is how long a list of paths may be, in bytes.
-const pathsMax = 1 << 10
+const pathsMax = 256
 
 func checkPaths(s string) error {
 	if len(s) > pathsMax {

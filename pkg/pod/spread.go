@@ -169,6 +169,8 @@ func (s *spreader) newContents(ctx context.Context) error {
 // everything looks at all contents.
 func (s *spreader) everything(ctx context.Context) error {
 	begin := s.p.clock.Now()
+	s.p.repair.begin(begin, s.allBytes())
+	defer s.p.repairEnded()
 	entry, _ := s.p.reg.entry(s.p.id)
 	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 && s.p.store.Usage().CachedBytes == 0 {
 		if err := s.alone(begin, entry.Version); err != nil {
@@ -177,8 +179,6 @@ func (s *spreader) everything(ctx context.Context) error {
 		return nil // nobody else should hold anything, and nobody is there from whom to fetch what is damaged here
 	}
 	r := s.newRound()
-	s.p.repair.begin(begin, s.allBytes())
-	defer s.p.repairEnded()
 	var total placed
 	var errs []error
 	var batch []state.Node
