@@ -15,6 +15,7 @@ const (
 	hasNot    = 0
 	hasOwned  = 1
 	hasCached = 2
+	hasShort  = 4 // added to one of these: its form is too short to be cut (block.FragmentedMin)
 )
 
 // hasMax is how many blocks are asked about at once.
@@ -32,7 +33,7 @@ func (p *Pod) lacking(ctx context.Context, pod ident.Pod, list []wanted) ([]want
 	}
 	var lacks []wanted
 	for i, w := range list {
-		if has[i] != hasOwned {
+		if has[i]&^hasShort != hasOwned {
 			lacks = append(lacks, w)
 		}
 	}
@@ -92,7 +93,13 @@ func (p *Pod) answerHas(ctx context.Context, body []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, p.holds(id))
+		has := p.holds(id)
+		if has != hasNot && id.Codec() == block.Raw {
+			if n, ok := p.store.FormLen(id); ok && n < block.FragmentedMin {
+				has |= hasShort // who asks may have none of it, and can't know
+			}
+		}
+		out = append(out, has)
 	}
 	return out, p.store.Sync(ctx) // after the look: what came between the two would be told and not be durable
 }

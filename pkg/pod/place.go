@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type placed struct {
 	need    int   // the most pods that one of those asks for
 	unsafe  int64 // bytes below their policy although there are pods enough
 	bytes   stateBytes
+	lack    string // one of what is missing, for people
 }
 
 // stateBytes are bytes by how safe they are: each block counts once in a look.
@@ -37,6 +39,7 @@ func (a *placed) add(b placed) {
 	a.short += b.short
 	a.need = max(a.need, b.need)
 	a.unsafe += b.unsafe
+	a.lack = cmp.Or(a.lack, b.lack)
 	for i := range b.bytes {
 		a.bytes[i] += b.bytes[i]
 	}
@@ -55,7 +58,8 @@ type placing struct {
 	isNew   bool
 	holders []placement.Holder
 
-	formBytes int64 // of the stored form, as far as it is known; decides whether it is cut
+	formBytes int64 // of the stored form, where this pod has it; 0: not known
+	short     bool  // another pod says that its form is too short to be cut
 	plan      placement.Plan
 	due       bool  // this pod has to make a copy, or a part in it; see RepairState
 	owed      int64 // what this pod had of it when a round found it surplus, see owes
@@ -64,7 +68,7 @@ type placing struct {
 // chunk is what the planner is asked.
 func (c *placing) chunk(self ident.Pod) placement.Chunk {
 	return placement.Chunk{
-		Group: placement.GroupOf(c.id), FormBytes: c.formBytes, Want: c.policy, Author: c.author, Self: self, Keep: c.keep,
+		Group: placement.GroupOf(c.id), FormBytes: c.form(), Want: c.policy, Author: c.author, Self: self, Keep: c.keep,
 		Holders: c.holders, New: c.isNew, Lower: c.lower,
 	}
 }
@@ -72,7 +76,9 @@ func (c *placing) chunk(self ident.Pod) placement.Chunk {
 // hold notes what a pod says that it has.
 func (c *placing) hold(pod ident.Pod, has byte) {
 	h := c.holder(pod)
-	h.Whole, h.Cached = has == hasOwned, has == hasCached
+	kind := has &^ hasShort
+	h.Whole, h.Cached = kind == hasOwned, kind == hasCached
+	c.short = c.short || has&hasShort != 0
 }
 
 // adds is how many actions of the plan are to make a copy.
@@ -116,27 +122,44 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (pl
 	if !o.look {
 		errs = append(errs, p.carryOut(ctx, net, list, o.pull))
 	}
-	out.countAll(net, list, o.round)
+	out.countAll(p, net, list, o.round)
 	return out, errors.Join(errs...)
 }
 
 // countAll adds what became of blocks, and notes it in a round.
-func (a *placed) countAll(net *placement.Network, list []*placing, r *round) {
+func (a *placed) countAll(p *Pod, net *placement.Network, list []*placing, r *round) {
 	for _, c := range list {
-		a.count(net, c)
+		a.count(p, net, c)
 		if r != nil {
 			r.note(c)
 		}
 	}
 }
 
+// lackOf tells of a copy that is to be made: what, and by whom.
+func (p *Pod) lackOf(c *placing) string {
+	i := slices.IndexFunc(c.plan.Actions, func(a placement.Action) bool { return a.Kind != placement.Release })
+	a := c.plan.Actions[i]
+	switch a.Kind {
+	case placement.Encode:
+		return fmt.Sprintf("%s is to be cut by %s", c.id, p.reg.name(a.From))
+	case placement.JoinWhole, placement.Rebuild:
+		return fmt.Sprintf("%s is to be made again at %s", c.id, p.reg.name(a.To))
+	case placement.CopyWhole, placement.CopyFragment, placement.Release:
+	}
+	return fmt.Sprintf("%s is to go from %s to %s", c.id, p.reg.name(a.From), p.reg.name(a.To))
+}
+
 // count adds what became of a block.
-func (a *placed) count(net *placement.Network, c *placing) {
+func (a *placed) count(p *Pod, net *placement.Network, c *placing) {
 	s := c.plan.Safety
 	a.blocks++
 	a.bytes[s.State] += c.size
 	adds := c.adds()
 	a.missing += adds
+	if adds > 0 && a.lack == "" {
+		a.lack = p.lackOf(c)
+	}
 	if s.State != placement.StateSafe && (adds == 0 || s.State == placement.StateUnavailable) {
 		a.short++
 		a.need = max(a.need, s.Need)

@@ -99,7 +99,22 @@ func (c *placing) complete() bool {
 	return false
 }
 
-// holdOwn notes which fragments this pod has, and how long the block's form is, which decides whether it is cut: who acts on a whole copy has it.
+// form is how long the stored form is, in bytes, as far as it is known: it decides whether the block is cut. Nodes never are.
+func (c *placing) form() int64 {
+	switch {
+	case c.id.Codec() != block.Raw:
+		return 0
+	case c.formBytes > 0:
+		return c.formBytes
+	case c.hasFragments():
+		return max(c.size, block.FragmentedMin)
+	case c.short:
+		return min(c.size, block.FragmentedMin-1)
+	}
+	return c.size
+}
+
+// holdOwn notes which fragments this pod has, and how long its form of the block is.
 func (p *Pod) holdOwn(c *placing) error {
 	if c.id.Codec() != block.Raw {
 		return nil
@@ -109,16 +124,9 @@ func (p *Pod) holdOwn(c *placing) error {
 		return err
 	}
 	c.holdFragments(p.id, list)
-	if c.policy.Kind != placement.PolicyRS {
-		return nil // whole copies have no least length
-	}
-	switch n, ok := p.store.FormLen(c.id); {
-	case ok:
+	if c.policy.Kind == placement.PolicyRS { // whole copies have no least length
+		n, _ := p.store.FormLen(c.id)
 		c.formBytes = int64(n)
-	case c.hasFragments():
-		c.formBytes = max(c.size, block.FragmentedMin)
-	default:
-		c.formBytes = c.size
 	}
 	return nil
 }

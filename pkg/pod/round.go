@@ -75,7 +75,7 @@ func (r *round) finish(ctx context.Context) (placed, error) {
 			c.plan = net.Plan(c.chunk(r.p.id)) // pods may have gone or come since
 		}
 		errs = append(errs, r.p.carryOut(ctx, net, part, true))
-		out.countAll(net, part, r)
+		out.countAll(r.p, net, part, r)
 		if ctx.Err() != nil {
 			break
 		}

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -120,6 +121,41 @@ func TestRS(t *testing.T) {
 	until(t, "/late", func(w Where) error { return cutUp(w, 4, 2) }, pods...)
 	for _, p := range pods {
 		p.clean()
+	}
+}
+
+// TestShortForm: a chunk that compresses to less than is ever cut is kept whole on some pods. Those that have nothing of it know that, and take it for safe.
+func TestShortForm(t *testing.T) {
+	pods := metPods(t, 4)
+	a, ctx := pods[0], quickly(t)
+	if err := a.SetPolicy(ctx, vfs.RootID, "rs:2+1", ""); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("what compresses; ", 30_000)
+	a.write("/text", text)
+	if err := a.SyncWait(ctx, vfs.RootID); err != nil {
+		t.Fatal(err)
+	}
+	sameRoot(t, pods...)
+	settled(t, "/text", 2, pods...)
+	uncached(t, pods...)
+	without := 0
+	for i, p := range pods {
+		if p.holdsAll("/text", false) == nil {
+			continue
+		}
+		without++
+		soon, cancel := context.WithTimeout(ctx, spreadEvery/6)
+		if err := p.SyncWait(soon, vfs.RootID); err != nil {
+			t.Errorf("pod %d: %v", i+1, err)
+		}
+		cancel()
+		if w, err := p.Where(ctx, p.at("/text")); err != nil || !w.Safe {
+			t.Errorf("pod %d: %+v, %v", i+1, w, err)
+		}
+	}
+	if without == 0 {
+		t.Fatal("all pods have it")
 	}
 }
 

@@ -37,7 +37,7 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 		coming := p.onTheirWay() // before it is placed: who comes meanwhile is a holder the next time
 		got, err := p.placeBelow(ctx, id)
 		if ctx.Err() != nil {
-			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, ctx.Err())
+			return fmt.Errorf("pod: %d copies are still missing (%s): %w: %w", got.missing, got.lack, ErrNotSafe, ctx.Err())
 		}
 		switch {
 		case err == nil && got.missing == 0 && got.short == 0 && coming == 0 && p.pulls.idle():
@@ -53,7 +53,7 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 			asked = now
 		}
 		if err := clock.Sleep(ctx, p.clock, pause); err != nil {
-			return fmt.Errorf("pod: %d copies are still missing: %w: %w", got.missing, ErrNotSafe, err)
+			return fmt.Errorf("pod: %d copies are still missing (%s): %w: %w", got.missing, got.lack, ErrNotSafe, err)
 		}
 	}
 }

@@ -76,7 +76,11 @@ func (s *Store) recoverBy(dir string) (err error) {
 	s.generation, s.totals = m.generation, m.totals
 	if m == (meta{}) && len(s.segs) > 0 {
 		s.recovery.IndexRebuilt = true
-		s.o.Log.Error("store index is lost: it is made anew from the segments", "segments", len(s.segs))
+		if len(s.segs) == 1 { // a young store, of which the index was not written yet
+			s.o.Log.Info("store has no index yet: it is made from the segment")
+		} else {
+			s.o.Log.Error("store index is lost: it is made anew from the segments", "segments", len(s.segs))
+		}
 	}
 	if err := s.loadStats(m.upTo); err != nil {
 		return err
