@@ -294,7 +294,8 @@ func (w *stateWorld) judgeRemovals(ctx context.Context, view map[string]shownAs,
 	}
 	judged := 0
 	for _, r := range w.shadow.removed {
-		if !r.durable || len(versions[r.ino]) == 0 || slices.ContainsFunc(versions[r.ino], r.unseen) {
+		anew := r.by != [32]byte{} && !digests[r.by] // its commit was made anew, when some had taken what it removes under the old number: the limit of Restamp
+		if !r.durable || anew || len(versions[r.ino]) == 0 || slices.ContainsFunc(versions[r.ino], r.unseen) {
 			continue
 		}
 		judged++
