@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,14 +42,14 @@ func runHot(ctx context.Context, e *env, q api.HotRequest) error {
 		return e.document(list)
 	}
 	for _, h := range list {
-		line := fmt.Sprintf("%10s read of %s  %s", size(h.ReadBytes), size(h.SizeBytes), e.name(string(h.Path)))
+		line := []string{fmt.Sprintf("%10s read of %s  %s", size(h.ReadBytes), size(h.SizeBytes), e.name(string(h.Path)))}
 		for _, r := range h.Pods[min(1, len(h.Pods)):] {
-			line += fmt.Sprintf("; %s on %s", size(r.ReadBytes), e.name(string(r.Pod)))
+			line = append(line, fmt.Sprintf("%s on %s", size(r.ReadBytes), e.name(string(r.Pod))))
 		}
 		if h.MoveTo != "" {
-			line += "; better at home on " + e.name(string(h.MoveTo))
+			line = append(line, "better at home on "+e.name(string(h.MoveTo)))
 		}
-		if err := e.out("%s", line); err != nil {
+		if err := e.out("%s", strings.Join(line, "; ")); err != nil {
 			return err
 		}
 	}

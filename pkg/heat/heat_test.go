@@ -40,13 +40,13 @@ func TestHottest(t *testing.T) {
 			t.Errorf("%d is among the hottest", h.Key)
 		}
 	}
-	for key, bytes := range truth {
+	for key, read := range truth {
 		got, ok := s.Bytes(key, start)
-		if !ok && bytes > total/places {
-			t.Errorf("%d was read %d times a thousand and is not there", key, bytes/1000)
+		if !ok && read > total/places {
+			t.Errorf("%d was read %d times a thousand and is not there", key, read/1000)
 		}
-		if ok && (got.Bytes < bytes || got.Own() > bytes) {
-			t.Errorf("%d: %+v, truth %d", key, got, bytes)
+		if ok && (got.Bytes < read || got.Own() > read) {
+			t.Errorf("%d: %+v, truth %d", key, got, read)
 		}
 	}
 	if len(s.Hottest(1<<20, start)) > places {

@@ -78,17 +78,17 @@ func (p *Pod) runHeat(ctx context.Context) error {
 type Hot struct {
 	Path   string
 	Size   int64
-	Bytes  int64      // read here; reads of a while ago count less
-	Pods   []PodReads // of all pods that are connected, and this one, the most first
-	Homes  []string   // where it is at home
-	MoveTo string     // the pod where it should rather be at home; "": as it is
+	Bytes  int64    // read here; reads of a while ago count less
+	Pods   []Reads  // of all pods that are connected, and this one, the most first
+	Homes  []string // where it is at home
+	MoveTo string   // the pod where it should rather be at home; "": as it is
 
 	id   vfs.NodeID
 	wish state.WishEdit // to move it here
 }
 
-// PodReads is what a pod read of a file.
-type PodReads struct {
+// Reads is what a pod read of a file.
+type Reads struct {
 	Pod   ident.Pod
 	Name  string
 	Bytes int64
@@ -134,7 +134,7 @@ func (p *Pod) hotFile(ctx context.Context, r heat.Read) (Hot, error) {
 		return Hot{}, err
 	}
 	h := Hot{Path: where, Size: int64(at.Size), Bytes: r.Own(), id: id}
-	h.Pods = []PodReads{{Pod: p.id, Name: p.reg.name(p.id), Bytes: r.Own()}}
+	h.Pods = []Reads{{Pod: p.id, Name: p.reg.name(p.id), Bytes: r.Own()}}
 	return h, nil
 }
 
@@ -168,7 +168,7 @@ func (p *Pod) judgeHot(h *Hot, r heat.Read) error {
 	for _, one := range h.Pods {
 		c.Read[one.Pod] = one.Bytes
 	}
-	slices.SortStableFunc(h.Pods, func(a, b PodReads) int { return int(max(-1, min(1, b.Bytes-a.Bytes))) })
+	slices.SortStableFunc(h.Pods, func(a, b Reads) int { return int(max(-1, min(1, b.Bytes-a.Bytes))) })
 	to, move := heat.Home(c)
 	if !move || p.textRule(textRules["moves"]).Value == movesOff {
 		return nil
@@ -222,7 +222,7 @@ func (p *Pod) askHeat(ctx context.Context, list []Hot) bool {
 		heard[pod] = true
 		for i, n := range reads {
 			if n > 0 {
-				list[i].Pods = append(list[i].Pods, PodReads{Pod: pod, Name: p.reg.name(pod), Bytes: int64(min(n, 1<<56))})
+				list[i].Pods = append(list[i].Pods, Reads{Pod: pod, Name: p.reg.name(pod), Bytes: int64(min(n, 1<<56))})
 			}
 		}
 	}

@@ -170,7 +170,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.readStatements(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.loadHeat(); err != nil { //nolint:contextcheck // it is short
+	if err := p.loadHeat(); err != nil {
 		return nil, err
 	}
 	p.prepareSealing()

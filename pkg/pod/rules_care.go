@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,10 +72,8 @@ var textRules = map[string]textRule{
 
 func oneOf(words ...string) func(string) error {
 	return func(s string) error {
-		for _, w := range words {
-			if s == w {
-				return nil
-			}
+		if slices.Contains(words, s) {
+			return nil
 		}
 		return fmt.Errorf("%q is not %s", s, strings.Join(words, " or "))
 	}

@@ -1,9 +1,10 @@
 package state
 
 import (
+	"slices"
+
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
-	"slices"
 )
 
 // Ino is the number of an inode. Bit 63 = 0: member (18 bits) | incarnation (9) | counter (36).

@@ -62,6 +62,6 @@ func (p *Pod) Unfreeze(context.Context) error { return nil }
 func (p *Pod) Hot(context.Context, int) ([]pod.Hot, error) {
 	return []pod.Hot{{
 		Path: "/f", Size: 5, Bytes: 50, MoveTo: p.PodInfo.Name, Homes: []string{"away"},
-		Pods: []pod.PodReads{{Pod: p.PodInfo.Pod, Name: p.PodInfo.Name, Bytes: 50}, {Name: "away", Bytes: 7}},
+		Pods: []pod.Reads{{Pod: p.PodInfo.Pod, Name: p.PodInfo.Name, Bytes: 50}, {Name: "away", Bytes: 7}},
 	}}, nil
 }
