@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -294,7 +295,7 @@ func (w *stateWorld) judgeRemovals(ctx context.Context, view map[string]shownAs,
 	}
 	judged := 0
 	for _, r := range w.shadow.removed {
-		if !r.durable || len(versions[r.ino]) == 0 || slices.ContainsFunc(versions[r.ino], r.unseen) {
+		if !r.durable || r.twice(versions[r.ino]) || len(versions[r.ino]) == 0 || slices.ContainsFunc(versions[r.ino], r.unseen) {
 			continue
 		}
 		judged++
@@ -319,6 +320,21 @@ func (w *stateWorld) judgeRemovals(ctx context.Context, view map[string]shownAs,
 func (r *removal) unseen(v version) bool {
 	removes := len(v.inode.Links) > 0 && v.inode.Links[0].Dead
 	return !r.saw[v.digest] && (!v.commit.by[r.who] || r.folder && !removes)
+}
+
+// twice says whether versions of the pod that removed an inode count under two incarnations: its commits were made anew, when others had taken some of them. That is
+// the limit of Restamp.
+func (r *removal) twice(versions []version) bool {
+	var first ident.Actor
+	for _, v := range versions {
+		if actor := v.commit.commit.Actor; v.commit.by[r.who] {
+			if first != (ident.Actor{}) && first != actor {
+				return true
+			}
+			first = actor
+		}
+	}
+	return false
 }
 
 // judgeRegisters: where nobody removed a file or folder, each field is the latest that anybody set, and each content is there that
