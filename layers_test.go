@@ -20,7 +20,7 @@ const module = "github.com/wormhole-fs/wormhole"
 // own layer only where vocabulary or sideways says so. A new package is a new word here; a star stands for one name.
 var layers = [][]string{
 	vocabulary,
-	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/placement", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
+	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/placement", "pkg/pace", "pkg/heat", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
 	{"p2p", "pkg/state", "pkg/vfs"},
 	{"pkg/pod"},
 	{"mountfs", "mountfs/nullfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},

@@ -69,6 +69,7 @@ const (
 	KindClock         Kind = 20 // the time on the pod's machine
 	KindPlace         Kind = 21 // a pod waits for copies that others are to make
 	KindFragments     Kind = 24 // which fragments of blocks are held
+	KindHeat          Kind = 26 // how much a pod reads of files
 	KindKeptFragments Kind = 25 // which fragments of blocks are held for good, so that the asker may give up what it has
 )
 

@@ -111,7 +111,7 @@ func (r *ring) start(ctx context.Context) error {
 		err = errors.Join(first.SetRule(ctx, "policy", "none"), first.SetRule(ctx, "lower", "1ms"), r.together(ctx))
 	}
 	if err == nil {
-		r.reader.SetCacheLimit(ctx, smallCache) // all reads are of bytes that it has never seen
+		r.reader.Tune(ctx, pod.Tuning{CacheBytes: smallCache}) // all reads are of bytes that it has never seen
 	}
 	return err
 }
@@ -230,7 +230,7 @@ func (r *ring) space(ctx context.Context) error {
 // collect has all pods look at everything, and give up what is too much.
 func (r *ring) collect(ctx context.Context) error {
 	for _, p := range r.pods {
-		p.SetCacheLimit(ctx, smallCache)
+		p.Tune(ctx, pod.Tuning{CacheBytes: smallCache})
 		if _, err := p.Collect(ctx, pod.CollectOptions{Now: true}); err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func realEngine() engine {
 		},
 		Open: func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 			p, err := pod.Open(ctx, pod.Options{
-				Dir: o.Dir, Listen: o.Listen, Discover: o.Discover, Offline: o.Offline, CacheBytes: o.CacheBytes,
+				Dir: o.Dir, Listen: o.Listen, Discover: o.Discover, Offline: o.Offline, Tuning: o.Tuning,
 				CapacityBytes: o.CapacityBytes, Log: o.Log, Version: o.Version, Unmounted: o.Unmounted,
 			})
 			if err != nil {

@@ -148,7 +148,7 @@ func newRoot(e *env) *cobra.Command {
 		newInit(e), newInvite(e), newJoin(e), newUp(e), newDown(e), newMount(e), newUnmount(e), newPods(e), newPeers(e), newStats(e), newStatus(e),
 		newHealth(e), newNotify(e), newMetrics(e), newService(e), newMan(), newDoctor(e), newPprof(e),
 		newAdd(e), newGet(e), newLs(e), newTree(e), newDu(e), newCat(e), newStat(e), newMkdir(e), newMv(e), newCp(e), newRm(e), newWhere(e),
-		newPin(e), newEvict(e), newPlace(e), newPod(e),
+		newPin(e), newEvict(e), newPlace(e), newPod(e), newCache(e), newRepair(e),
 		newRoots(e), newPolicy(e), newSync(e), newFsck(e), newScrub(e), newEvents(e), newGC(e), newDf(e), newVersion(e),
 		newLog(e), newDiff(e), newSnapshot(e), newRestore(e), newUndelete(e), newConflicts(e), newConfig(e),
 	)

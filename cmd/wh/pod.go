@@ -49,8 +49,47 @@ func newPod(e *env) *cobra.Command {
 		}),
 	}
 	remove.Flags().BoolVar(&lost, "lost", false, "it never answers again")
-	c.AddCommand(drain, remove)
+	c.AddCommand(drain, remove, newFreeze(e), newUnfreeze(e))
 	return c
+}
+
+func newFreeze(e *env) *cobra.Command {
+	var last time.Duration
+	c := &cobra.Command{
+		Use: "freeze", Short: "Have this pod take no changes, and others repair nothing of it, while its machine is restarted",
+		Long: "Have this pod take no changes for a while, and others make nothing again of what it has when it is silent in that time: its machine is to be restarted. What was written before is " +
+			"durable when it returns. It ends by itself after --for, 24 h at most, or by wh pod unfreeze." + online(exitUsage, exitNotFound),
+		Args: cobra.NoArgs,
+		RunE: works(func(ctx context.Context, _ []string) error {
+			if last <= 0 {
+				return usage("--for must be longer than nothing")
+			}
+			return runFreeze(ctx, e, last)
+		}),
+	}
+	c.Flags().DurationVar(&last, "for", time.Hour, "how long at most")
+	return c
+}
+
+func newUnfreeze(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "unfreeze", Short: "Have this pod take changes again", Long: "Have this pod take changes again, and others repair what it has when it is silent." + online(exitNotFound), Args: cobra.NoArgs,
+		RunE: works(func(ctx context.Context, _ []string) error { return runFreeze(ctx, e, 0) }),
+	}
+}
+
+func runFreeze(ctx context.Context, e *env, last time.Duration) error {
+	f, err := call[api.Frozen](ctx, e, "freeze", api.FreezeRequest{ForMS: last.Milliseconds()})
+	if err != nil {
+		return err
+	}
+	if e.json {
+		return e.document(f)
+	}
+	if !f.Frozen {
+		return e.out("in use")
+	}
+	return e.out("frozen until %s", when(f.Until))
 }
 
 func runDrain(ctx context.Context, e *env, q api.DrainRequest, watch bool) error {

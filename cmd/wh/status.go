@@ -131,6 +131,13 @@ func statusScreen(ctx context.Context, e *env, st api.Status) (string, error) {
 	lines = append(lines, warningLines(e, st.Warnings)...)
 	add("this pod  %s, %s", st.Name, st.Role)
 	add("data      %s", dataLine(st))
+	repairs, err := call[api.Repair](ctx, e, "repair", struct{}{})
+	if err != nil {
+		return "", err
+	}
+	if repairs.Active && repairs.DueBytes > repairs.DoneBytes || repairs.EndangeredBytes > 0 {
+		add("repair    %s", repairText(repairs))
+	}
 	add("disk      %s stored (%s cache, %s trash), %s free", size(usage.StoredBytes), size(usage.CacheBytes), size(usage.TrashBytes), size(usage.FreeBytes))
 	connected, in, out := 0, int64(0), int64(0)
 	for _, p := range peers {

@@ -16,7 +16,7 @@ const PodFile = "pod.toml"
 
 // PodKeys are the keys of pod.toml beside its mounts.
 func PodKeys() Keys {
-	return Keys{Kind: "pod", All: []Key{
+	return Keys{Kind: "pod", All: append([]Key{
 		{Name: "network", Fixed: true, Doc: "The id of the network that the pod is of."},
 		{Name: "network_name", Fixed: true, Doc: "What the network was called when the pod was made."},
 		{Name: "name", Fixed: true, Doc: "The pod's name, as its certificate has it."},
@@ -33,10 +33,14 @@ func PodKeys() Keys {
 			Doc: "Most bytes of copies that are kept for quick reading, and may go at any time. 0: 10 GiB.",
 		},
 		{
+			Name: "cache_free_bytes", Type: Bytes, Default: "0",
+			Doc: "Copies that are kept for quick reading leave so many bytes of the disk free. 0: 1 GiB.",
+		},
+		{
 			Name: "capacity_bytes", Type: Bytes, Default: "0", Restart: true,
 			Doc: "Most bytes that the pod stores in all. 0: what the disk has.",
 		},
-	}}
+	}, rateKeys()...)}
 }
 
 func checkListens(value string) error {
@@ -63,8 +67,11 @@ type Pod struct {
 	Listen   []string `toml:"listen"`   // HOST:PORT
 	Discover bool     `toml:"discover"` // find pods on the LAN (mDNS)
 
-	CacheBytes    int64 `toml:"cache_bytes"`    // limit of cached copies; 0: the pod's own default
-	CapacityBytes int64 `toml:"capacity_bytes"` // limit of the whole store; 0: none
+	CacheBytes    int64 `toml:"cache_bytes"`      // limit of cached copies; 0: the pod's own default
+	CacheFree     int64 `toml:"cache_free_bytes"` // what the cache leaves free of the disk; 0: the pod's own default
+	CapacityBytes int64 `toml:"capacity_bytes"`   // limit of the whole store; 0: none
+
+	Rates
 
 	Mounts []Mount `toml:"mount,omitempty"`
 }
@@ -124,10 +131,12 @@ func (p Pod) Get(key string) string {
 		return strconv.FormatBool(p.Discover)
 	case "cache_bytes":
 		return strconv.FormatInt(p.CacheBytes, 10)
+	case "cache_free_bytes":
+		return strconv.FormatInt(p.CacheFree, 10)
 	case "capacity_bytes":
 		return strconv.FormatInt(p.CapacityBytes, 10)
 	}
-	return ""
+	return p.Rates.get(key)
 }
 
 // Save checks and writes it; durable when it returns nil.
@@ -164,6 +173,12 @@ func (p Pod) check() (key string, err error) {
 	}
 	if p.CapacityBytes < 0 {
 		return "capacity_bytes", errors.New("capacity_bytes can't be negative")
+	}
+	if p.CacheFree < 0 {
+		return "cache_free_bytes", errors.New("cache_free_bytes can't be negative")
+	}
+	if key, err := p.Rates.check(); err != nil {
+		return key, err
 	}
 	for _, m := range p.Mounts {
 		if !filepath.IsAbs(m.Dir) {

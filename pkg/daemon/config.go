@@ -9,6 +9,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
@@ -121,16 +122,25 @@ func (m *machine) applyPod(ctx context.Context, r *running, cfg config.Pod) {
 	old := r.now
 	r.now = cfg
 	r.mu.Unlock()
+	if t := tuning(cfg); t != tuning(old) {
+		r.pod.Tune(ctx, t)
+	}
 	for _, k := range config.PodKeys().All {
 		value := cfg.Get(k.Name)
 		if value == old.Get(k.Name) {
 			continue
 		}
-		if k.Name == "cache_bytes" {
-			r.pod.SetCacheLimit(ctx, cfg.CacheBytes)
-		}
 		m.o.Log.InfoContext(ctx, "the configuration has changed", "pod", r.name, "key", k.Name, "value", value, "restart", k.Restart || k.Fixed)
 	}
+}
+
+// tuning is what of a pod's file is in force at once.
+func tuning(cfg config.Pod) pod.Tuning {
+	t := pod.Tuning{CacheBytes: cfg.CacheBytes, CacheFree: cfg.CacheFree, RateLAN: cfg.LAN}
+	t.Rates = pace.Rates{Up: cfg.Up, Down: cfg.Down, Pod: cfg.PerPod, Floor: cfg.Floor}
+	t.Rates.Class[pace.Read], t.Rates.Class[pace.Spread] = cfg.Read, cfg.Spread
+	t.Rates.Class[pace.Repair], t.Rates.Class[pace.Balance] = cfg.Repair, cfg.Balance
+	return t
 }
 
 // stamp tells whether a file was changed.

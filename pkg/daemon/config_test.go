@@ -14,6 +14,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/daemon"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
 // limited is a pod that says what limits its cache is given.
@@ -22,7 +23,7 @@ type limited struct {
 	limits chan int64
 }
 
-func (l limited) SetCacheLimit(_ context.Context, bytes int64) { l.limits <- bytes }
+func (l limited) Tune(_ context.Context, t pod.Tuning) { l.limits <- t.CacheBytes + t.Rates.Up }
 
 // warnings is a log that tells of warnings.
 type warnings struct {
@@ -56,6 +57,12 @@ func TestConfigChanges(t *testing.T) {
 	}
 	if got := <-limits; got != 1<<20 {
 		t.Errorf("the cache is limited to %d", got)
+	}
+	if _, err := do[api.ConfigDone](r, "config/set", api.ConfigSet{Scope: api.ScopePod, Key: "rate_up_bytes", Value: "3"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-limits; got != 1<<20+3 {
+		t.Errorf("limits of %d bytes", got)
 	}
 	if _, err := do[api.ConfigDone](r, "config/set", api.ConfigSet{Scope: api.ScopeMachine, Key: "log_level", Value: "error"}); err != nil {
 		t.Fatal(err)
@@ -97,7 +104,7 @@ func TestConfigChanges(t *testing.T) {
 		t.Fatal("nothing is said of a wrong file")
 	}
 	edit("cache_bytes = -7", "cache_bytes = 7777")
-	wait(7777)
+	wait(7777 + 3)
 	all, err := do[[]api.ConfigKey](r, "config", struct{}{})
 	if err != nil {
 		t.Fatal(err)

@@ -30,8 +30,8 @@ type Pod interface {
 	Run(ctx context.Context) error
 	// Close ends the use of the pod, after Run has ended.
 	Close() error
-	// SetCacheLimit limits the bytes of cached copies from here on; 0: the pod's own default.
-	SetCacheLimit(ctx context.Context, bytes int64)
+	// Tune has other options in force from here on.
+	Tune(ctx context.Context, t pod.Tuning)
 	// ListenPort is the TCP port that it listens on; 0 if on none.
 	ListenPort() int
 	// Told are the warnings that people should know of.
@@ -62,14 +62,15 @@ type JoinOptions struct {
 
 // OpenOptions are for Engine.Open.
 type OpenOptions struct {
-	Dir                       string
-	Name                      string
-	Listen                    []string
-	Discover, Offline         bool
-	CacheBytes, CapacityBytes int64
-	Log                       *slog.Logger
-	Version                   string                // of the program
-	Unmounted                 func() []health.Mount // folders where the pod should be mounted, and is not
+	Dir               string
+	Name              string
+	Listen            []string
+	Discover, Offline bool
+	CapacityBytes     int64
+	Tuning            pod.Tuning
+	Log               *slog.Logger
+	Version           string                // of the program
+	Unmounted         func() []health.Mount // folders where the pod should be mounted, and is not
 }
 
 // Engine makes, opens and mounts pods.

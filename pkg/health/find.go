@@ -24,6 +24,7 @@ type Facts struct {
 
 	ClockBehind time.Duration // of the other pods; negative: ahead. 0: it is right
 	NoKey       bool          // of an encrypted network, which this pod should have
+	Minority    string        // what holds, since this pod sees half of those that store data or less; "": it sees more
 	GCStopped   string        // why; "": it is not
 	Conflicts   int
 	Mounts      []Mount // that should be, and are not
@@ -82,6 +83,9 @@ func Find(f Facts) []Warning {
 	}
 	if f.Conflicts > 0 {
 		w.add(CodeConflicts, "", "%s changed on several pods apart", count(f.Conflicts, "file or folder was", "files or folders were"))
+	}
+	if f.Minority != "" {
+		w.add(CodeMinority, "", "this pod sees half of the pods that store data or less; nothing is repaired from here until it sees more, and %s", f.Minority)
 	}
 	if f.GCStopped != "" {
 		w.add(CodeGCStopped, "", "deleted files and old versions keep their space: %s", f.GCStopped)

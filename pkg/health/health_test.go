@@ -37,6 +37,7 @@ var causes = map[Code]func(*Facts){
 	CodeNoKey:        func(f *Facts) { f.NoKey = true },
 	CodeMountMissing: func(f *Facts) { f.Mounts = []Mount{{Dir: "/mnt", Why: "it was taken away"}} },
 	CodeConflicts:    func(f *Facts) { f.Conflicts = 1 },
+	CodeMinority:     func(f *Facts) { f.Minority = "changes are kept here and merged then" },
 	CodeGCStopped:    func(f *Facts) { f.GCStopped = "pod nas is not there" },
 	CodeOtherVersion: func(f *Facts) { f.Pods[1].Version = "v2" },
 }

@@ -27,6 +27,7 @@ const (
 	CodeMountMissing   Code = "mount_missing"
 	CodeConflicts      Code = "conflicts"
 	CodeGCStopped      Code = "gc_stopped"
+	CodeMinority       Code = "minority"
 	CodeOtherVersion   Code = "other_version"
 )
 
@@ -120,6 +121,10 @@ var table = []Definition{
 	{
 		Code: CodeGCStopped, Severity: Warned, Title: "Garbage is not collected", Tell: time.Hour, Hold: flap,
 		Todo: "wh gc says what it waits for",
+	},
+	{
+		Code: CodeMinority, Severity: Warned, Title: "This pod is cut off from most", Tell: 2 * time.Minute, Hold: flap, DependsOn: []Code{CodePodDown},
+		Todo: "wh peers --why says why the others are not connected; if they won't come back: wh pod remove NAME --lost",
 	},
 	{
 		Code: CodeOtherVersion, Severity: Notice, Title: "Pods run other versions", Delay: time.Hour, Tell: time.Hour, Hold: time.Hour,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -43,6 +44,12 @@ const (
 // of one that it has heard of itself.
 const fieldAnswered = 1
 
+// fieldFrozen is the extension in which a pod says until when it may be silent without anything being made again: 8 bytes, big-endian, ms since 1970.
+const fieldFrozen = 2
+
+// FreezeMax is how long a pod may ask for that at most, counted from the signing of its entry.
+const FreezeMax = 24 * time.Hour
+
 // Field is one extension: a number that a later version gave a meaning, and its value.
 type Field struct {
 	ID    uint32
@@ -75,10 +82,39 @@ func (e Entry) Answered() uint64 {
 
 // Answer is the entry with another answer; it is to be signed anew.
 func (e Entry) Answer(version uint64) Entry {
-	e.Ext = slices.DeleteFunc(slices.Clone(e.Ext), func(f Field) bool { return f.ID == fieldAnswered })
-	i, _ := slices.BinarySearchFunc(e.Ext, fieldAnswered, func(f Field, id uint32) int { return cmp.Compare(f.ID, id) })
-	e.Ext = slices.Insert(e.Ext, i, Field{ID: fieldAnswered, Value: binary.BigEndian.AppendUint64(nil, version)})
+	return e.with(fieldAnswered, version)
+}
+
+// with is the entry with a field of 8 bytes.
+func (e Entry) with(id uint32, value uint64) Entry {
+	e.Ext = slices.DeleteFunc(slices.Clone(e.Ext), func(f Field) bool { return f.ID == id })
+	i, _ := slices.BinarySearchFunc(e.Ext, id, func(f Field, id uint32) int { return cmp.Compare(f.ID, id) })
+	e.Ext = slices.Insert(e.Ext, i, Field{ID: id, Value: binary.BigEndian.AppendUint64(nil, value)})
 	return e
+}
+
+// Frozen says until when the pod may be silent without anything being made again: it is to be restarted. The zero time: it asks for nothing. It is FreezeMax after the
+// signing at the latest.
+func (e Entry) Frozen() time.Time {
+	for _, f := range e.Ext {
+		if f.ID == fieldFrozen && len(f.Value) == 8 {
+			signed := e.Version >> 16 // ms: Version is a hybrid clock
+			until := min(binary.BigEndian.Uint64(f.Value), signed+uint64(FreezeMax/time.Millisecond))
+			if until == 0 {
+				return time.Time{}
+			}
+			return time.UnixMilli(int64(until))
+		}
+	}
+	return time.Time{}
+}
+
+// Freeze is the entry with another such time; it is to be signed anew. The zero time: it asks for nothing.
+func (e Entry) Freeze(until time.Time) Entry {
+	if until.IsZero() {
+		return e.with(fieldFrozen, 0)
+	}
+	return e.with(fieldFrozen, uint64(max(0, until.UnixMilli())))
 }
 
 func (e Entry) body() []byte {

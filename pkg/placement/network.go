@@ -17,6 +17,7 @@ const (
 	DownLong                  // silent for 10 min: what has one loss to spare is repaired, too
 	Out                       // more than half of the active pods have signed that it is gone: all is repaired
 	Up                        // it answers
+	Frozen                    // silent, as it said that it would be for a while: nothing is repaired, and writes go to the next
 )
 
 // Network is the pods as the planner sees them at one moment: a layout, and who is up. It is immutable and safe for
@@ -26,7 +27,8 @@ type Network struct {
 	all      Layout // with those that are out
 	full     Layout // without them
 	long     Layout // and without those that are down for long
-	live     Layout // and without all that are down
+	urgent   Layout // and without all that are down
+	live     Layout // and without those that are frozen
 	majority bool
 }
 
@@ -36,7 +38,8 @@ func NewNetwork(l Layout, pods map[ident.Pod]Condition) *Network {
 	maps.Copy(n.pods, pods)
 	n.full = n.without(Out)
 	n.long = n.without(Out, DownLong)
-	n.live = n.without(Out, DownLong, Down)
+	n.urgent = n.without(Out, DownLong, Down)
+	n.live = n.without(Out, DownLong, Down, Frozen)
 	n.majority = 2*n.live.Len() > n.full.Len()
 	return n
 }
@@ -50,7 +53,7 @@ func (n *Network) Is(l Layout, pods map[ident.Pod]Condition) bool {
 // down. The caller owns the slice.
 func (n *Network) Set(g Group, want Policy) []ident.Pod {
 	set := n.all.Set(g, want.pods())
-	for _, l := range []Layout{n.full, n.long, n.live} {
+	for _, l := range []Layout{n.full, n.long, n.urgent, n.live} {
 		if l == n.all {
 			continue
 		}
@@ -92,7 +95,7 @@ func (n *Network) Majority() bool { return n.majority }
 // Layout is the layout with all its pods, whatever their condition.
 func (n *Network) Layout() Layout { return n.all }
 
-// Live is the layout without the pods that are down or out: where what is new goes.
+// Live is the layout without the pods that are down, out or frozen: where what is new goes.
 func (n *Network) Live() Layout { return n.live }
 
 // draining says whether a pod is being emptied.
@@ -116,7 +119,7 @@ func (n *Network) layoutFor(losses int, isNew bool) Layout {
 	case !n.majority:
 		return n.full
 	case losses <= 0:
-		return n.live
+		return n.urgent
 	case losses == 1:
 		return n.long
 	}

@@ -20,7 +20,7 @@ func (f *file) Allocate(ctx context.Context, off, length int64, flags vfs.AllocF
 	if err := vfs.CheckAllocate(off, length, flags); err != nil {
 		return fmt.Errorf("pod: %w", err)
 	}
-	if err := f.p.writable(); err != nil {
+	if err := f.p.changeable(f.n.id); err != nil {
 		return err
 	}
 	return f.p.locked(ctx, f.n, func(h here) error { return f.p.allocateLocked(ctx, h, f.n, off, off+length, flags) })

@@ -69,7 +69,7 @@ func (p *Pod) attr(id vfs.NodeID) (vfs.Attr, error) {
 // SetAttr is vfs.FS's.
 func (v *view) SetAttr(ctx context.Context, id vfs.NodeID, set vfs.SetAttr) (vfs.Attr, error) {
 	p := v.p
-	if err := p.writable(); err != nil {
+	if err := p.changeable(id); err != nil {
 		return vfs.Attr{}, err
 	}
 	defer v.changedNode(id)

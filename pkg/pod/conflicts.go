@@ -104,7 +104,7 @@ func (p *Pod) conflict(c state.Conflict) (Conflict, error) {
 // are in the history afterwards, as far as it reaches. Errors: vfs.ErrNotExist (no conflict, no such version); ErrSides; vfs.ErrNotEmpty where a folder
 // would go that is not empty, vfs.ErrExist where the place that is chosen is taken.
 func (p *Pod) Resolve(ctx context.Context, at, keep string) error {
-	if err := p.writable(); err != nil {
+	if err := p.changeable(); err != nil {
 		return err
 	}
 	if err := errors.Join(p.Settle(ctx), p.KeepNow(ctx)); err != nil {

@@ -30,6 +30,9 @@ const (
 	EventDamaged      = "block_damaged"    // a stored block was not what its name says
 	EventMended       = "block_mended"     // another pod's copy took its place
 	EventConflict     = "conflict"         // Path was changed on several pods apart
+	EventMoved        = "moved_home"       // Path is at home where it is read most now
+	EventRepairBegan  = "repair_began"     // copies are made again that were lost
+	EventRepairEnded  = "repair_ended"     // they are there, as far as can be
 	EventWarning      = "warning"          // a warning of Code that people should know of holds
 	EventWarningOver  = "warning_over"     // it holds no more
 )

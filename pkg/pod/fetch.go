@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -145,7 +146,11 @@ func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, er
 		if own {
 			return nil, err
 		}
-		p.log.WarnContext(ctx, "a block that was read could not be kept in the cache", "block", id, "err", err)
+		level := slog.LevelWarn
+		if errors.Is(err, store.ErrNoSpace) {
+			level = slog.LevelDebug // so it is where others need the disk, or nothing in the cache may go
+		}
+		p.log.Log(ctx, level, "a block that was read could not be kept in the cache", "block", id, "err", err)
 	}
 	return plain, nil
 }
@@ -204,16 +209,21 @@ func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
 
 // askFor gets one block from one pod and verifies it.
 func (p *Pod) askFor(ctx context.Context, from ident.Pod, id block.ID) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	limited, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	var plain []byte
-	err := p.net.Get(ctx, from, []block.ID{id}, func(_ block.ID, wire []byte, err error) error {
+	n := 0
+	err := p.net.Get(limited, from, []block.ID{id}, func(_ block.ID, wire []byte, err error) error {
 		if err != nil {
 			return err
 		}
+		n = len(wire)
 		plain, err = p.store.OpenWire(id, wire)
 		return err
 	})
+	if err == nil {
+		err = p.paced(ctx, from, n)
+	}
 	if err != nil {
 		return nil, err
 	}

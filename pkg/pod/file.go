@@ -41,6 +41,7 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 		f.p.failed(EventReadFailed, n.id, err)
 		return 0, err
 	}
+	f.p.heat.Note(uint64(n.id), int64(len(data)), f.p.clock.Now())
 	for _, e := range over {
 		copy(data[e.off-off:], e.data)
 	}
@@ -52,7 +53,7 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 
 // WriteAt is vfs.File's.
 func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error) {
-	if err := f.p.writable(); err != nil {
+	if err := f.p.changeable(f.n.id); err != nil {
 		return 0, err
 	}
 	err := f.p.locked(ctx, f.n, func(h here) error { return f.p.writeLocked(ctx, h, f.n, data, off) })

@@ -10,6 +10,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 )
 
@@ -39,12 +40,19 @@ func (c *coding) set() *erasure.Set {
 func (c *coding) give(s *erasure.Set) { c.sets.Put(s) }
 
 // Fragment is p2p.FragmentHandler's.
-func (h handler) Fragment(ctx context.Context, _ ident.Pod, f block.Fragment) ([]byte, error) {
-	return h.p.storedFragment(ctx, f)
+func (h handler) Fragment(ctx context.Context, to ident.Pod, f block.Fragment) ([]byte, error) {
+	wire, err := h.p.storedFragment(ctx, f)
+	if err == nil {
+		err = h.p.served(ctx, pace.Up, to, len(wire))
+	}
+	return wire, err
 }
 
 // PutFragment is p2p.FragmentHandler's.
-func (h handler) PutFragment(ctx context.Context, _ ident.Pod, f block.Fragment, wire []byte) error {
+func (h handler) PutFragment(ctx context.Context, from ident.Pod, f block.Fragment, wire []byte) error {
+	if err := h.p.served(ctx, pace.Down, from, len(wire)); err != nil {
+		return err
+	}
 	if err := h.p.leaving.stay(ctx, f.ID); err != nil {
 		return err
 	}

@@ -375,14 +375,17 @@ func (p *Pod) fetchFragment(ctx context.Context, h holding) (wire []byte, err er
 	if h.pod == p.id {
 		return p.storedFragment(ctx, h.f)
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	limited, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	err = p.net.GetFragments(ctx, h.pod, []block.Fragment{h.f}, func(_ block.Fragment, got []byte, err error) error {
+	err = p.net.GetFragments(limited, h.pod, []block.Fragment{h.f}, func(_ block.Fragment, got []byte, err error) error {
 		wire = bytes.Clone(got)
 		return err
 	})
 	if err == nil && wire == nil {
 		err = fmt.Errorf("no answer for %s: %w", h.f, block.ErrNotFound)
+	}
+	if err == nil {
+		err = p.paced(ctx, h.pod, len(wire))
 	}
 	return wire, err
 }

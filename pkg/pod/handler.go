@@ -9,6 +9,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 )
 
@@ -106,6 +107,8 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerTips(from, body)
 	case p2p.KindDigests:
 		return h.p.answerDigests(ctx, body)
+	case p2p.KindHeat:
+		return h.p.answerHeat(body)
 	case p2p.KindClock:
 		return h.p.answerClock(), nil
 	case p2p.KindPeers:
@@ -118,12 +121,19 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 }
 
 // Block is p2p.Handler's.
-func (h handler) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, error) {
-	return h.p.store.Wire(ctx, id)
+func (h handler) Block(ctx context.Context, to ident.Pod, id block.ID) ([]byte, error) {
+	wire, err := h.p.store.Wire(ctx, id)
+	if err == nil {
+		err = h.p.served(ctx, pace.Up, to, len(wire))
+	}
+	return wire, err
 }
 
 // PutBlock is p2p.Handler's.
-func (h handler) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
+func (h handler) PutBlock(ctx context.Context, from ident.Pod, id block.ID, wire []byte) error {
+	if err := h.p.served(ctx, pace.Down, from, len(wire)); err != nil {
+		return err
+	}
 	if err := h.p.leaving.stay(ctx, id); err != nil {
 		return err
 	}

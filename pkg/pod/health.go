@@ -68,6 +68,7 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		ClockBehind: p.clockOff(), NoKey: p.seal.usable() != nil && p.own.chain.Leaf().Role.MayRead(),
 		Conflicts: p.conflicts.count(), Version: p.o.Version,
 	}
+	out.Minority = p.minorityText()
 	if err := p.guard.err(); err != nil {
 		out.DiskError = err.Error()
 	}

@@ -14,7 +14,7 @@ import (
 // copied: the blocks get names again, and those in the trash come back. Errors: vfs.ErrInvalid (another file system, or no file);
 // block.ErrUnavailable where a block is neither here nor can another pod be asked for it.
 func (p *Pod) CopyFromTree(ctx context.Context, from vfs.FS, src, parent vfs.NodeID, name string, m FileMeta) (vfs.Attr, error) {
-	if err := p.writable(); err != nil {
+	if err := p.changeable(parent); err != nil {
 		return vfs.Attr{}, err
 	}
 	t, ok := from.(*treeFS)

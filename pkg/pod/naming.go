@@ -12,7 +12,7 @@ import (
 
 // Create is vfs.FS's.
 func (v *view) Create(ctx context.Context, parent vfs.NodeID, name string, n vfs.NewNode) (vfs.Attr, error) {
-	if err := v.p.writable(); err != nil {
+	if err := v.p.changeable(parent); err != nil {
 		return vfs.Attr{}, err
 	}
 	// A symlink's target may be a block.
@@ -41,6 +41,9 @@ func (p *Pod) putTarget(ctx context.Context, n vfs.NewNode) error {
 
 // Link is vfs.FS's.
 func (v *view) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vfs.Attr, error) {
+	if err := v.p.changeable(parent, id); err != nil {
+		return vfs.Attr{}, err
+	}
 	if err := v.p.settleNode(ctx, id); err != nil {
 		return vfs.Attr{}, err
 	}
@@ -99,7 +102,7 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 			break // what is replaced needs no naming
 		}
 	}
-	if err := p.writable(); err != nil {
+	if err := p.changeable(parent, newParent, moved); err != nil {
 		return err
 	}
 	replaced, err := p.rename(parent, name, newParent, newName, f)
@@ -122,7 +125,7 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 
 // Remove is vfs.FS's.
 func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder bool) error {
-	if err := v.p.writable(); err != nil {
+	if err := v.p.changeable(parent); err != nil {
 		return err
 	}
 	row, err := v.p.remove(parent, name, folder)

@@ -19,6 +19,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -27,6 +28,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultCacheBytes = 10 << 30 // copies of blocks that other pods keep
+	DefaultCacheFree  = 1 << 30  // bytes of the disk that these leave free
 	plainCacheBytes   = 24 << 20 // verified plain bytes in memory
 	reserveBytes      = 64 << 20 // of the disk that is kept so that deletions work when it is full
 )
@@ -37,7 +39,7 @@ type Options struct {
 	Listen        []string // "HOST:PORT"; none: every address, any port
 	Discover      bool     // find pods of the network on the LAN
 	Offline       bool     // no network at all
-	CacheBytes    int64    // hard limit of cached copies; 0: DefaultCacheBytes
+	Tuning                 // what may change while the pod runs
 	CapacityBytes int64    // hard limit of all that is stored; 0: the disk's
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
@@ -119,6 +121,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		started: o.Clock.Now(),
 		stamps:  &stampClock{Clock: o.Clock},
 		records: newHeadRecords(),
+		pace:    pace.New(o.Clock),
 
 		background:  newBackground(),
 		forks:       newForkNews(),
@@ -145,7 +148,8 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
-	p.store.SetCacheLimit(o.CacheBytes)
+	p.store.KeepCached(p.mustKeepCached)
+	p.setTuning(o.Tuning)
 	so := stateOptions(fs, o.Dir, key, cert, p.reg, o.Log)
 	so.BeforeCommit, so.ContentsDurable, so.Blocks, so.Clock = p.store.Sync, true, blocks{p}, p.stamps
 	so.Copy = o.copyName
@@ -164,6 +168,9 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	}
 	opened = append(opened, p.db.Close)
 	if err := p.readStatements(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.loadHeat(); err != nil { //nolint:contextcheck // it is short
 		return nil, err
 	}
 	p.prepareSealing()
@@ -202,9 +209,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FS == nil {
 		o.FS = pebblevfs.Default
-	}
-	if o.CacheBytes == 0 {
-		o.CacheBytes = DefaultCacheBytes
 	}
 	if o.TrashAfter == 0 {
 		o.TrashAfter = DefaultTrash

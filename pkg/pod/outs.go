@@ -218,7 +218,7 @@ func (p *Pod) sayOuts(ctx context.Context, now, listening time.Time) error {
 	var errs []error
 	for _, e := range p.reg.layout().Entries() {
 		silent := now.Sub(later(later(p.peers.of(e.Pod).lastSeen, p.started), listening))
-		if e.Pod == p.id || p.net.Connected(e.Pod) || silent < p.outAfter() || p.reg.says(p.id, e.Pod) {
+		if e.Pod == p.id || p.net.Connected(e.Pod) || silent < p.outAfter() || p.reg.says(p.id, e.Pod) || p.frozen(e.Pod) {
 			continue
 		}
 		p.log.InfoContext(ctx, "a pod is out, as seen from here", "pod", p.reg.name(e.Pod), "silent", silent)

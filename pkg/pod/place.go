@@ -11,6 +11,7 @@ import (
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
@@ -60,6 +61,7 @@ type placing struct {
 	formBytes int64 // of the stored form, where this pod has it; 0: not known
 	short     bool  // another pod says that its form is too short to be cut
 	plan      placement.Plan
+	due       bool  // this pod has to make a copy, or a part in it; see RepairState
 	owed      int64 // what this pod had of it when a round found it surplus, see owes
 }
 
@@ -109,6 +111,9 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (pl
 	errs = append(errs, p.survey(ctx, net, list))
 	for _, c := range list {
 		c.plan = net.Plan(c.chunk(p.id))
+		if o.round != nil {
+			o.round.planned(c)
+		}
 	}
 	endangeredFirst(list)
 	if o.round != nil {
@@ -331,12 +336,33 @@ func (p *Pod) sendAll(ctx context.Context, send map[ident.Pod][]*placing) error 
 
 // send puts blocks of this pod to another, and returns those that it has acknowledged, which may be some even with an error.
 func (p *Pod) send(ctx context.Context, pod ident.Pod, list []*placing) (acked []*placing, err error) {
+	exempt := p.exempt(pod)
+	err = p.sendParts(list, func(part []*placing) error {
+		got, err := p.sendPart(ctx, pod, part, exempt)
+		acked = append(acked, got...)
+		return err
+	})
+	return acked, err
+}
+
+func (p *Pod) sendPart(ctx context.Context, pod ident.Pod, list []*placing, exempt bool) (acked []*placing, err error) {
+	var errs []error
+	for _, c := range list { // before the time runs: how long it takes is the limits' affair
+		errs = append(errs, p.pace.Wait(ctx, c.class(), pace.Up, pod, c.size, exempt))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	done, err := p.pace.Work(ctx, list[0].class())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	results, err := p.net.Put(ctx, pod, len(list),
 		func(i int) block.ID { return list[i].id },
 		func(i int) ([]byte, error) { return p.store.Wire(ctx, list[i].id) })
-	var errs []error
 	for i, one := range results {
 		switch {
 		case one == nil:
@@ -356,7 +382,7 @@ func (p *Pod) ownAll(ctx context.Context, list []*placing) error {
 	var errs []error
 	var got []*placing
 	for _, c := range list {
-		err := p.ownBlock(ctx, c.id)
+		err := p.working(ctx, c.class(), func(ctx context.Context) error { return p.ownBlock(ctx, c.id) })
 		errs = append(errs, err)
 		if err == nil {
 			got = append(got, c)
@@ -443,7 +469,7 @@ func (p *Pod) bringHere(ctx context.Context, list []wanted, pull bool) ([]wanted
 			continue
 		}
 		if pull {
-			err = p.ownBlock(ctx, w.id)
+			err = p.working(ctx, pace.Balance, func(ctx context.Context) error { return p.ownBlock(ctx, w.id) })
 			errs = append(errs, err)
 		}
 		if !pull || err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
 
@@ -211,10 +212,18 @@ func (p *Pod) carryOutFragments(ctx context.Context, jobs []fragmentJob) error {
 
 // takeJob takes one action, and tells who holds fragments now because of it.
 func (p *Pod) takeJob(ctx context.Context, j fragmentJob) ([]holding, error) {
+	ctx = fetching(ctx, j.c.class())
+	if err := p.pacedJob(ctx, j); err != nil {
+		return nil, err
+	}
+	done, err := p.pace.Work(ctx, j.c.class())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	f := fragmentOf(j.c.id, j.a.Stripe, j.a.Index)
-	var err error
 	switch {
 	case j.a.Kind == placement.Encode:
 		return p.takeEncode(ctx, j)
@@ -229,6 +238,24 @@ func (p *Pod) takeJob(ctx context.Context, j fragmentJob) ([]holding, error) {
 		return nil, err
 	}
 	return []holding{{j.a.To, f}}, nil
+}
+
+// pacedJob waits until what an action sends may go. What it fetches waits when it comes.
+func (p *Pod) pacedJob(ctx context.Context, j fragmentJob) error {
+	one := j.c.size / max(1, int64(j.a.Stripe.K))
+	switch {
+	case j.a.Kind == placement.Encode:
+		var errs []error
+		for _, t := range j.a.Targets {
+			if t.Pod != p.id {
+				errs = append(errs, p.pace.Wait(ctx, j.c.class(), pace.Up, t.Pod, one, p.exempt(t.Pod)))
+			}
+		}
+		return errors.Join(errs...)
+	case j.a.To != p.id:
+		return p.pace.Wait(ctx, j.c.class(), pace.Up, j.a.To, one, p.exempt(j.a.To))
+	}
+	return nil
 }
 
 func (p *Pod) takeEncode(ctx context.Context, j fragmentJob) ([]holding, error) {

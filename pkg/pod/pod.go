@@ -15,7 +15,9 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/heat"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -61,6 +63,13 @@ type Pod struct {
 	leases      *leases
 	events      *events
 	leaving     leaving
+	pace        *pace.Pacer
+	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
+	lastCopies  lastCopies
+	isFrozen    atomic.Bool // see Freeze
+	cutOff      atomic.Bool // half of the active pods or less are up, as seen from here
+	repair      repairing
+	heat        *heat.Summary // bytes read, by file
 	damaged     damaged
 	coding      coding
 	byFragments atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
@@ -138,6 +147,9 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runAnnounce(work) })
 	group.Go(func() error { return p.runClocks(work) })
 	group.Go(func() error { return p.runHealth(work) })
+	group.Go(func() error { return p.runCache(work) })
+	group.Go(func() error { return p.runHeat(work) })
+	group.Go(func() error { return p.runMinority(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}
@@ -216,17 +228,6 @@ func (p *Pod) Info() Info {
 	info.Encrypted = p.seal.on
 	info.Addrs = p.net.Addrs()
 	return info
-}
-
-// SetCacheLimit limits the bytes of cached copies from here on, and drops what is too much; 0: DefaultCacheBytes.
-func (p *Pod) SetCacheLimit(ctx context.Context, bytes int64) {
-	if bytes <= 0 {
-		bytes = DefaultCacheBytes
-	}
-	p.store.SetCacheLimit(bytes)
-	if _, err := p.store.EvictTo(ctx, bytes); err != nil {
-		p.log.WarnContext(ctx, "cached copies could not be dropped", "err", err)
-	}
 }
 
 // ListenPort is the TCP port on which the pod listens; 0: none.

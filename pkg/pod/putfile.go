@@ -17,7 +17,7 @@ import (
 // m.Origin is noted, for KeepFile, if it can't have changed unseen. An r that is a Sparse too is read in parts.
 // Errors: vfs.ErrIsDir and vfs.ErrExist where the name is taken by something else than a file; vfs.ErrClosed when Run ends meanwhile.
 func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, size int64, r io.Reader) (vfs.Attr, error) {
-	if err := p.writable(); err != nil {
+	if err := p.changeable(parent); err != nil {
 		return vfs.Attr{}, err
 	}
 	p.puts.Add(1)
@@ -53,7 +53,7 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 		}
 		return p.CopyFromTree(ctx, t.fs, inner, parent, name, m)
 	}
-	if err := p.writable(); err != nil {
+	if err := p.changeable(parent); err != nil {
 		return vfs.Attr{}, err
 	}
 	n, err := p.use(src)

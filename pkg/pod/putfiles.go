@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/dag"
@@ -21,6 +22,16 @@ type SmallFile struct {
 	Name   string
 	Meta   FileMeta
 	Data   []byte // at most SmallMax; it must stay as it is until PutFiles returns
+}
+
+// foldersOf are the folders of files, each once.
+func foldersOf(files []SmallFile) (ids []vfs.NodeID) {
+	for _, f := range files {
+		if !slices.Contains(ids, f.Parent) {
+			ids = append(ids, f.Parent)
+		}
+	}
+	return ids
 }
 
 // PutResult is what became of a SmallFile.
@@ -40,7 +51,7 @@ func (p *Pod) PutFiles(ctx context.Context, files []SmallFile) ([]PutResult, err
 			}
 		}
 	}
-	if err := p.writable(); err != nil {
+	if err := p.changeable(foldersOf(files)...); err != nil {
 		fail(err)
 		return out, ctx.Err()
 	}

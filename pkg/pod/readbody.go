@@ -24,6 +24,7 @@ func keepPlaced(buf *[]dag.Placed, placed []dag.Placed) {
 
 // readBody fills data with a body's bytes at off; holes, and what lies behind the body, are zero.
 func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64) error {
+	p.pace.NoteRead(int64(len(data)))
 	return readBody(ctx, blocks{p}, b, data, off)
 }
 

@@ -136,7 +136,11 @@ func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (releas
 		}
 		released++
 	}
-	return released, p.store.Sync(ctx)
+	err = p.store.Sync(ctx)
+	if released > 0 {
+		p.trimCache(ctx) // what was given up is cache now
+	}
+	return released, err
 }
 
 // surplusHere is what a pod may give up by a plan: its whole copy, fragments.

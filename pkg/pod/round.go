@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -36,12 +37,15 @@ type round struct {
 	later   []*placing // that are to be copied, and can bear a loss until then
 	// incomplete says that some contents could not be listed: what they name is not known.
 	incomplete bool
+
+	gone []ident.Pod       // lost or out when it began
+	last map[block.ID]bool // cached here, and nowhere else that is known
 }
 
 func (s *spreader) newRound() *round {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &round{p: s.p, classes: make(map[string]*class), before: s.classes, surplus: make(map[block.ID]*placing)}
+	return &round{p: s.p, classes: make(map[string]*class), before: s.classes, surplus: make(map[block.ID]*placing), gone: s.p.reg.gone(), last: make(map[block.ID]bool)}
 }
 
 // endangeredFirst sorts blocks by how many pods may still be lost until they can't be read.
@@ -82,6 +86,8 @@ func (r *round) finish(ctx context.Context) (placed, error) {
 
 // note takes in what became of a block.
 func (r *round) note(c *placing) {
+	r.noteLast(c)
+	r.carriedOut(c)
 	owed := r.p.owes(c)
 	r.needed += owed
 	key := fmt.Sprint(c.policy, c.lower, c.keep)

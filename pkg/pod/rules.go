@@ -39,7 +39,7 @@ const ruleMax = 100 * 365 * 24 * time.Hour
 
 // RuleKeys are the keys of the network's configuration: what an admin sets for all pods, which each keeps from the moment that it hears of it.
 func RuleKeys() config.Keys {
-	return config.Keys{Kind: "network", All: []config.Key{
+	return config.Keys{Kind: "network", All: append([]config.Key{
 		{
 			Name: "policy", Default: defaultPolicy, Check: func(s string) error { _, err := placement.ParsePolicy(s); return err },
 			Doc: "How files are kept where neither they nor a folder above says: none, raid0, raid1, raid5, raid6,\nreplica:N or rs:K+M. See wh policy.",
@@ -76,7 +76,7 @@ func RuleKeys() config.Keys {
 			Name: "lower", Type: config.Duration, Default: DefaultLower.String(), Check: checkRule,
 			Doc: "How long a policy must have held until what it does not ask for is given up.",
 		},
-	}}
+	}, careKeys()...)}
 }
 
 func checkRule(s string) error {
@@ -100,6 +100,9 @@ func (p *Pod) Rules() map[string]Rule {
 		"policy":     {s.Policy, s.Policy != defaultPolicy},
 		"durability": {s.Durability, s.Durability != defaultDurable},
 	}
+	for key, rule := range textRules {
+		out[key] = p.textRule(rule)
+	}
 	for key, field := range ruleFields {
 		d, set := duration(s, field)
 		if !set {
@@ -113,6 +116,7 @@ func (p *Pod) Rules() map[string]Rule {
 // ruleFields are the keys that are durations.
 var ruleFields = map[string]uint32{
 	"trash": fieldTrash, "dormant": fieldDormant, "suspect": fieldSuspect, "down": fieldDown, "repair": fieldRepair, "out": fieldOut, "lower": fieldLower,
+	"moves_after": fieldMovesAfter,
 }
 
 // SetRule sets one of the network's rules, for all pods. It is durable here, and sent to all that are connected, when it returns nil. Errors:
@@ -138,6 +142,10 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	case "durability":
 		s.Durability = value
 	default:
+		if rule, ok := textRules[key]; ok {
+			s.Ext = withField(s.Ext, rule.field, []byte(value))
+			break
+		}
 		d, err := time.ParseDuration(value)
 		if err != nil {
 			return err
@@ -216,6 +224,8 @@ func (p *Pod) unruled(field uint32) time.Duration {
 		return DefaultRepair
 	case fieldOut:
 		return DefaultOut
+	case fieldMovesAfter:
+		return DefaultMovesAfter
 	}
 	return p.o.LowerAfter
 }

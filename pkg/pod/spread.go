@@ -169,8 +169,10 @@ func (s *spreader) newContents(ctx context.Context) error {
 // everything looks at all contents.
 func (s *spreader) everything(ctx context.Context) error {
 	begin := s.p.clock.Now()
+	s.p.repair.begin(begin, s.allBytes())
+	defer s.p.repairEnded()
 	entry, _ := s.p.reg.entry(s.p.id)
-	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 {
+	if lay := s.p.reg.layout(); lay.Len() == 1 && lay.Entries()[0].Pod == s.p.id && len(s.p.connected()) == 0 && s.p.store.Usage().CachedBytes == 0 {
 		if err := s.alone(begin, entry.Version); err != nil {
 			return err
 		}
@@ -200,6 +202,9 @@ func (s *spreader) everything(ctx context.Context) error {
 	total.add(got)
 	errs = append(errs, lateErr)
 	s.found(begin, total, errors.Join(append(errs, err)...))
+	if err == nil {
+		r.keepLast()
+	}
 	if err == nil && entry.Drain {
 		err = s.p.placeSnapshots(ctx, r) // what only snapshots have must go, too
 		if err == nil {
@@ -251,6 +256,15 @@ func (s *spreader) safeSince() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.safe
+}
+
+// allBytes are the bytes of all contents, as the last round over everything found them.
+func (s *spreader) allBytes() (all int64) {
+	_, bytes := s.counted()
+	for _, n := range bytes {
+		all += n
+	}
+	return all
 }
 
 // counted are the bytes below their policy although there are pods enough, and all bytes by state, as the last round over

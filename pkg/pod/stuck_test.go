@@ -270,7 +270,7 @@ func TestHedge(t *testing.T) {
 // drop forgets all cached blocks, in memory and on the disk.
 func (p *testPod) drop(t *testing.T) {
 	t.Helper()
-	p.store.SetCacheLimit(0)
-	p.store.SetCacheLimit(DefaultCacheBytes)
+	p.store.SetCacheLimit(0, 0)
+	p.store.SetCacheLimit(DefaultCacheBytes, 0)
 	p.forget()
 }

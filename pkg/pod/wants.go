@@ -93,6 +93,8 @@ func (p *Pod) placing() *placement.Network {
 			now[pod] = placement.Out
 		case s != "down":
 			now[pod] = placement.Up
+		case p.frozen(pod):
+			now[pod] = placement.Frozen
 		case clock.Since(p.clock, later(p.peers.of(pod).lastSeen, p.started)) >= p.repairAfter():
 			now[pod] = placement.DownLong
 		default:

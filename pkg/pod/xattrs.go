@@ -116,7 +116,7 @@ func (v *view) SetXattr(ctx context.Context, id vfs.NodeID, name string, value [
 	if name == xattrPolicy && len(value) > 0 {
 		return v.p.setPolicyXattr(ctx, id, string(value), f)
 	}
-	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
+	if err := errors.Join(v.p.changeable(id), settable(name)); err != nil {
 		return err
 	}
 	defer v.changedNode(id)
@@ -135,7 +135,7 @@ func (v *view) RemoveXattr(ctx context.Context, id vfs.NodeID, name string) erro
 	if name == xattrPolicy {
 		return v.p.setPolicyXattr(ctx, id, "unset", 0)
 	}
-	if err := errors.Join(v.p.writable(), settable(name)); err != nil {
+	if err := errors.Join(v.p.changeable(id), settable(name)); err != nil {
 		return err
 	}
 	defer v.changedNode(id)

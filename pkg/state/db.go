@@ -115,6 +115,7 @@ type WishEdit struct {
 	Policy     *string
 	Durability *string
 	Homes      *[]ident.Pod
+	Moved      bool // Homes are where the node is read most, and not a user's choice
 	Pin, Unpin []ident.Pod
 }
 

@@ -34,6 +34,9 @@ func (d *DB) SetWish(id vfs.NodeID, e WishEdit) error {
 		}
 		if e.Homes != nil {
 			w.Homes = Reg[[]ident.Pod]{Value: slices.Clone(*e.Homes), TS: t.ts}
+			if e.Moved {
+				w.Ext = put(slices.Clone(w.Ext), Ext{Field: WishMoved, TS: t.ts, Value: []byte{1}}, byField)
+			}
 		}
 		w.Pins = slices.Clone(w.Pins)
 		for _, p := range e.Pin {

@@ -3,6 +3,7 @@ package state
 import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
+	"slices"
 )
 
 // Ino is the number of an inode. Bit 63 = 0: member (18 bits) | incarnation (9) | counter (36).
@@ -130,6 +131,16 @@ type Wish struct {
 	Homes      Reg[[]ident.Pod]
 	Pins       []Pin // sorted by pod
 	Ext        []Ext
+}
+
+// WishMoved is the Ext field of a wish whose homes nobody chose: it was moved to where it is read most. It holds as long as its stamp is that of Homes.
+const WishMoved = 1
+
+// Moved says whether a wish's homes are where it is read most, and not a user's choice.
+func (w *Wish) Moved() bool {
+	return slices.ContainsFunc(w.Ext, func(e Ext) bool {
+		return e.Field == WishMoved && e.TS == w.Homes.TS && len(e.Value) == 1 && e.Value[0] == 1
+	})
 }
 
 // Pin is a promise to keep a whole copy on a pod, or the memory that it was taken back.

@@ -25,7 +25,7 @@ func holds(s *Store, seed uint64, n int) (owned, cached bool) {
 func TestCacheLimit(t *testing.T) {
 	const n = 1001 // odd seeds don't compress
 	s := openAt(t, vfs.NewMem(), Options{})
-	s.SetCacheLimit(3 * (n + recordHead))
+	s.SetCacheLimit(3*(n+recordHead), 0)
 	mustPut(t, s, 1, n)
 	for _, seed := range []uint64{3, 5, 7} {
 		s.mustPutCached(t, seed, n)

@@ -15,7 +15,8 @@ import (
 //	'b' generation u8, ID  row: segment u64, offset u64, form length u32, flags u8, and of a block
 //	                       in the trash since when, unix seconds, u64; of a fragment (name.go) then its
 //	                       binary form, 71 bytes
-//	'c' ID                 of each cached copy: last use, unix seconds, u32
+//	'c' ID                 of each cached copy: last use, unix seconds, u32; and 1, u8, when it was used
+//	                       again while it was here
 const (
 	keyMeta    = 'm'
 	keySegment = 's'

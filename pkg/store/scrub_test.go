@@ -34,7 +34,7 @@ func TestScrub(t *testing.T) {
 	if err := s.Sync(ctx); err != nil {
 		t.Fatal(err)
 	}
-	oldest := s.cache.oldest(0)[0]
+	oldest := s.cache.victims(0)[0]
 	pass := func() (blocks int, bytes int64, found map[block.ID]ProblemKind) {
 		found = make(map[block.ID]ProblemKind)
 		for cursor := ""; ; {
@@ -57,7 +57,7 @@ func TestScrub(t *testing.T) {
 	if blocks != len(ids) || bytes != u.OwnedBytes+u.CachedBytes || len(found) != 0 {
 		t.Errorf("%d blocks, %d bytes of %d and %d; found %v", blocks, bytes, len(ids), u.OwnedBytes+u.CachedBytes, found)
 	}
-	if got := s.cache.oldest(0)[0]; got != oldest {
+	if got := s.cache.victims(0)[0]; got != oldest {
 		t.Errorf("the cached copy that was not used for longest is %s, not %s any more", got, oldest)
 	}
 	var bad block.ID

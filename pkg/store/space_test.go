@@ -105,7 +105,7 @@ func TestManyAtOnce(t *testing.T) {
 	const workers, blocks, n = 6, 40, 3001
 	ctx := context.Background()
 	s := openAt(t, vfs.NewMem(), Options{SegmentBytes: 40_000})
-	s.SetCacheLimit(20 * n)
+	s.SetCacheLimit(20*n, 0)
 	var wg sync.WaitGroup
 	for w := range uint64(workers) {
 		wg.Go(func() {

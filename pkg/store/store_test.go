@@ -142,7 +142,7 @@ func checkCounts(t testing.TB, s *Store) {
 		t.Errorf("%d bytes are counted as used, the segments have %d", s.used, used)
 	}
 	s.mu.RUnlock()
-	if have, _ := s.cache.sizes(); have != got.CachedBytes {
+	if have := s.cache.bytes(); have != got.CachedBytes {
 		t.Errorf("%d bytes in the order of use, %d cached", have, got.CachedBytes)
 	}
 }

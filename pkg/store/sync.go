@@ -171,7 +171,7 @@ func (s *Store) writeIndex(snap *snapshot) error {
 }
 
 // encode adds the snapshot to a batch: the rows, and with them what the index knows of the log.
-func (snap *snapshot) encode(b *pebble.Batch, lastUse func(block.ID) uint32, withLog bool) error {
+func (snap *snapshot) encode(b *pebble.Batch, lastUse func(block.ID) []byte, withLog bool) error {
 	var errs []error
 	for id, c := range snap.rows {
 		errs = append(errs, writeRow(b, snap.meta.generation, id, c, lastUse(id)))
@@ -189,7 +189,7 @@ func (snap *snapshot) encode(b *pebble.Batch, lastUse func(block.ID) uint32, wit
 }
 
 // writeRow adds to a batch what became of a block.
-func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse uint32) error {
+func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse []byte) error {
 	key := blockKey(generation, id)
 	var err error
 	if c.gone {
@@ -200,7 +200,7 @@ func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse u
 	}
 	switch {
 	case !c.gone && c.cached() && !c.bad():
-		err = errors.Join(err, b.Set(cachedKey(id), encodeLastUse(lastUse), nil))
+		err = errors.Join(err, b.Set(cachedKey(id), lastUse, nil))
 	case c.uncache:
 		err = errors.Join(err, b.Delete(cachedKey(id), nil))
 	}

@@ -70,7 +70,7 @@ func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
 			return err
 		}
 	}
-	have, _ := s.cache.sizes()
+	have := s.cache.bytes()
 	if have == 0 || s.room() >= n {
 		return nil // append has the last word
 	}
@@ -80,17 +80,32 @@ func (s *Store) makeRoom(ctx context.Context, n int64, cached bool) error {
 	return s.Sync(ctx) // the space comes back when the deletions are durable
 }
 
-// makeCacheRoom evicts cached copies so that one of n bytes stays below the limit.
+// makeCacheRoom evicts cached copies so that one of n bytes stays within the limits. Where too few may go it is ErrNoSpace.
 func (s *Store) makeCacheRoom(ctx context.Context, n int64) error {
-	have, limit := s.cache.sizes()
-	switch {
-	case n > limit:
-		return fmt.Errorf("%d bytes do not fit into a cache of %d: %w", n, limit, ErrNoSpace)
-	case have+n <= limit:
+	have, limit, byDisk := s.cacheRoom()
+	if have+n <= limit {
 		return nil
 	}
-	_, err := s.EvictTo(ctx, limit-n)
-	return err
+	if n > limit && !byDisk {
+		return fmt.Errorf("%d bytes do not fit into a cache of %d: %w", n, limit, ErrNoSpace)
+	}
+	down := limit - n
+	if byDisk { // each time costs a sync, after which the disk says what it has
+		down -= min(evictAtOnce, have/8)
+	}
+	evicted, err := s.EvictTo(ctx, down)
+	if err == nil && byDisk && evicted > 0 {
+		if err = s.Sync(ctx); err == nil {
+			s.disk.refresh()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if have, limit, _ = s.cacheRoom(); have+n > limit {
+		return fmt.Errorf("%d bytes do not fit into the cache, which has %d of %d and gives up no more now: %w", n, have, limit, ErrNoSpace)
+	}
+	return nil
 }
 
 // Each calls f for every block, in the order of the IDs; bytes are those of its record. Damaged

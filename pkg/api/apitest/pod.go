@@ -39,6 +39,7 @@ type Pod struct {
 	policies map[vfs.NodeID]pod.Policy
 	pinned   vfs.NodeID
 	draining bool
+	cleaned  bool // the cache
 	trees    map[block.ID]vfs.NodeID
 	origins  map[vfs.NodeID]origin
 	read     int // files whose bytes PutFile read

@@ -22,6 +22,7 @@ import (
 type Pod interface {
 	History
 	Keeping
+	Caring
 	Info() pod.Info
 	FS() vfs.FS
 	// Invite makes a token; uses is at least 1.

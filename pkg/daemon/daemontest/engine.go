@@ -117,8 +117,8 @@ func (p *Pod) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 // Close does nothing.
 func (p *Pod) Close() error { return nil }
 
-// SetCacheLimit does nothing.
-func (p *Pod) SetCacheLimit(context.Context, int64) {}
+// Tune does nothing.
+func (p *Pod) Tune(context.Context, pod.Tuning) {}
 
 // ListenPort is the port of the first address.
 func (p *Pod) ListenPort() int { return p.port }
