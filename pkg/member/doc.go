@@ -30,6 +30,8 @@
 //	           [[2, network, name, policy, durability, version, ext, keyID], chain bytes, signature]
 //	key      = [[1, network, subject, keyID, sealed], chain bytes of the signer, signature]
 //	           domain "wormhole/key/1"; sealed is 80 bytes, see SealKey
+//	revoke   = [[1, network, subject, version, [[actor, seq]...], ext, signer], chain bytes, signature]
+//	           domain "wormhole/revoke/1"; no chain bytes where the root key signs
 //	statement = [kind, bytes]
 //
 // A reply with a code other than 0 has everything after the text empty.

@@ -22,6 +22,7 @@ const (
 	KindKey     StatementKind = 4 // a SealedKey
 	KindFork    StatementKind = 5 // the proof that copies of a pod went on apart (package state)
 	KindOut     StatementKind = 6 // an Out
+	KindRevoke  StatementKind = 7 // a Revoke
 )
 
 // EncodeStatement puts a body in its envelope; equal statements are equal bytes.

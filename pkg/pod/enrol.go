@@ -63,6 +63,9 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	p.inviting.Lock()
 	defer p.inviting.Unlock()
 
+	if p.reg.isRevoked(pod) {
+		return member.EnrolReply{}, fmt.Errorf("pod: the key of this pod was revoked, make a new pod: %w", member.ErrDenied)
+	}
 	key := inviteKey(member.HashSecret(q.Secret))
 	b, ok, err := p.db.Local(key)
 	if err != nil {

@@ -34,6 +34,10 @@ func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 	if err := chain.ValidAt(p.clock.Now()); err != nil {
 		return err
 	}
+	if err := p.reg.refusesChain(pod, chain); err != nil {
+		p.log.Warn("a pod that was revoked is refused", "pod", cert.Name)
+		return err
+	}
 	statement := member.EncodeStatement(member.KindChain, hello)
 	if _, known := p.reg.cert(pod); known {
 		return nil

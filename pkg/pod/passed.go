@@ -166,9 +166,9 @@ type passed struct {
 	waiting []string // pods that are not connected, and not dormant
 }
 
-// dormant says whether nothing waits for a pod: it was silent for long, or is lost.
+// dormant says whether nothing waits for a pod: it was silent for long, or is lost or revoked.
 func (p *Pod) dormant(pod ident.Pod, facts peerFacts, now time.Time) bool {
-	return !facts.heard.IsZero() && now.Sub(facts.heard) > p.dormantAfter() || p.reg.isLost(pod) && !p.net.Connected(pod)
+	return !facts.heard.IsZero() && now.Sub(facts.heard) > p.dormantAfter() || p.reg.isGone(pod) && !p.net.Connected(pod)
 }
 
 func (p *Pod) membersPassed(now time.Time) passed {

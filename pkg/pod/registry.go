@@ -27,6 +27,7 @@ type registry struct {
 	settings member.Settings
 	keys     map[ident.Pod][]member.SealedKey
 	outs     outs
+	revoked  map[ident.Pod]bool // keys of pods and users
 }
 
 func newRegistry(network ident.Network) *registry {
@@ -38,11 +39,12 @@ func newRegistry(network ident.Network) *registry {
 		signed:  make(map[ident.Pod][]byte),
 		keys:    make(map[ident.Pod][]member.SealedKey),
 		outs:    newOuts(),
+		revoked: make(map[ident.Pod]bool),
 	}
 }
 
 // what tells what a statement changed.
-type what struct{ members, layout, settings bool }
+type what struct{ members, layout, settings, revoked bool }
 
 // add takes a statement in, after proving it. A statement of a kind that is not known here is kept by others for
 // the pods that know it.
@@ -62,6 +64,8 @@ func (r *registry) add(statement []byte) (what, error) {
 		return what{}, r.addKey(body)
 	case member.KindOut:
 		return r.addOut(body)
+	case member.KindRevoke:
+		return r.addRevoke(body)
 	}
 	return what{}, nil
 }
@@ -182,11 +186,11 @@ func (r *registry) stale(statement []byte) bool {
 	return false
 }
 
-// layoutLocked makes the layout anew: only members that are not lost are in it.
+// layoutLocked makes the layout anew: only members that are neither lost nor revoked are in it.
 func (r *registry) layoutLocked() {
 	var list []placement.Entry
 	for pod, e := range r.entries {
-		if _, ok := r.chains[pod]; ok && !r.lostLocked(pod) {
+		if _, ok := r.chains[pod]; ok && !r.lostLocked(pod) && !r.revokedLocked(pod) {
 			list = append(list, e)
 		}
 	}

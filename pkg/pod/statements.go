@@ -41,6 +41,9 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 			p.net.Tell(pod, p2p.KindStatements, message)
 		}
 	}
+	if changed.revoked {
+		p.partRevoked(ctx)
+	}
 	if changed.members {
 		p.pulls.retry() // commits of an author that was not known may be applied now
 	}

@@ -56,7 +56,7 @@ func (p *Pod) wantsOf(nodes []state.Node) ([]wants, error) {
 			policy = policyOf(text, lay)
 			known[text] = policy
 		}
-		out[i] = wants{policy: policy, author: p.reg.pod(n.Content.Dot.Actor), keep: slices.DeleteFunc(keepers(w), p.reg.isLost)}
+		out[i] = wants{policy: policy, author: p.reg.pod(n.Content.Dot.Actor), keep: slices.DeleteFunc(keepers(w), p.reg.isGone)}
 		out[i].lower = n.Btime > since.Time().UnixNano() || p.spread.now.Load() || now.Sub(since.Time()) >= p.lowerAfter()
 	}
 	return out, nil

@@ -1,0 +1,124 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
+	"github.com/wormhole-fs/wormhole/pkg/state"
+)
+
+// parter is a network that can end the connections to a pod.
+type parter interface {
+	// Part ends all connections to a pod, and the dials to it.
+	Part(pod ident.Pod, why error)
+}
+
+// addRevoke takes in that a key was revoked. All of them count, in whatever order they come, so that all pods come to the same.
+func (r *registry) addRevoke(body []byte) (what, error) {
+	v, err := member.DecodeRevoke(body)
+	if err == nil {
+		err = v.Verify(r.network)
+	}
+	if err != nil {
+		return what{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.revoked[v.Subject] {
+		return what{}, nil
+	}
+	r.revoked[v.Subject] = true
+	r.layoutLocked()
+	return what{members: true, layout: true, revoked: true}, nil
+}
+
+// revokedLocked says whether a pod's key was revoked, or that of the user who runs it; mu is held. Those that an admin admitted stay when the admin goes.
+func (r *registry) revokedLocked(pod ident.Pod) bool {
+	return r.revoked[pod] || revokedUser(r.revoked, r.chains[pod])
+}
+
+func revokedUser(revoked map[ident.Pod]bool, chain member.Chain) bool {
+	return slices.ContainsFunc(chain, func(c member.Cert) bool { return c.Kind == member.KindUser && revoked[ident.PodOf(c.Subject)] })
+}
+
+// isRevoked says whether a pod's key was revoked, or that of the user who runs it.
+func (r *registry) isRevoked(pod ident.Pod) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.revokedLocked(pod)
+}
+
+// isGone says whether a pod is lost or revoked, so that nothing is kept on it or waits for it.
+func (r *registry) isGone(pod ident.Pod) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.lostLocked(pod) || r.revokedLocked(pod)
+}
+
+// refusesChain says of who shows a chain whether it was revoked, also where the chain is not known yet. The error is member.ErrDenied.
+func (r *registry) refusesChain(pod ident.Pod, chain member.Chain) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.revokedLocked(pod) || revokedUser(r.revoked, chain) {
+		return fmt.Errorf("pod: %q was revoked: %w", chain.Leaf().Name, member.ErrDenied)
+	}
+	return nil
+}
+
+// Revoke shuts a pod out for good: no pod that has heard of it talks to that one again, and what it held is made again on others where they have enough of it.
+// What it did until then stays. It is durable here, and sent to all that are connected, when it returns nil.
+//
+// Errors: ErrNoSuchPod; ErrNotSafe for this pod itself; member.ErrDenied if this pod is no admin's.
+func (p *Pod) Revoke(ctx context.Context, name string) error {
+	pod, err := p.podNamed(name)
+	if err != nil {
+		return err
+	}
+	if pod == p.id {
+		return fmt.Errorf("pod: a pod does not revoke itself; do it on another admin's pod: %w", ErrNotSafe)
+	}
+	by, err := readAuthority(p.dir, p.own)
+	if err != nil {
+		return fmt.Errorf("pod: only an admin's pod may revoke another: %w", err)
+	}
+	if p.reg.isRevoked(pod) {
+		return nil
+	}
+	cert, _ := p.reg.cert(pod)
+	v := member.Revoke{
+		Network: p.reg.network, Subject: pod, Version: uint64(state.NextHLC(0, p.clock.Now())), Cuts: cutsOf(p.db.VV(), cert.Member),
+		By: ident.PodOf(by.chain.Leaf().Subject), Admin: by.chain,
+	}
+	if v, err = v.Sign(by.sign); err != nil {
+		return err
+	}
+	return p.learn(ctx, member.EncodeStatement(member.KindRevoke, v.Encode()), p.id)
+}
+
+// cutsOf are the last commits of a member that a vector covers; of more incarnations than a statement holds, the newest.
+func cutsOf(vv state.VV, number uint32) []member.Cut {
+	var cuts []member.Cut
+	for a, seq := range vv {
+		if a.Member == number {
+			cuts = append(cuts, member.Cut{Actor: a, Seq: seq})
+		}
+	}
+	slices.SortFunc(cuts, func(a, b member.Cut) int { return a.Actor.Compare(b.Actor) })
+	return cuts[max(0, len(cuts)-member.RevokeCutsMax):]
+}
+
+// partRevoked ends the connections to pods that were revoked.
+func (p *Pod) partRevoked(ctx context.Context) {
+	for _, pod := range p.connected() {
+		if !p.reg.isRevoked(pod) {
+			continue
+		}
+		p.log.WarnContext(ctx, "a pod was revoked and is shut out", "pod", p.reg.name(pod))
+		if n, ok := p.net.(parter); ok {
+			n.Part(pod, fmt.Errorf("pod: %q was revoked: %w", p.reg.name(pod), member.ErrDenied))
+		}
+	}
+}
