@@ -174,7 +174,7 @@ func (s *Store) writeIndex(snap *snapshot) error {
 func (snap *snapshot) encode(b *pebble.Batch, lastUse func(block.ID) []byte, withLog bool) error {
 	var errs []error
 	for id, c := range snap.rows {
-		errs = append(errs, writeRow(b, snap.meta.generation, id, c, lastUse(id)))
+		errs = append(errs, writeRow(b, snap.meta.generation, id, c, lastUse))
 	}
 	if withLog {
 		for _, st := range snap.stats {
@@ -189,7 +189,7 @@ func (snap *snapshot) encode(b *pebble.Batch, lastUse func(block.ID) []byte, wit
 }
 
 // writeRow adds to a batch what became of a block.
-func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse []byte) error {
+func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse func(block.ID) []byte) error {
 	key := blockKey(generation, id)
 	var err error
 	if c.gone {
@@ -200,7 +200,7 @@ func writeRow(b *pebble.Batch, generation byte, id block.ID, c change, lastUse [
 	}
 	switch {
 	case !c.gone && c.cached() && !c.bad():
-		err = errors.Join(err, b.Set(cachedKey(id), lastUse, nil))
+		err = errors.Join(err, b.Set(cachedKey(id), lastUse(id), nil))
 	case c.uncache:
 		err = errors.Join(err, b.Delete(cachedKey(id), nil))
 	}
