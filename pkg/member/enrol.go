@@ -40,6 +40,8 @@ const (
 	EnrolBad     EnrolCode = 4 // ErrBadMessage: the request can't be read, or is of a version that is not known
 	EnrolFailed  EnrolCode = 5 // the issuer could not, for reasons of its own
 	EnrolPending EnrolCode = 6 // ErrPending: ask again
+
+	EnrolElsewhere EnrolCode = 7 // ErrElsewhere
 )
 
 // ErrEnrolFailed says that the issuer could not answer an enrolment, for reasons of its own; the text has them.
@@ -47,7 +49,7 @@ var ErrEnrolFailed = errors.New("the inviting pod could not enrol this one")
 
 var enrolErrors = [...]error{
 	EnrolOK: nil, EnrolDenied: ErrDenied, EnrolExpired: ErrExpired, EnrolUsed: ErrUsed, EnrolBad: ErrBadMessage,
-	EnrolFailed: ErrEnrolFailed, EnrolPending: ErrPending,
+	EnrolFailed: ErrEnrolFailed, EnrolPending: ErrPending, EnrolElsewhere: ErrElsewhere,
 }
 
 // EnrolPeer is a pod of the network and where it was last reached.
@@ -79,7 +81,7 @@ type EnrolOffer struct {
 func RefuseEnrol(err error) EnrolReply {
 	reply := EnrolReply{Code: EnrolFailed}
 	// ErrExpired and ErrUsed are ErrDenied too, so the order matters.
-	for _, code := range []EnrolCode{EnrolExpired, EnrolUsed, EnrolDenied, EnrolBad, EnrolPending} {
+	for _, code := range []EnrolCode{EnrolExpired, EnrolUsed, EnrolDenied, EnrolBad, EnrolPending, EnrolElsewhere} {
 		if errors.Is(err, enrolErrors[code]) {
 			reply.Code = code
 			break

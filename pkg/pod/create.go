@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -108,13 +109,17 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 // JoinOptions say which network Join is to join.
 type JoinOptions struct {
 	Token   string
-	PodName string // wished
+	PodName string  // wished
+	Ticket  *Ticket // instead of a token and a name
 }
 
-// Join makes a pod in dir, which must not exist, of the network that a token invites to: complete, or not at all.
+// Join makes a pod in dir, which must not exist, of the network that a token invites to, or a ticket is for: complete, or not at all.
 // Errors: ErrExists, member.ErrBadToken, member.ErrDenied, member.ErrExpired, member.ErrUsed, p2p.ErrUnreachable; ErrNoKey where the
 // network is encrypted and its key did not come with the answer.
 func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
+	if o.Ticket != nil {
+		return joinAt(ctx, dir, *o.Ticket, o.Ticket.request())
+	}
 	token, err := member.ParseToken(o.Token)
 	if err != nil {
 		return Info{}, err
@@ -122,41 +127,42 @@ func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
 	if err := member.CheckName(o.PodName); err != nil {
 		return Info{}, err
 	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return Info{}, fmt.Errorf("pod: make a key: %w", err)
+	}
+	t := Ticket{Key: key, Network: token.Network, NetworkName: token.NetworkName, At: p2p.Found{Pod: token.Issuer, Addrs: token.Addrs}}
+	return joinAt(ctx, dir, t, member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode())
+}
+
+// joinAt makes a pod of what the pod t.At answers to a request.
+func joinAt(ctx context.Context, dir string, t Ticket, request []byte) (Info, error) {
 	var info Info
-	err = build(dir, func(tmp string) error {
-		key, err := newKey(tmp, fileKey)
+	err := build(dir, func(tmp string) error {
+		if err := writeKey(tmp, fileKey, t.Key); err != nil {
+			return err
+		}
+		reply, err := askToEnrol(ctx, t.Key, t.At, request)
+		if err != nil {
+			return fmt.Errorf("pod: join %s: %w", t.NetworkName, err)
+		}
+		cert, err := reply.Chain.Verify(t.Network)
 		if err != nil {
 			return err
 		}
-		request := member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode()
-		answer, err := p2p.Enrol(ctx, key, token.Issuer, token.Addrs, request)
-		if err != nil {
-			return fmt.Errorf("pod: join %s by its pod %s: %w", token.NetworkName, token.Issuer, err)
-		}
-		reply, err := member.DecodeEnrolReply(answer)
-		if err != nil {
-			return err
-		}
-		if err := reply.Err(); err != nil {
-			return err
-		}
-		cert, err := reply.Chain.Verify(token.Network)
-		if err != nil {
-			return err
-		}
-		if cert.Pod() != ident.PodOf(public(key)) {
-			return fmt.Errorf("pod: join %s: the certificate is for another key: %w", token.NetworkName, member.ErrBadCert)
+		if cert.Kind != member.KindPod || cert.Pod() != ident.PodOf(public(t.Key)) {
+			return fmt.Errorf("pod: join %s: the certificate is for another key: %w", t.NetworkName, member.ErrBadCert)
 		}
 		if err := writeFile(tmp, fileCerts, reply.Chain.Encode()); err != nil {
 			return err
 		}
-		addrs := addressBook{token.Issuer: token.Addrs}
+		addrs := addressBook{t.At.Pod: t.At.Addrs}
 		for _, peer := range reply.Peers {
 			addrs.learn(peer.Pod, peer.Addrs)
 		}
 		info = infoOf(reply.Chain, reply.NetworkName)
 		statements := append([][]byte{member.EncodeStatement(member.KindChain, reply.Chain.Encode())}, reply.Statements...)
-		return seed(ctx, tmp, key, reply.Chain, statements, addrs)
+		return seed(ctx, tmp, t.Key, reply.Chain, statements, addrs)
 	})
 	return info, err
 }

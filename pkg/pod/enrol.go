@@ -60,12 +60,23 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	p.inviting.Lock()
-	defer p.inviting.Unlock()
-
 	if p.reg.isRevoked(pod) {
 		return member.EnrolReply{}, fmt.Errorf("pod: the key of this pod was revoked, make a new pod: %w", member.ErrDenied)
 	}
+	p.inviting.Lock()
+	defer p.inviting.Unlock()
+	switch q.Step {
+	case member.StepToken:
+		return p.enrolByToken(ctx, pod, q)
+	case member.StepOffer:
+		return p.offer(pod, q)
+	case member.StepUser:
+		return p.enrolByUser(ctx, pod, *q.Cert)
+	}
+	return member.EnrolReply{}, fmt.Errorf("pod: this network takes in nobody without an invitation: %w", member.ErrDenied)
+}
+
+func (p *Pod) enrolByToken(ctx context.Context, pod ident.Pod, q member.EnrolRequest) (member.EnrolReply, error) {
 	key := inviteKey(member.HashSecret(q.Secret))
 	b, ok, err := p.db.Local(key)
 	if err != nil {
@@ -86,12 +97,21 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	dataKey, err := p.keyFor(chain.Leaf())
-	if err != nil {
+	if _, err := p.keyFor(chain.Leaf()); err != nil {
 		return member.EnrolReply{}, err
 	}
 	// The use is durable before the certificate leaves, so that "once" holds whatever happens.
 	if err := p.db.SetLocal(ctx, key, invite.Encode()); err != nil {
+		return member.EnrolReply{}, err
+	}
+	return p.letIn(ctx, chain)
+}
+
+// letIn makes a pod a member, durably, and tells it what it needs to begin.
+func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply, error) {
+	pod := chain.Leaf().Pod()
+	dataKey, err := p.keyFor(chain.Leaf())
+	if err != nil {
 		return member.EnrolReply{}, err
 	}
 	if err := p.learn(ctx, member.EncodeStatement(member.KindChain, chain.Encode()), pod); err != nil {
@@ -128,13 +148,10 @@ func (p *Pod) certify(pod ident.Pod, name string, role member.Role) (member.Chai
 	if err := member.CheckName(name); err != nil {
 		name = member.CleanName(name)
 	}
-	taken := make(map[string]bool)
-	for _, cert := range p.reg.pods() {
-		taken[cert.Name] = true
-	}
+	taken := p.reg.taken()
 	issuer := by.chain.Leaf()
 	all := member.Range{Lo: issuer.RangeLo, Hi: issuer.RangeHi}
-	given := p.reg.given()
+	given := p.reg.given(by.chain)
 	cert := member.Cert{Subject: pod.Key(), Kind: member.KindPod, Role: role, Name: member.FreeName(name, func(s string) bool { return taken[s] })}
 	if cert.Member, err = member.NextNumber(all, given); err != nil {
 		return nil, err

@@ -33,11 +33,16 @@ func newKey(dir, name string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pod: make a key: %w", err)
 	}
+	return key, writeKey(dir, name, key)
+}
+
+// writeKey writes a key to a file that must not exist.
+func writeKey(dir, name string, key ed25519.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("pod: encode a key: %w", err)
+		return fmt.Errorf("pod: encode a key: %w", err)
 	}
-	return key, writeFile(dir, name, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: der}))
+	return writeFile(dir, name, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: der}))
 }
 
 // readKey reads a key; fs.ErrNotExist where there is none.

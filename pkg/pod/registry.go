@@ -18,8 +18,9 @@ import (
 type registry struct {
 	network ident.Network
 
-	mu       sync.RWMutex // guards the fields below
-	chains   map[ident.Pod]member.Chain
+	mu       sync.RWMutex               // guards the fields below
+	chains   map[ident.Pod]member.Chain // of pods
+	users    map[ident.Pod]member.Chain // by their keys
 	members  map[uint32]ident.Pod
 	entries  map[ident.Pod]placement.Entry
 	signed   map[ident.Pod][]byte // of entries, as they came
@@ -34,6 +35,7 @@ func newRegistry(network ident.Network) *registry {
 	return &registry{
 		network: network,
 		chains:  make(map[ident.Pod]member.Chain),
+		users:   make(map[ident.Pod]member.Chain),
 		members: make(map[uint32]ident.Pod),
 		entries: make(map[ident.Pod]placement.Entry),
 		signed:  make(map[ident.Pod][]byte),
@@ -79,7 +81,11 @@ func (r *registry) addChain(body []byte) (what, error) {
 	if err != nil {
 		return what{}, err
 	}
-	if cert.Kind != member.KindPod {
+	switch cert.Kind {
+	case member.KindPod:
+	case member.KindUser:
+		return r.addUser(chain), nil
+	default:
 		return what{}, nil
 	}
 	r.mu.Lock()
@@ -279,18 +285,23 @@ func (r *registry) actorName(a ident.Actor) string {
 	return a.String()
 }
 
-// given are the member numbers and ranges that certificates gave so far.
-func (r *registry) given() []member.Range {
+// given are the member numbers and ranges that certificates gave so far, but for the ranges of by, out of which more are to be given.
+func (r *registry) given(by member.Chain) []member.Range {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	own := func(c member.Cert) bool {
+		return slices.ContainsFunc(by, func(b member.Cert) bool { return bytes.Equal(b.Subject, c.Subject) })
+	}
 	var out []member.Range
-	for _, chain := range r.chains {
-		for _, c := range chain {
-			if c.Member != 0 {
-				out = append(out, member.Range{Lo: c.Member, Hi: c.Member})
-			}
-			if c.Kind == member.KindPod && c.RangeLo != 0 {
-				out = append(out, member.Range{Lo: c.RangeLo, Hi: c.RangeHi})
+	for _, chains := range []map[ident.Pod]member.Chain{r.chains, r.users} {
+		for _, chain := range chains {
+			for _, c := range chain {
+				if c.Member != 0 {
+					out = append(out, member.Range{Lo: c.Member, Hi: c.Member})
+				}
+				if c.Kind != member.KindAdmin && c.RangeLo != 0 && !own(c) {
+					out = append(out, member.Range{Lo: c.RangeLo, Hi: c.RangeHi})
+				}
 			}
 		}
 	}

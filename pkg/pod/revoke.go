@@ -68,12 +68,12 @@ func (r *registry) refusesChain(pod ident.Pod, chain member.Chain) error {
 	return nil
 }
 
-// Revoke shuts a pod out for good: no pod that has heard of it talks to that one again, and what it held is made again on others where they have enough of it.
+// Revoke shuts a pod, or all pods of a user, out for good: no pod that has heard of it talks to that one again, and what it held is made again on others where they have enough of it.
 // What it did until then stays. It is durable here, and sent to all that are connected, when it returns nil.
 //
 // Errors: ErrNoSuchPod; ErrNotSafe for this pod itself; member.ErrDenied if this pod is no admin's.
 func (p *Pod) Revoke(ctx context.Context, name string) error {
-	pod, err := p.podNamed(name)
+	pod, err := p.memberNamed(name)
 	if err != nil {
 		return err
 	}
@@ -87,9 +87,11 @@ func (p *Pod) Revoke(ctx context.Context, name string) error {
 	if p.reg.isRevoked(pod) {
 		return nil
 	}
-	cert, _ := p.reg.cert(pod)
+	if slices.ContainsFunc(p.own.chain, func(c member.Cert) bool { return c.Pod() == pod }) {
+		return fmt.Errorf("pod: %q runs this pod; do it on another admin's: %w", name, ErrNotSafe)
+	}
 	v := member.Revoke{
-		Network: p.reg.network, Subject: pod, Version: uint64(state.NextHLC(0, p.clock.Now())), Cuts: cutsOf(p.db.VV(), cert.Member),
+		Network: p.reg.network, Subject: pod, Version: uint64(state.NextHLC(0, p.clock.Now())), Cuts: cutsOf(p.db.VV(), p.reg.numbersOf(pod)),
 		By: ident.PodOf(by.chain.Leaf().Subject), Admin: by.chain,
 	}
 	if v, err = v.Sign(by.sign); err != nil {
@@ -98,11 +100,34 @@ func (p *Pod) Revoke(ctx context.Context, name string) error {
 	return p.learn(ctx, member.EncodeStatement(member.KindRevoke, v.Encode()), p.id)
 }
 
-// cutsOf are the last commits of a member that a vector covers; of more incarnations than a statement holds, the newest.
-func cutsOf(vv state.VV, number uint32) []member.Cut {
+// memberNamed is the key of a pod or user. Error: ErrNoSuchPod.
+func (p *Pod) memberNamed(name string) (ident.Pod, error) {
+	for _, user := range p.reg.userList() {
+		if user.Name == name {
+			return user.Pod(), nil
+		}
+	}
+	return p.podNamed(name)
+}
+
+// numbersOf are the numbers of a pod, or of all pods that a user runs.
+func (r *registry) numbersOf(key ident.Pod) map[uint32]bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make(map[uint32]bool)
+	for pod, chain := range r.chains {
+		if pod == key || revokedUser(map[ident.Pod]bool{key: true}, chain) {
+			out[chain.Leaf().Member] = true
+		}
+	}
+	return out
+}
+
+// cutsOf are the last commits of members that a vector covers; of more incarnations than a statement holds, the newest.
+func cutsOf(vv state.VV, numbers map[uint32]bool) []member.Cut {
 	var cuts []member.Cut
 	for a, seq := range vv {
-		if a.Member == number {
+		if numbers[a.Member] {
 			cuts = append(cuts, member.Cut{Actor: a, Seq: seq})
 		}
 	}
