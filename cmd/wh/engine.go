@@ -18,7 +18,7 @@ func realEngine() engine {
 			return pod.Create(ctx, dir, pod.CreateOptions{NetworkName: o.NetworkName, PodName: o.PodName, Encrypt: o.Encrypt})
 		},
 		Join: func(ctx context.Context, dir string, o daemon.JoinOptions) (pod.Info, error) {
-			return pod.Join(ctx, dir, pod.JoinOptions{Token: o.Token, PodName: o.PodName})
+			return pod.Join(ctx, dir, pod.JoinOptions{Token: o.Token, PodName: o.PodName, Ticket: o.Ticket})
 		},
 		Open: func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 			p, err := pod.Open(ctx, pod.Options{

@@ -31,10 +31,8 @@ func newInvite(e *env) *cobra.Command {
 }
 
 func runInvite(ctx context.Context, e *env, o inviteOptions) error {
-	switch o.role {
-	case "admin", "writer", "reader", "storage":
-	default:
-		return usage("role %q: it is none of admin, writer, reader, storage", o.role)
+	if err := checkRole(o.role); err != nil {
+		return err
 	}
 	if o.ttl < time.Second || o.uses < 1 {
 		return usage("--ttl must be a second at least, --uses one")

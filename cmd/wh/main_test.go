@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/mountfs"
 	"github.com/wormhole-fs/wormhole/pkg/daemon/daemontest"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // TestMain makes wh, and whfake with pods in memory, commands of the scripts.
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 //	code N COMMAND…   the command must exit with N
 //	crash HOME        kills the daemon of a WH_HOME
 //	save NAME         puts the last line of the last stdout into a variable
+//	listen NAME       puts HOST:PORT of a port that was free into a variable
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -50,10 +53,17 @@ func TestScript(t *testing.T) {
 			case "fuse":
 				_, err := os.Stat("/dev/fuse")
 				return err == nil && os.Geteuid() == 0, nil
+			case "ssh":
+				for _, tool := range []string{"ssh-keygen", "ssh-agent", "ssh-add"} {
+					if _, err := exec.LookPath(tool); err != nil {
+						testneed.Missing(t, "%s: %v", tool, err)
+					}
+				}
+				return true, nil
 			}
 			return false, fmt.Errorf("condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd, "listen": listenCmd},
 	})
 }
 
@@ -98,6 +108,16 @@ func saveCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stdout")), "\n")
 	ts.Setenv(args[0], lines[len(lines)-1])
+}
+
+func listenCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
 }
 
 // daemonOf is the daemon that holds a WH_HOME, or held it last; 0 for none.

@@ -37,8 +37,9 @@ type InitRequest struct {
 	Encrypt bool     `json:"encrypt,omitempty"` // seal the contents of files
 }
 
-// JoinRequest asks for a new pod in a network that exists.
+// JoinRequest asks for a new pod in a network that exists, by a token or a ticket.
 type JoinRequest struct {
+	Ticket *Ticket  `json:"ticket,omitempty"`
 	Token  string   `json:"token"`
 	Name   string   `json:"name"`
 	Listen []string `json:"listen"`

@@ -57,6 +57,7 @@ type CreateOptions struct {
 // JoinOptions are for Engine.Join.
 type JoinOptions struct {
 	Token, PodName string
+	Ticket         *pod.Ticket // instead of both
 	Discover       bool
 }
 

@@ -161,7 +161,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		return id, err
 	}
 	if !cert.Role.MayWrite() {
-		so.Sign = nil
+		so.SignHead, so.Sign = so.Sign, nil // others must know what it has
 	}
 	if p.db, err = state.Open(ctx, so); err != nil {
 		return nil, err

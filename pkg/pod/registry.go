@@ -221,6 +221,10 @@ func (r *registry) entry(pod ident.Pod) (placement.Entry, bool) {
 func (r *registry) pods() []member.Cert {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.podsLocked()
+}
+
+func (r *registry) podsLocked() []member.Cert {
 	var out []member.Cert
 	for _, c := range r.chains {
 		out = append(out, c.Leaf())

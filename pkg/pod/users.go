@@ -2,6 +2,7 @@ package pod
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -69,21 +70,18 @@ func (r *registry) user(key ident.Pod) (member.Chain, error) {
 func (r *registry) userList() []member.Cert {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.userListLocked()
+}
+
+func (r *registry) userListLocked() []member.Cert {
 	var out []member.Cert
 	for _, c := range r.users {
 		out = append(out, c.Leaf())
 	}
 	slices.SortFunc(out, func(a, b member.Cert) int {
-		return cmpOr(strings.Compare(a.Name, b.Name), bytes.Compare(a.Subject, b.Subject))
+		return cmp.Or(strings.Compare(a.Name, b.Name), bytes.Compare(a.Subject, b.Subject))
 	})
 	return out
-}
-
-func cmpOr(a, b int) int {
-	if a != 0 {
-		return a
-	}
-	return b
 }
 
 // taken says which names pods and users have.

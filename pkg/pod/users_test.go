@@ -281,3 +281,31 @@ func TestSeveralNetworks(t *testing.T) {
 		t.Errorf("got %s, %v", ticket.Network, err)
 	}
 }
+
+// A pod that only reads tells what it has, so that neither it nor others wait for it for ever, and stops asking once it has all.
+func TestReaderIsMet(t *testing.T) {
+	first := firstPod(t)
+	first.write("/f", "x")
+	token, err := first.Invite(quickly(t), "reader", time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "pod")
+	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: "reader"}); err != nil {
+		t.Fatal(err)
+	}
+	reader := openPod(t, dir)
+	reader.reads("/f", "x")
+	for _, p := range []*testPod{first, reader} {
+		if err := p.SyncWait(quickly(t), vfs.RootID); err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, "the reader's vector is known", func() error {
+		if vv := first.peers.of(reader.id).vv; !first.db.VV().LessEqual(vv) {
+			return fmt.Errorf("it has %v", vv)
+		}
+		return nil
+	})
+	sameRoot(t, first, reader)
+}

@@ -62,7 +62,7 @@ func (d *DB) LastCheckpoint() CheckpointInfo {
 
 // Head is the pod's head, signed anew: what is durable here, and the newest checkpoint. Error: vfs.ErrReadOnly if there is no key to sign with.
 func (d *DB) Head(ctx context.Context) ([]byte, error) {
-	if d.o.Sign == nil {
+	if d.o.signHead() == nil {
 		return nil, fmt.Errorf("state: head: %w", vfs.ErrReadOnly)
 	}
 	d.mu.Lock()

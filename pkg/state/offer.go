@@ -159,7 +159,15 @@ func (v view) head(self ident.Actor, vv VV, cp checkpointState) ([]byte, error) 
 			return nil, err
 		}
 	}
-	return h.Encode(d.o.Sign), nil
+	return h.Encode(d.o.signHead()), nil
+}
+
+// signHead is what signs heads; nil: nothing does.
+func (o Options) signHead() func(msg []byte) []byte {
+	if o.SignHead != nil {
+		return o.SignHead
+	}
+	return o.Sign
 }
 
 // statements are those of the forks behind which the branches of a vector begin.

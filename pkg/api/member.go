@@ -1,0 +1,36 @@
+package api
+
+import "time"
+
+// Ticket is a right to make one pod, as pod.Ticket is. It holds a private key: it goes over the local socket alone.
+type Ticket struct {
+	Key         []byte   `json:"key"` // the pod's private key, 64 bytes
+	Network     string   `json:"network"`
+	NetworkName string   `json:"network_name"`
+	Pod         string   `json:"pod"` // who lets it in
+	Addrs       []string `json:"addrs"`
+	Chain       []byte   `json:"chain,omitempty"` // that a user signed
+}
+
+// AddMember asks for a user to be made a member.
+type AddMember struct {
+	Key  []byte `json:"key"` // an Ed25519 public key, 32 bytes
+	Name string `json:"name"`
+	Role string `json:"role"`
+}
+
+// Member is a pod or user of the network.
+type Member struct {
+	Name    Text       `json:"name"`
+	Kind    string     `json:"kind"` // user, pod
+	ID      string     `json:"id"`
+	Role    string     `json:"role"`
+	By      Text       `json:"by"` // who admitted it
+	Revoked bool       `json:"revoked"`
+	Ends    *time.Time `json:"ends"` // when its certificates end; null: never
+}
+
+// MemberRequest names a member.
+type MemberRequest struct {
+	Name string `json:"name"`
+}
