@@ -36,7 +36,7 @@ var exitCodes = map[api.Code]int{
 	api.CodeFailed: exitFailed,
 
 	"usage": exitUsage, "unsupported": exitUsage, "no_daemon": exitNoDaemon, "in_use": exitConflict, "conflict": exitConflict,
-	"no_pod": exitNotFound, "not_owner": exitDenied, "protocol": exitFailed, "stopping": exitNoDaemon, "bad_config": exitUsage, "no_config_key": exitNotFound,
+	"no_pod": exitNotFound, "not_owner": exitDenied, "no_privilege": exitDenied, "protocol": exitFailed, "stopping": exitNoDaemon, "bad_config": exitUsage, "no_config_key": exitNotFound,
 
 	"block_not_found": exitNotFound, "corrupt": exitCorrupt, "unavailable": exitNotEnough, "bad_cid": exitUsage, "no_key": exitDenied,
 

@@ -58,6 +58,7 @@ var codes = []struct {
 	{"conflict", ErrConflict},
 	{"no_pod", ErrNoPod},
 	{"not_owner", ErrNotOwner},
+	{"no_privilege", ErrPrivilege},
 	{"protocol", ErrProtocol},
 	{"stopping", ErrStopping},
 	{"bad_config", config.ErrBad},
