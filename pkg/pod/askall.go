@@ -68,17 +68,20 @@ func askToEnrol(ctx context.Context, key ed25519.PrivateKey, at p2p.Found, reque
 func oneNetwork(all []answered, name string) (answered, error) {
 	var good []answered
 	err := fmt.Errorf("pod: join %s: no pod of the network was found: %w", name, p2p.ErrUnreachable)
-	told := false
+	best := 0
 	for _, a := range all {
+		told := 1 // by how much its error tells
 		switch {
 		case a.err == nil:
 			good = append(good, a)
-		case !told:
-			told = !errors.Is(a.err, p2p.ErrUnreachable) && !errors.Is(a.err, member.ErrElsewhere)
-			if !told && errors.Is(a.err, member.ErrElsewhere) {
-				continue
-			}
-			err = fmt.Errorf("pod: join %s: %w", name, a.err)
+			continue
+		case !errors.Is(a.err, p2p.ErrUnreachable) && !errors.Is(a.err, member.ErrElsewhere):
+			told = 2
+		case name != "": // it is one of many that have nothing to do with it
+			continue
+		}
+		if told > best {
+			best, err = told, fmt.Errorf("pod: join %s: %w", name, a.err)
 		}
 	}
 	if len(good) == 0 {

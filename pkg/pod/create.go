@@ -15,6 +15,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -36,19 +37,27 @@ type CreateOptions struct {
 	NetworkName string // see member.CheckName
 	PodName     string
 	Encrypt     bool        // seal the chunks of files under a data key, which is made here
+	Access      string      // who may join with no invitation: "", AccessInvite, AccessAsk or AccessOpen
 	Clock       clock.Clock // nil: clock.Real
 }
 
 // Create makes a network and its first pod in dir, which must not exist: complete, or not at all.
-// Errors: ErrExists, member.ErrBadName.
+// Errors: ErrExists, member.ErrBadName; config.ErrBad for access.
 func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 	for _, name := range []string{o.NetworkName, o.PodName} {
 		if err := member.CheckName(name); err != nil {
 			return Info{}, err
 		}
 	}
+	ext, err := accessText(o.Access)
+	if err != nil {
+		return Info{}, err
+	}
+	if o.Access == AccessOpen && o.Encrypt {
+		return Info{}, fmt.Errorf("access: %w: an encrypted network is not open, since who joins gets its key", config.ErrBad)
+	}
 	var info Info
-	err := build(dir, func(tmp string) error {
+	err = build(dir, func(tmp string) error {
 		root, err := newKey(tmp, fileRootKey)
 		if err != nil {
 			return err
@@ -82,7 +91,7 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 		}
 		now := uint64(state.NextHLC(0, orReal(o.Clock).Now()))
 		settings := member.Settings{
-			Network: chain[0].Network, Name: o.NetworkName, Policy: defaultPolicy, Durability: defaultDurable, Version: now,
+			Network: chain[0].Network, Name: o.NetworkName, Policy: defaultPolicy, Durability: defaultDurable, Version: now, Ext: ext,
 		}
 		statements := [][]byte{member.EncodeStatement(member.KindChain, chain.Encode())}
 		if o.Encrypt {

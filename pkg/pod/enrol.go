@@ -49,7 +49,7 @@ func inviteKey(hash [32]byte) string { return keyInvite + hex.EncodeToString(has
 func (p *Pod) enrol(ctx context.Context, pod ident.Pod, request []byte) ([]byte, error) {
 	reply, err := p.enrolPod(ctx, pod, request)
 	if err != nil {
-		p.log.WarnContext(ctx, "a pod was not let in", "pod", pod, "err", err)
+		p.refused(ctx, pod, "a pod was not let in", err)
 		reply = member.RefuseEnrol(err)
 	}
 	return reply.Encode(), nil
@@ -63,6 +63,9 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if p.reg.isRevoked(pod) {
 		return member.EnrolReply{}, fmt.Errorf("pod: the key of this pod was revoked, make a new pod: %w", member.ErrDenied)
 	}
+	if q.Step == member.StepAsk {
+		return p.enrolAsker(ctx, pod, q) // it may wait for an admin
+	}
 	p.inviting.Lock()
 	defer p.inviting.Unlock()
 	switch q.Step {
@@ -72,8 +75,10 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 		return p.offer(pod, q)
 	case member.StepUser:
 		return p.enrolByUser(ctx, pod, *q.Cert)
+	case member.StepLook:
+		return p.look(q)
 	}
-	return member.EnrolReply{}, fmt.Errorf("pod: this network takes in nobody without an invitation: %w", member.ErrDenied)
+	return member.EnrolReply{}, fmt.Errorf("pod: step %d: %w", q.Step, member.ErrBadMessage)
 }
 
 func (p *Pod) enrolByToken(ctx context.Context, pod ident.Pod, q member.EnrolRequest) (member.EnrolReply, error) {
@@ -114,8 +119,12 @@ func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply,
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
+	_, known := p.reg.cert(pod)
 	if err := p.learn(ctx, member.EncodeStatement(member.KindChain, chain.Encode()), pod); err != nil {
 		return member.EnrolReply{}, err
+	}
+	if !known {
+		p.event(Event{Kind: EventJoined, Pod: chain.Leaf().Name, Text: "with the role " + chain.Leaf().Role.String()})
 	}
 	if dataKey != nil {
 		if err := p.learn(ctx, dataKey, pod); err != nil {

@@ -31,6 +31,9 @@ const (
 	EventMended       = "block_mended"     // another pod's copy took its place
 	EventConflict     = "conflict"         // Path was changed on several pods apart
 	EventMoved        = "moved_home"       // Path is at home where it is read most now
+	EventAsks         = "asks_to_join"     // a stranger that calls itself Pod waits for an admin to let it in
+	EventJoined       = "pod_joined"       // Pod was let in here
+	EventRefused      = "refused"          // somebody was not let in, or not connected with; Pod is its id or name
 	EventRepairBegan  = "repair_began"     // copies are made again that were lost
 	EventRepairEnded  = "repair_ended"     // they are there, as far as can be
 	EventWarning      = "warning"          // a warning of Code that people should know of holds

@@ -20,6 +20,14 @@ var _ p2p.Handler = handler{}
 
 // admit lets in who shows a valid chain of this network for its own key.
 func (p *Pod) admit(pod ident.Pod, hello []byte) error {
+	err := p.admitChain(pod, hello)
+	if err != nil {
+		p.refused(context.Background(), pod, "a pod was refused", err)
+	}
+	return err
+}
+
+func (p *Pod) admitChain(pod ident.Pod, hello []byte) error {
 	chain, err := member.DecodeChain(hello)
 	if err != nil {
 		return err
@@ -35,7 +43,6 @@ func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 		return err
 	}
 	if err := p.reg.refusesChain(pod, chain); err != nil {
-		p.log.Warn("a pod that was revoked is refused", "pod", cert.Name)
 		return err
 	}
 	statement := member.EncodeStatement(member.KindChain, hello)

@@ -117,6 +117,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool), kept: make(map[*keptFile]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
+		askers:  newAskers(),
 		events:  newEvents(o.FS, o.Dir, o.Log),
 		started: o.Clock.Now(),
 		stamps:  &stampClock{Clock: o.Clock},

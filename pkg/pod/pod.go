@@ -90,7 +90,9 @@ type Pod struct {
 	closed      atomic.Bool
 	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
-	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
+	askers      askers
+	refusals    refusals
+	inviting    sync.Mutex // one enrolment at a time, so that no number is given twice
 
 	forks       *forkNews
 	checkpoints chan struct{} // capacity 1: something was committed or applied

@@ -19,7 +19,8 @@ type Ticket struct {
 	Network     ident.Network
 	NetworkName string
 	At          p2p.Found    // the pod that lets it in
-	User        member.Chain // of the user and, last, the pod, as the user signed it
+	User        member.Chain // of the user and, last, the pod, as the user signed it; none: the pod asks to be let in
+	PodName     string       // wished, where User is none
 }
 
 // UserOptions are for AskAsUser.
@@ -90,6 +91,9 @@ func checkOffer(y member.EnrolReply, user ed25519.PublicKey, name, short string)
 
 // request is what a pod with the ticket asks to be let in by.
 func (t Ticket) request() []byte {
+	if len(t.User) == 0 {
+		return member.EnrolRequest{Step: member.StepAsk, NetworkName: t.NetworkName, PodName: t.PodName}.Encode()
+	}
 	cert := t.User.Leaf()
 	return member.EnrolRequest{Step: member.StepUser, NetworkName: t.NetworkName, PodName: cert.Name, Cert: &cert}.Encode()
 }
