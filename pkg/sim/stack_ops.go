@@ -9,8 +9,10 @@ import (
 	"math/rand/v2"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -20,7 +22,13 @@ type stackText struct {
 	size    int // bytes that were written; 0: others changed how many
 	durable bool
 	dropped bool // somebody who saw it replaced or removed it
+	ino     vfs.NodeID
+	at      time.Time // when it was written
 }
+
+// meanwhile is how old a text of another pod is at most that may come to a pod between a look at its file and the change that follows: longer than messages are on
+// their way where nothing is cut off.
+const meanwhile = 10 * time.Second
 
 // streamMax is the most of a stream that is in a file.
 const streamMax = 1 << 20
@@ -160,8 +168,8 @@ func (p *stackPod) text() (tag string, size int) {
 }
 
 // wrote notes a text whose bytes a file has now.
-func (p *stackPod) wrote(tag string, size int) *stackText {
-	t := &stackText{pod: p.n, size: size}
+func (p *stackPod) wrote(id vfs.NodeID, tag string, size int) *stackText {
+	t := &stackText{pod: p.n, size: size, ino: id, at: clock.Real{}.Now()}
 	p.w.texts[tag] = t
 	p.fresh = append(p.fresh, t)
 	return t
@@ -178,6 +186,9 @@ func (p *stackPod) changed(ctx context.Context, a vfs.Attr, gone bool) error {
 	}
 	if t := p.w.texts[tagOf(text)]; t != nil {
 		t.dropped = true
+	}
+	for _, t := range p.w.texts { // the network goes on
+		t.dropped = t.dropped || t.ino == a.ID && t.pod != p.n && clock.Since(clock.Real{}, t.at) < meanwhile
 	}
 	return nil
 }
@@ -207,7 +218,7 @@ func (p *stackPod) put(ctx context.Context, id vfs.NodeID) error {
 	if err != nil {
 		return err
 	}
-	t := p.wrote(tag, size)
+	t := p.wrote(id, tag, size)
 	_, err = f.WriteAt(ctx, stream(tag, size), 0)
 	synced := p.w.rng.IntN(2) == 0
 	if err == nil && synced {
