@@ -103,7 +103,7 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	if err := p.syncLog(ctx); err != nil {
 		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
 	}
-	c := &collection{p: p, o: o, live: m.live, start: p.clock.Now()}
+	c := &collection{p: p, o: o, live: m.live, start: p.surelyNow()}
 	if err := c.run(ctx); err != nil {
 		return c.out, fmt.Errorf("pod: collect garbage: %w", fullDisk(err))
 	}
