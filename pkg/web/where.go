@@ -7,58 +7,35 @@ import (
 	"errors"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
-	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 // Limits of what a page is shown at once, so that folders of millions of names and files of millions of chunks stay usable.
 const (
-	lsMost    = 200             // entries of a folder
-	lsWithin  = 2 * time.Second // for looking through a folder
-	chunkMost = 256             // chunks of a file
+	lsMost    = 200 // entries of a folder
+	chunkMost = 256 // chunks of a file
 )
-
-// lsRequest asks for the entries of a folder whose names begin in some way.
-type lsRequest struct {
-	Path   api.Text `json:"path"`
-	Prefix api.Text `json:"prefix"`
-}
 
 // listing is what a folder has.
 type listing struct {
 	Path    api.Text          `json:"path"`
 	Entries []json.RawMessage `json:"entries"` // as the API's ls has them
-	More    bool              `json:"more"`    // there are, or may be, others
+	More    bool              `json:"more"`    // there are others
 }
 
 // errEnough ends a list.
 var errEnough = errors.New("enough")
 
-func (s *Server) ls(ctx context.Context, q lsRequest) (listing, error) {
+func (s *Server) ls(ctx context.Context, q api.PathRequest) (listing, error) {
 	out := listing{Path: q.Path, Entries: []json.RawMessage{}}
-	began := s.o.Clock.Now()
-	err := s.o.API.List(ctx, "ls", api.PathRequest{Path: q.Path}, func(m json.RawMessage) error {
-		var name struct {
-			Name api.Text `json:"name"`
-		}
-		if err := json.Unmarshal(m, &name); err != nil {
-			return err
-		}
-		if !strings.HasPrefix(string(name.Name), string(q.Prefix)) {
-			if clock.Since(s.o.Clock, began) > lsWithin {
-				out.More = true
-				return errEnough
-			}
-			return nil
-		}
+	err := s.o.API.List(ctx, "ls", api.PathRequest{Path: q.Path, Prefix: q.Prefix}, func(m json.RawMessage) error {
 		if len(out.Entries) == lsMost {
 			out.More = true
 			return errEnough
 		}
-		out.Entries = append(out.Entries, append(json.RawMessage{}, m...))
+		out.Entries = append(out.Entries, slices.Clone(m))
 		return nil
 	})
 	if errors.Is(err, errEnough) {
