@@ -96,7 +96,7 @@ var at = time.Date(2026, 11, 27, 9, 30, 0, 0, time.UTC)
 // newFake is a network of so many pods, of which each 97th is down, with so many files in /big.
 func newFake(pods, files int) *fake {
 	st := api.Status{
-		Healthy: false, Reasons: []string{"a pod is down"}, Network: "abcd", NetworkName: "lab " + hostile, Name: "pod-0000", ID: "id0", Role: "admin", Addrs: []string{},
+		Healthy: false, Reasons: []string{"a pod is down"}, Network: "abcd", NetworkName: strings.ReplaceAll("lab "+hostile, "\xff", ""), Name: "pod-0000", ID: "id0", Role: "admin", Addrs: []string{},
 		States:   []api.StateBytes{{State: "safe", Bytes: 1 << 40}, {State: "spreading", Bytes: 1 << 30}, {State: "degraded", Bytes: 1 << 20}},
 		Warnings: []api.Warning{{Code: "pod_down", Title: "A pod is lost", Text: "pod " + hostile + " is down", Severity: "error", Todo: "start that machine", Since: at}},
 	}

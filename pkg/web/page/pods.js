@@ -63,7 +63,7 @@ function ring() {
     const rate = (peer.sent_bytes_per_s || 0) + (peer.received_bytes_per_s || 0);
     lines.push(svg("line", {
       class: "link" + (!peer.connected ? " off" : peer.direct ? "" : " relayed"), x1: cx, y1: cy, x2: x, y2: y,
-      "stroke-width": 1.5 + Math.min(6, Math.log2(1 + rate / 65536)),
+      "stroke-width": 1.5 + Math.min(3, Math.log2(1 + rate / 65536) / 3),
     }));
     nodes.push(node(p, x, y, others.length > 16 ? 12 : 18));
   });

@@ -121,6 +121,4 @@ at("where-form").addEventListener("submit", (e) => {
   clearTimeout(typing);
   setPath(at("where-path").value);
 });
-at("where-path").addEventListener("focus", () => {
-  if (!at("where-list").hasChildNodes()) list(at("where-path").value);
-});
+list("/");

@@ -128,7 +128,7 @@ func (b *Browser) Until(limit time.Duration, expression string) time.Duration {
 	began := time.Now()
 	for !Value[bool](b, "Boolean("+expression+")") {
 		if time.Since(began) > limit {
-			b.t.Fatalf("after %s not yet: %s; the page said %v; it shows:\n%s", limit, expression, b.Said(), Value[string](b, "document.body.innerText"))
+			b.t.Fatalf("after %s not yet: %s; the page said %v; it shows:\n%s", limit, expression, b.Said(), Value[string](b, "document.body.innerText.slice(0, 2000)"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
