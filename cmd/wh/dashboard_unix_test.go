@@ -82,29 +82,20 @@ func threePods(t *testing.T, wh, dir string) []*fleet.Machine {
 				t.Error(err)
 			}
 		})
+		var err error
 		if name == "anna" {
-			if err := m.Init(ctx, "lab"); err != nil {
-				t.Fatal(err)
-			}
-			continue
+			err = m.Init(ctx, "lab")
+		} else {
+			err = m.Join(ctx, all[0])
 		}
-		token, err := all[0].Run(ctx, "invite")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.Run(ctx, "join", lastLine(token), "--name", name); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.Up(ctx); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if err := fleet.AllUp(ctx, all); err != nil {
+		t.Fatal(err)
 	}
 	return all
-}
-
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return lines[len(lines)-1]
 }
 
 // dashboard runs wh dashboard until the test ends, and returns its address. It must end well when it is interrupted.

@@ -112,7 +112,7 @@ func lsPrefix(ctx context.Context, fs vfs.FS, n node, prefix string, f func(api.
 	if err == nil {
 		err = one(prefix, a)
 	}
-	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) && !errors.Is(err, vfs.ErrBadName) && !errors.Is(err, vfs.ErrNameTooLong) { // "." is no name, but begins many
 		return err
 	}
 	err = eachAfter(ctx, fs, n.attr.ID, prefix, func(d vfs.DirEntry) error {
