@@ -382,6 +382,7 @@ type SyncRequest struct {
 type EventsRequest struct {
 	Since  *time.Time `json:"since"`  // null: as far as it is kept
 	Follow bool       `json:"follow"` // and what comes, until the client has enough
+	Kinds  []string   `json:"kinds"`  // none: of all kinds; one that there is not: ErrUsage
 }
 
 // Event is something that happened: a line of events.

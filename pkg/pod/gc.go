@@ -262,7 +262,7 @@ func (c *collection) trash(ctx context.Context) error {
 		if err := c.rest(ctx); err != nil {
 			return err
 		}
-		if c.live.has(id) {
+		if c.live.has(id) && bytes > 0 { // of a damaged one there is nothing to bring back
 			c.out.Restored++
 			c.out.RestoredBytes += bytes
 			if c.o.DryRun {
@@ -270,7 +270,7 @@ func (c *collection) trash(ctx context.Context) error {
 			}
 			return c.p.store.Own(ctx, id)
 		}
-		if c.waited(since) && !c.p.leases.has(id) {
+		if (c.waited(since) || bytes == 0) && !c.p.leases.has(id) {
 			done := true
 			if !c.o.DryRun {
 				var err error
