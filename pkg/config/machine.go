@@ -65,7 +65,7 @@ func LoadMachine(path string) (Machine, error) {
 
 func parseMachine(path string, b []byte) (Machine, error) {
 	m := NewMachine()
-	if err := decode(path, b, "machine", &m); err != nil {
+	if err := decode(path, b, MachineKeys(), &m); err != nil {
 		return Machine{}, err
 	}
 	if _, err := m.Level(); err != nil {
@@ -112,7 +112,11 @@ func (m Machine) Get(key string) string {
 func (m Machine) Level() (slog.Level, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(m.LogLevel)); err != nil {
-		return 0, fmt.Errorf("log_level is %q; there are debug, info, warn and error: %w", m.LogLevel, err)
+		hint := ""
+		if near := nearest([]string{"debug", "info", "warn", "error"}, m.LogLevel); near != "" {
+			hint = fmt.Sprintf("; do you mean %q?", near)
+		}
+		return 0, fmt.Errorf("log_level is %q; there are debug, info, warn and error%s", m.LogLevel, hint)
 	}
 	return l, nil
 }
