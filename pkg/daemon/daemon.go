@@ -66,6 +66,7 @@ type running struct {
 	mu     sync.Mutex // guards the fields below, pod.toml and mount.json; taken after machine.mu
 	now    config.Pod // what the file said when it was last read
 	mounts map[string]*mounted
+	failed map[string]error // why a saved mount could not be made, by its folder as the file names it; it is tried again
 }
 
 var _ server.Machine = (*machine)(nil)
@@ -185,7 +186,7 @@ func (m *machine) open(ctx context.Context, l local) (*running, error) {
 		return nil, fmt.Errorf("pod %s: %w", l.name, err)
 	}
 	life, cancel := context.WithCancel(life)
-	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), now: l.cfg, mounts: map[string]*mounted{}}
+	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), now: l.cfg, mounts: map[string]*mounted{}, failed: map[string]error{}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {

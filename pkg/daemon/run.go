@@ -90,13 +90,11 @@ func (m *machine) serve(ctx context.Context) (err error) {
 		remove()
 		err = errors.Join(err, serr)
 	}()
-	for _, r := range m.all() {
-		if m.o.NoMounts {
-			break
-		}
-		if err := m.mountSaved(ctx, r); err != nil {
+	if !m.o.NoMounts {
+		if err := m.mountAll(ctx); err != nil {
 			return err
 		}
+		watch.Go(func() { m.remount(apiCtx) })
 	}
 	m.mountsMade.Store(true)
 	if x := m.o.Mount; x != nil {
@@ -117,6 +115,9 @@ func (m *machine) summary() string {
 	pods := m.all()
 	var s strings.Builder
 	fmt.Fprintf(&s, "%d pods, %d mounts, pid %d", len(pods), len(m.Mounts()), os.Getpid())
+	if n := m.failures(); n > 0 {
+		fmt.Fprintf(&s, ", %d mounts that could not be made", n)
+	}
 	for _, r := range pods {
 		fmt.Fprintf(&s, "; %s of %s", r.name, r.cfg.NetworkName)
 		if port := r.pod.ListenPort(); port != 0 {
