@@ -212,7 +212,7 @@ func TestCheckFile(t *testing.T) {
 		head + "trash = 3\n":                       ":3: bad configuration: trash: 3 is not of its type: a duration",
 		head + "trash = \"soon\"\n":                "trash",
 		head + "trash = \"-3s\"\n":                 "longer",
-		head + "\ntrahs = \"1h\"\n":                `:4: bad configuration: no such key: "trahs"; do you mean "trash"?`,
+		head + "\ntrahs = \"1h\"\n":                `:4: bad configuration: unknown key "trahs"; do you mean "trash"?`,
 		head + "policy = \"what\"\n":               "no policy",
 		head + "all = [1]\n":                       "a list of int64",
 		head + "on = \"true\"\n":                   "true or false",

@@ -123,21 +123,21 @@ func (k Keys) unknown(name, table string) error {
 		}
 	}
 	if near := k.near(full); near != "" {
-		return fmt.Errorf("%w: %q; do you mean %q?", ErrNoKey, full, near)
+		return fmt.Errorf("unknown key %q; do you mean %q?", full, near)
 	}
 	for _, other := range []Keys{MachineKeys(), PodKeys()} {
 		if slices.Contains(other.names(), name) {
-			return fmt.Errorf("%w: %q; it is a key of %s.toml", ErrNoKey, full, other.Kind)
+			return fmt.Errorf("unknown key %q; it is a key of %s.toml", full, other.Kind)
 		}
 	}
 	if k.Kind != "network" && slices.Contains(networkNames, name) {
-		return fmt.Errorf("%w: %q; it is a rule of the network: wh config set --network %s VALUE", ErrNoKey, full, name)
+		return fmt.Errorf("unknown key %q; it is a rule of the network: wh config set --network %s VALUE", full, name)
 	}
 	names := k.names()
 	for _, t := range k.Tables {
 		names = append(names, "[["+t.Name+"]]")
 	}
-	return fmt.Errorf("%w: %q; there are %s", ErrNoKey, full, strings.Join(names, ", "))
+	return fmt.Errorf("unknown key %q; there are %s", full, strings.Join(names, ", "))
 }
 
 // syntax is what is wrong with the syntax of a file, with what is probably missing.
