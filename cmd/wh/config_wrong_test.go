@@ -21,7 +21,7 @@ var wrongConfigs = []struct {
 }{
 	{"the machine's log level", "machine", "log_level = \"loud\"", 3, []string{"debug, info, warn and error"}},
 	{"a level in capitals that is none", "machine", "\nlog_level = \"WARNING\"", 4, []string{`do you mean "warn"`}},
-	{"a misspelt key of the machine", "machine", "log_levle = \"info\"", 3, []string{`do you mean "log_level"`}},
+	{"a misspelt key of the machine", "machine", "log_lvel = \"info\"", 3, []string{`do you mean "log_level"`}},
 	{"a key of a pod in the machine's file", "machine", "cache_bytes = 1", 3, []string{"pod.toml"}},
 	{"a rule of the network in the machine's file", "machine", "trash = \"1h\"", 3, []string{"wh config set --network"}},
 	{"a number for a level", "machine", "log_level = 3", 3, []string{"a text"}},

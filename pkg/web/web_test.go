@@ -110,7 +110,7 @@ func TestPage(t *testing.T) {
 				t.Errorf("%s names %s", name, found)
 			}
 		}
-		resp, err := http.Get(url + "/" + filepath.Base(name)) //nolint:noctx // a file
+		resp, err := http.Get(url + "/" + filepath.Base(name))
 		if err != nil {
 			return err
 		}

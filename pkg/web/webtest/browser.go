@@ -16,10 +16,15 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 // testLimit is for all that a test does with a browser, on a busy machine, too.
 const testLimit = 4 * time.Minute
+
+// pause is between two looks at what is waited for.
+const pause = 20 * time.Millisecond
 
 // programs are what Chromium is called.
 var programs = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
@@ -125,14 +130,15 @@ func Value[T any](b *Browser, expression string) T {
 // Until waits until an expression is true, and returns how long that took; the test fails if it takes longer than limit.
 func (b *Browser) Until(limit time.Duration, expression string) time.Duration {
 	b.t.Helper()
-	began := time.Now()
+	c := clock.Real{}
+	began := c.Now()
 	for !Value[bool](b, "Boolean("+expression+")") {
-		if time.Since(began) > limit {
+		if clock.Since(c, began) > limit {
 			b.t.Fatalf("after %s not yet: %s; the page said %v; it shows:\n%s", limit, expression, b.Said(), Value[string](b, "document.body.innerText.slice(0, 2000)"))
 		}
-		time.Sleep(20 * time.Millisecond)
+		_ = clock.Sleep(b.ctx, c, pause) // Run says if the browser has gone.
 	}
-	return time.Since(began)
+	return clock.Since(c, began)
 }
 
 // Scheme has the page drawn "light" or "dark".
