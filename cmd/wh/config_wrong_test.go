@@ -21,6 +21,9 @@ var wrongConfigs = []struct {
 }{
 	{"the machine's log level", "machine", "log_level = \"loud\"", 3, []string{"debug, info, warn and error"}},
 	{"a level in capitals that is none", "machine", "\nlog_level = \"WARNING\"", 4, []string{`do you mean "warn"`}},
+	{"a level of a part that is none", "machine", "log_levels = [\"store=warn\", \"p2=debug\"]", 3, []string{`do you mean "p2p"`, "daemon, api, pod"}},
+	{"a level of a part without the part", "machine", "log_levels = [\"debug\"]", 3, []string{"PART=LEVEL"}},
+	{"a format that is none", "machine", "log_format = \"jsn\"", 3, []string{`do you mean "json"`}},
 	{"a misspelt key of the machine", "machine", "log_lvel = \"info\"", 3, []string{`do you mean "log_level"`}},
 	{"a key of a pod in the machine's file", "machine", "cache_bytes = 1", 3, []string{"pod.toml"}},
 	{"a rule of the network in the machine's file", "machine", "trash = \"1h\"", 3, []string{"wh config set --network"}},

@@ -30,7 +30,7 @@ type Options struct {
 	Mount    *api.Mount // one more mount, for this run; of the pod that Mount.Pod names
 	Clock    clock.Clock
 	Log      *slog.Logger
-	Level    *slog.LevelVar // of Log, where the machine's file decides it; may be nil
+	Levels   *Levels // of Log, where the machine's file decides them; may be nil
 
 	// Ready is called once, with one line that says what runs, when every pod accepts calls and every mount answers.
 	Ready func(line string)
@@ -176,7 +176,7 @@ func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
 //nolint:contextcheck // the pod lives longer than the request that opens it
 func (m *machine) open(ctx context.Context, l local) (*running, error) {
 	life := m.ctx()
-	log := m.o.Log.With("local", l.name)
+	log := m.o.Log.With("local", l.name, partKey, "pod")
 	p, err := m.o.Engine.Open(life, OpenOptions{
 		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
 		Tuning: tuning(l.cfg), CapacityBytes: l.cfg.CapacityBytes, Log: log, Version: m.o.Version,

@@ -109,7 +109,7 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
 		AllowOther: s.AllowOther, ReadOnly: s.ReadOnly, Dev: s.Dev, SUID: s.SUID, NoExec: s.NoExec, Writeback: s.Writeback, Keep: s.Keep,
 		UIDs: mountfs.IDs(s.UIDs), GIDs: mountfs.IDs(s.GIDs),
-		Log: m.o.Log.With("local", r.name), Clock: m.o.Clock,
+		Log: m.o.Log.With("local", r.name, partKey, "mount"), Clock: m.o.Clock,
 	})
 	switch {
 	case errors.Is(err, mountfs.ErrMounted):

@@ -25,7 +25,7 @@ const settle = 2 * time.Minute
 
 func (m *machine) newNotifier() *notify.Notifier {
 	return notify.New(notify.Options{
-		File: m.o.Home.File(notifiedFile), Write: config.WriteFile, Items: m.told, Clock: m.o.Clock, Log: m.o.Log,
+		File: m.o.Home.File(notifiedFile), Write: config.WriteFile, Items: m.told, Clock: m.o.Clock, Log: m.o.Log.With(partKey, "notify"),
 	})
 }
 

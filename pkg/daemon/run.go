@@ -40,6 +40,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	// Pods live on while the machine stops: what they have accepted must be made durable.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	o.Log = o.Log.With(partKey, "daemon")
 	m := &machine{o: o, stop: cancel, ctx: func() context.Context { return life }, pods: map[string]*running{}}
 	m.notifier = m.newNotifier()
 	m.metrics = metrics.Handler(o.Version, m.gather)
@@ -73,7 +74,7 @@ func (m *machine) serve(ctx context.Context) (err error) {
 	apiCtx, endAPI := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() {
-		served <- server.New(m, m.o.Version, m.o.Clock, m.o.Log).Serve(apiCtx, l)
+		served <- server.New(m, m.o.Version, m.o.Clock, m.o.Log.With(partKey, "api")).Serve(apiCtx, l)
 	}()
 	var watch sync.WaitGroup
 	seen := m.stamps()
