@@ -334,6 +334,7 @@ type Drained struct {
 type PathRequest struct {
 	Path      Text `json:"path"`
 	Recursive bool `json:"recursive,omitempty"` // ls -R, rm -r
+	Prefix    Text `json:"prefix,omitempty"`    // ls of a folder, not recursive: only names that begin so; as quick in a large folder as in a small one
 	Parents   bool `json:"parents,omitempty"`   // mkdir -p
 	Force     bool `json:"force,omitempty"`     // rm -f: what isn't there is no error
 }
