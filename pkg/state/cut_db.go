@@ -193,7 +193,7 @@ func (d *DB) adopt() (head Dot, err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	beyond, err := d.beyond()
-	if err != nil || len(beyond) == 0 || d.cuts[d.o.Actor.Member] != nil {
+	if _, ended := d.cuts[d.o.Actor.Member]; err != nil || len(beyond) == 0 || ended {
 		return head, err
 	}
 	c, err := d.prepare(nil)
