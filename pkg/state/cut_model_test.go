@@ -21,6 +21,7 @@ type cutStatement struct {
 	Cut
 
 	revoked bool
+	by      *cutPod
 }
 
 // cutPod is a forkPod that knows statements.
@@ -36,18 +37,21 @@ type cutPod struct {
 type cutWorld struct {
 	*forkWorld
 
+	copying    bool // pods may be copied, and fork
+	anchor     *cutPod // its member never loses its right: of what it lacks no log is dropped
 	pods       []*cutPod
 	statements []cutStatement
 }
 
 func newCutWorld(t *testing.T, seed uint64) *cutWorld {
-	w := &cutWorld{forkWorld: newForkWorld(t, seed)}
+	w := &cutWorld{forkWorld: newForkWorld(t, seed), copying: seed%2 == 1}
 	w.fleet = nil
-	n := 3 + w.rng.IntN(3)
+	n := 4 + w.rng.IntN(2)
 	for i := range n {
-		w.add(uint32(i+1), i >= 3 && w.rng.IntN(2) == 0)
+		w.add(uint32(i+1), i > 3 && w.rng.IntN(2) == 0)
 	}
 	w.add(uint32(n+1), true)
+	w.anchor = w.pods[3]
 	return w
 }
 
@@ -111,6 +115,11 @@ func (p *cutPod) beyond(w *cutWorld) (beyond bool, counting VV) {
 		}
 	}
 	return beyond, counting
+}
+
+// has says whether another pod has some commits.
+func (p *cutPod) has(anchor *cutPod, dots []Dot) bool {
+	return !slices.ContainsFunc(dots, func(d Dot) bool { return !anchor.t.has(p.chain[d], anchor.forkPod) })
 }
 
 // adopt is DB.Adopt.
@@ -197,7 +206,7 @@ func (w *cutWorld) believes(p, q *cutPod, replace bool) bool {
 }
 
 func (w *cutWorld) tree(p, q *cutPod) {
-	if w.meets(p, q) && w.believes(p, q, false) {
+	if w.meets(p, q) && w.believes(p, q, false) && q.has(w.anchor, q.order) {
 		w.joinTree(p.forkPod, q.forkPod)
 	}
 }
@@ -227,7 +236,7 @@ func (w *cutWorld) end() {
 	if !by.may(w) || by.actor.Member == member || len(w.ended()) == 2 {
 		return
 	}
-	s := cutStatement{Cut: Cut{Member: member}, revoked: w.rng.IntN(3) > 0}
+	s := cutStatement{Cut: Cut{Member: member}, by: by, revoked: w.rng.IntN(3) > 0}
 	for _, a := range by.vv.Actors() {
 		if a.Member == member {
 			digest := by.chain[Dot{a, by.vv[a]}].Digest()
@@ -294,10 +303,19 @@ func (w *cutWorld) step(inos []Ino) []Ino {
 			w.rebuild(p, q)
 		}
 	case k < 37:
-		w.truncate(p.forkPod)
+		if drop := p.order[:w.rng.IntN(len(p.order)+1)]; p.has(w.anchor, drop) {
+			for _, dot := range drop {
+				p.bare[p.chain[dot].Digest()] = true
+			}
+		}
 	case k < 38: // a restart in the middle: what was not committed, and headers that were heard, are gone
 		p.dirty, p.drops, p.pending = map[Ino]dirtyRow{}, map[Ino][]string{}, nil
 		w.wake(p.forkPod)
+	case k < 39 && w.copying && len(w.pods) < 8: // a copy goes on beside the pod
+		w.tally["cloned"]++
+		c := &cutPod{forkPod: p.image(), reader: p.reader, knows: maps.Clone(p.knows)}
+		w.wake(c.forkPod)
+		w.pods = append(w.pods, c)
 	default:
 		w.end()
 	}
@@ -387,6 +405,9 @@ func TestCutModel(t *testing.T) {
 			}
 		}
 		for i := range w.known() {
+			if !slices.Contains(left, w.statements[i].by) {
+				continue // nobody who is left may have it
+			}
 			for _, d := range w.statements[i].Last {
 				if _, err := first.t.holder(d.Actor, d.Seq, d.Digest[:], first.forkPod); err != nil {
 					t.Fatalf("seed %d: statement %d names %v: %v", seed, i, d.Dot, err)
