@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 //	code N COMMAND…   the command must exit with N
 //	crash HOME        kills the daemon of a WH_HOME
 //	save NAME         puts the last line of the last stdout into a variable
+//	waitfor CMD TEXT  runs a command until its stdout has a text
+//	inviteid NAME     puts the first "id" of the last stdout into a variable
 //	listen NAME       puts HOST:PORT of a port that was free into a variable
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -63,7 +65,7 @@ func TestScript(t *testing.T) {
 			}
 			return false, fmt.Errorf("condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd, "listen": listenCmd},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd, "listen": listenCmd, "waitfor": waitForCmd, "inviteid": inviteIDCmd},
 	})
 }
 
@@ -110,6 +112,30 @@ func saveCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], lines[len(lines)-1])
 }
 
+func waitForCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor COMMAND TEXT")
+	}
+	words := strings.Fields(args[0])
+	for range 300 {
+		ts.Check(ts.Exec(words[0], words[1:]...))
+		if strings.Contains(ts.ReadFile("stdout"), args[1]) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s never says %q", args[0], args[1])
+}
+
+func inviteIDCmd(ts *testscript.TestScript, neg bool, args []string) {
+	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), `"id":"`)
+	if neg || len(args) != 1 || !ok {
+		ts.Fatalf("usage: inviteid NAME")
+	}
+	id, _, _ := strings.Cut(rest, `"`)
+	ts.Setenv(args[0], id)
+}
+
 func listenCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: listen NAME")
@@ -139,7 +165,8 @@ func cleanUp(work string) {
 	for _, lock := range homes {
 		pid := daemonOf(filepath.Dir(lock))
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if pid != 0 && pid != os.Getpid() && strings.HasPrefix(filepath.Base(string(cmdline)), "wh") {
+		program, _, _ := strings.Cut(string(cmdline), "\x00")
+		if pid != 0 && pid != os.Getpid() && strings.HasPrefix(filepath.Base(program), "wh") {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

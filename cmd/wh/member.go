@@ -14,11 +14,13 @@ func newMember(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "member",
 		Short: "Say who belongs to the network",
-		Long:  "Say who belongs to the network: add people by their keys, list and revoke members." + online(exitNotFound),
+		Long:  "Say who belongs to the network: add people by their keys, let in who asks, list and revoke members." + online(exitNotFound),
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usage("member needs ls, add or revoke") },
+		RunE: func(*cobra.Command, []string) error {
+			return usage("member needs ls, add, pending, accept, deny or revoke")
+		},
 	}
-	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberRevoke(e))
+	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRevoke(e))
 	return c
 }
 

@@ -245,7 +245,7 @@ func (p *Pod) look(q member.EnrolRequest) (member.EnrolReply, error) {
 	if err := p.mayTake(q); err != nil {
 		return member.EnrolReply{}, err
 	}
-	return member.EnrolReply{Chain: p.own.chain, NetworkName: p.reg.defaults().Name}, nil
+	return member.EnrolReply{Chain: p.own.chain, NetworkName: p.reg.defaults().Name, Text: p.access()}, nil
 }
 
 // enrolAsker answers a stranger that asks to be let in with nothing to show.

@@ -33,3 +33,32 @@ func (p *Pod) Revoke(_ context.Context, name string) error {
 	}
 	return nil
 }
+
+// Pending is one that has waited for long.
+func (p *Pod) Pending() []pod.Asker {
+	return []pod.Asker{{Name: "guest", Pod: p.PodInfo.Pod, Since: time.Unix(1700000000, 0)}}
+}
+
+// Accept knows that one.
+func (p *Pod) Accept(ctx context.Context, name, _ string) error { return p.Deny(ctx, name) }
+
+// Deny knows that one.
+func (p *Pod) Deny(_ context.Context, name string) error {
+	if name != "guest" {
+		return fmt.Errorf("%q: %w", name, pod.ErrNoSuchPod)
+	}
+	return nil
+}
+
+// Invites are one, by which one pod has joined.
+func (p *Pod) Invites() ([]pod.InviteInfo, error) {
+	return []pod.InviteInfo{{ID: "0123abcd", Role: "writer", Expires: time.Unix(1800000000, 0), Uses: 2, Used: []string{"desk"}}}, nil
+}
+
+// RemoveInvite knows that one.
+func (p *Pod) RemoveInvite(_ context.Context, id string) error {
+	if id != "0123abcd" {
+		return fmt.Errorf("%q: %w", id, pod.ErrNoSuchInvite)
+	}
+	return nil
+}
