@@ -2,6 +2,7 @@
 # `make help` lists them.
 
 GO     ?= go
+DOCKER ?= docker
 BIN    ?= bin
 PKGS   ?= ./...
 TOOL   := $(GO) tool -modfile=.ci/tools.mod
@@ -16,7 +17,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss man completions deb pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -124,6 +125,12 @@ completions: build ## completions for bash, zsh and fish: bin/completions
 
 deb: build ## a Debian package with units, man pages and completions: VERSION (0.1); needs dpkg-deb
 	.ci/deb $(BIN)/wh $(BIN) $${VERSION:-0.1}
+
+image: ## a container image with the program alone, named wormhole; needs Docker
+	mkdir -p $(BIN)/image
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/image/wh ./cmd/wh
+	cp examples/docker/Dockerfile $(BIN)/image/
+	DOCKER_BUILDKIT=$${DOCKER_BUILDKIT:-0} $(DOCKER) build -t wormhole $(BIN)/image
 
 clean: ## remove what was built
 	rm -rf $(BIN) coverage.out

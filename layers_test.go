@@ -52,12 +52,15 @@ var narrow = map[string][]string{
 // forTests is our packages that others import from their tests alone.
 var forTests = []string{
 	"pkg/api/apitest", "pkg/block/blocktest", "pkg/daemon/daemontest", "pkg/testneed", "pkg/vfs/memfs", "pkg/vfs/vfstest",
+	"pkg/web/webtest",
 }
 
 // owners says who may import which library, by the longest prefix that fits. "*" is everybody. A library that is not
 // here may not be used; each has its line in docs/deps.md.
 var owners = map[string][]string{
 	"github.com/BurntSushi/toml":             {"pkg/config"},
+	"github.com/chromedp/cdproto":            {"pkg/web/webtest"},
+	"github.com/chromedp/chromedp":           {"pkg/web/webtest"},
 	"github.com/cockroachdb/pebble/v2":       {"pkg/store", "pkg/state"},
 	"github.com/cockroachdb/pebble/v2/vfs":   {"pkg/store", "pkg/state", "pkg/pod", "pkg/durable", "pkg/sim"},
 	"github.com/google/go-cmp":               forTests,

@@ -10,6 +10,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/api/client"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
 func newEvents(e *env) *cobra.Command {
@@ -29,6 +30,7 @@ func newEvents(e *env) *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&since, "since", "", "a time, or how long ago")
+	c.Flags().StringSliceVar(&q.Kinds, "kind", nil, "only events of this kind, or these: "+strings.Join(pod.EventKinds(), ", "))
 	c.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes")
 	return c
 }

@@ -115,6 +115,8 @@ func TestJSON(t *testing.T) {
 		{"fsck-repair", "", 0, []string{"fsck", "--repair"}},
 		{"scrub", "", exitCorrupt, []string{"scrub"}},
 		{"events", "", 0, []string{"events"}},
+		{"events-kind", "", 0, []string{"events", "--kind", "read_failed,conflict"}},
+		{"events-no-kind", "", exitUsage, []string{"events", "--kind", "nothing"}},
 		{"gc", "", 0, []string{"gc"}},
 		{"log", "", 0, []string{"log", "/"}},
 		{"diff", "", 0, []string{"diff", "snap"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -56,6 +57,23 @@ func limitMemory() {
 	}
 }
 
+// newDaemonLog is the daemon's log, as the machine's file wants it.
+func newDaemonLog(e *env, m config.Machine) (*daemon.Levels, *slog.Logger, error) {
+	rest, err := m.Level()
+	parts, perr := m.PartLevels()
+	if err := errors.Join(err, perr); err != nil {
+		return nil, nil, err
+	}
+	levels := new(daemon.Levels)
+	levels.Set(rest, parts)
+	everything := &slog.HandlerOptions{Level: slog.LevelDebug}
+	var h slog.Handler = slog.NewTextHandler(e.stderr, everything)
+	if m.LogFormat == "json" {
+		h = slog.NewJSONHandler(e.stderr, everything)
+	}
+	return levels, slog.New(daemon.NewLogHandler(h, levels)), nil
+}
+
 func runUp(ctx context.Context, e *env, o upOptions) error {
 	private()
 	limitMemory()
@@ -63,15 +81,12 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	at, err := m.Level()
+	levels, log, err := newDaemonLog(e, m)
 	if err != nil {
 		return err
 	}
-	level := new(slog.LevelVar)
-	level.Set(at)
-	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
 	do := daemon.Options{
-		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log, Level: level,
+		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log, Levels: levels,
 		Say: func(text string) { e.say("wh: %s", text) },
 	}
 	if o.mount != "" {

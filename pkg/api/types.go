@@ -336,6 +336,7 @@ type Drained struct {
 type PathRequest struct {
 	Path      Text `json:"path"`
 	Recursive bool `json:"recursive,omitempty"` // ls -R, rm -r
+	Prefix    Text `json:"prefix,omitempty"`    // ls of a folder, not recursive: only names that begin so; as quick in a large folder as in a small one
 	Parents   bool `json:"parents,omitempty"`   // mkdir -p
 	Force     bool `json:"force,omitempty"`     // rm -f: what isn't there is no error
 }
@@ -383,6 +384,7 @@ type SyncRequest struct {
 type EventsRequest struct {
 	Since  *time.Time `json:"since"`  // null: as far as it is kept
 	Follow bool       `json:"follow"` // and what comes, until the client has enough
+	Kinds  []string   `json:"kinds"`  // none: of all kinds; one that there is not: ErrUsage
 }
 
 // Event is something that happened: a line of events.

@@ -17,16 +17,15 @@ func KindOf(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var head struct {
-		Kind string `toml:"kind"`
-	}
-	if _, err := toml.Decode(string(b), &head); err != nil {
+	var all map[string]any
+	if _, err := toml.Decode(string(b), &all); err != nil {
 		return "", located(path, b, "", err)
 	}
-	if head.Kind == "" {
-		return "", fmt.Errorf("config: %s: %w: it doesn't say its kind", path, ErrBad)
+	if err := checkKind(all, ""); err != nil {
+		return "", located(path, b, "kind", err)
 	}
-	return head.Kind, nil
+	kind, _ := all["kind"].(string) // as was checked
+	return kind, nil
 }
 
 // Check reads a file that has keys alone, and says what is wrong with it: an unknown key, a value of another type or one that is not
@@ -36,17 +35,17 @@ func (k Keys) Check(path string) error {
 	if err != nil {
 		return err
 	}
-	var all map[string]any
-	if err := decode(path, b, k.Kind, &all); err != nil {
+	all, err := k.shape(path, b)
+	if err != nil {
 		return err
 	}
-	for name, v := range all {
+	for _, name := range inOrder(b, all) {
 		if name == "kind" || name == "version" {
 			continue
 		}
 		key, err := k.Find(name)
 		if err == nil {
-			err = key.fits(v)
+			err = key.fits(all[name])
 		}
 		if err != nil {
 			return located(path, b, name, err)
@@ -55,7 +54,7 @@ func (k Keys) Check(path string) error {
 	return nil
 }
 
-// fits says whether a value that was read is of the key's type, and allowed.
+// fits says whether a value of the key's type is allowed.
 func (k Key) fits(v any) error {
 	text, err := k.text(v)
 	if err == nil {
@@ -98,7 +97,22 @@ func (k Key) text(v any) (string, error) {
 			return strings.Join(items, ","), nil
 		}
 	}
-	return "", fmt.Errorf("%v is not of its type: %s", v, k.Type)
+	return "", k.mistyped(v)
+}
+
+// mistyped says that a value is not of the key's type, and how it was probably meant.
+func (k Key) mistyped(v any) error {
+	if _, ok := v.(map[string]any); ok {
+		return fmt.Errorf("a table is not of its type: %s", k.Type)
+	}
+	s, isText := v.(string)
+	switch n, err := ParseBytes(s); {
+	case isText && k.Type == Bytes && err == nil:
+		return fmt.Errorf("%q is not of its type: %s; it would be %d", s, k.Type, n)
+	case isText && k.Type == List:
+		return fmt.Errorf("%q is not of its type: a list of texts; do you mean [%q]?", s, s)
+	}
+	return fmt.Errorf("%v is not of its type: %s", v, k.Type)
 }
 
 // String is a type in words.

@@ -28,44 +28,20 @@ const sizeMax = 1 << 20
 var ErrBad = errors.New("bad configuration")
 
 // decode reads the text b of the file path into v.
-func decode(path string, b []byte, kind string, v any) error {
-	var head struct {
-		Kind    string `toml:"kind"`
-		Version int    `toml:"version"`
+func decode(path string, b []byte, keys Keys, v any) error {
+	if _, err := keys.shape(path, b); err != nil {
+		return err
 	}
-	if _, err := toml.Decode(string(b), &head); err != nil {
+	if _, err := toml.Decode(string(b), v); err != nil {
 		return located(path, b, "", err)
-	}
-	if head.Kind != kind {
-		return located(path, b, "kind", fmt.Errorf("kind is %q, not %q", head.Kind, kind))
-	}
-	if head.Version != Version {
-		return located(path, b, "version", fmt.Errorf("version is %d; this program reads %d", head.Version, Version))
-	}
-	md, err := toml.Decode(string(b), v)
-	if err != nil {
-		return located(path, b, "", err)
-	}
-	if extra := md.Undecoded(); len(extra) > 0 {
-		return located(path, b, extra[0][len(extra[0])-1], unknown(kind, extra[0]))
 	}
 	return nil
-}
-
-// unknown says that a file has a key that nobody knows, and which was probably meant.
-func unknown(kind string, key toml.Key) error {
-	for _, k := range []Keys{MachineKeys(), PodKeys()} {
-		if near := k.near(key.String()); k.Kind == kind && near != "" {
-			return fmt.Errorf("unknown key %q; do you mean %q?", key.String(), near)
-		}
-	}
-	return fmt.Errorf("unknown key %q", key.String())
 }
 
 // located is an error about a key of a file, with the line where it stands, if one is found.
 func located(path string, b []byte, key string, err error) error {
 	if perr, ok := errors.AsType[toml.ParseError](err); ok {
-		return fmt.Errorf("config: %s:%d: %w: %s", path, perr.Position.Line, ErrBad, perr.Message)
+		return fmt.Errorf("config: %s:%d: %w: %s", path, perr.Position.Line, ErrBad, syntax(perr.Message))
 	}
 	if n := lineOf(b, key); n > 0 {
 		return fmt.Errorf("config: %s:%d: %w: %w", path, n, ErrBad, err)

@@ -52,7 +52,7 @@ func TestStrict(t *testing.T) {
 		"unknown key":      {head + "colour = 3\n", ":5:"},
 		"unknown subkey":   {head + "[[mount]]\ndir = \"/a\"\nspeed = 3\n", ":7:"},
 		"bad syntax":       {head + "listen = [\n", ":"},
-		"wrong type":       {head + "listen = 3\n", "line 5"},
+		"wrong type":       {head + "listen = 3\n", ":5:"},
 		"wrong kind":       {"kind = \"machine\"\nversion = 1\n", ":1:"},
 		"newer version":    {"kind = \"pod\"\nversion = 9\n", ":2:"},
 		"no kind":          {"version = 1\n", "kind"},
@@ -117,7 +117,7 @@ func FuzzDecodePod(f *testing.F) {
 	f.Add([]byte("kind = \"pod\"\nversion = 1\n[[mount]]\ndir=\"/a\"\n"))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		var p Pod
-		if decode("x", b, "pod", &p) == nil {
+		if decode("x", b, PodKeys(), &p) == nil {
 			_ = p.Check() // Must not panic.
 		}
 	})

@@ -147,7 +147,10 @@ func (k Key) literal(value string) (string, error) {
 		return strconv.FormatInt(n, 10), err
 	case Duration:
 		d, err := time.ParseDuration(value)
-		if err == nil && d <= 0 {
+		switch {
+		case err != nil:
+			err = fmt.Errorf("%q is not a duration, as \"48h\", \"10m\" or \"90s\"", value)
+		case d <= 0:
 			err = errors.New("it must be longer than nothing")
 		}
 		return quote(value), err

@@ -2,6 +2,9 @@ package config
 
 import (
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,24 +14,72 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Every key of a file is in its table, and every key of the table is read.
+// Every key of a file is in its table, and every key of the table is read; so are the tables in files, and their keys.
 func TestKeysAreThoseThatAreRead(t *testing.T) {
 	for _, c := range []struct {
-		keys Keys
-		file any
-	}{{MachineKeys(), Machine{}}, {PodKeys(), Pod{}}} {
-		var tags []string
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(c.file)) {
-			if f.Anonymous {
-				continue // its fields come by themselves
-			}
-			tag, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
-			if tag != "kind" && tag != "version" && f.Type.Kind() != reflect.Slice || f.Type == reflect.TypeFor[[]string]() {
-				tags = append(tags, tag)
-			}
-		}
-		if d := cmp.Diff(tags, c.keys.names()); d != "" {
+		keys  Keys
+		file  any
+		table any
+	}{{MachineKeys(), Machine{}, Notify{}}, {PodKeys(), Pod{}, Mount{}}} {
+		tags, tables := tagsOf(c.file)
+		if d := cmp.Diff(tags, append([]string{"kind", "version"}, c.keys.names()...)); d != "" {
 			t.Errorf("%s: %s", c.keys.Kind, d)
+		}
+		if len(c.keys.Tables) != 1 || !cmp.Equal(tables, []string{c.keys.Tables[0].Name}) {
+			t.Errorf("%s has the tables %q", c.keys.Kind, tables)
+		}
+		tags, _ = tagsOf(c.table)
+		if d := cmp.Diff(tags, Keys{All: c.keys.Tables[0].All}.names()); d != "" {
+			t.Errorf("[[%s]]: %s", c.keys.Tables[0].Name, d)
+		}
+	}
+}
+
+// tagsOf are the names in a file of the fields of a struct: of values, and of tables.
+func tagsOf(v any) (keys, tables []string) {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+		tag, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		switch {
+		case f.Anonymous: // its fields come by themselves
+		case f.Type.Kind() == reflect.Slice && f.Type != reflect.TypeFor[[]string]():
+			tables = append(tables, tag)
+		default:
+			keys = append(keys, tag)
+		}
+	}
+	return keys, tables
+}
+
+// What is read must be used: each field of the files is named somewhere outside of this package.
+func TestKeysAreUsed(t *testing.T) {
+	used := make(map[string]bool)
+	for _, dir := range []string{"../daemon", "../../cmd/wh"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", dir, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					used[s.Sel.Name] = true
+				}
+				return true
+			})
+		}
+	}
+	used["LogLevel"], used["LogLevels"] = used["Level"], used["PartLevels"] // methods read them
+	for _, v := range []any{Machine{}, Notify{}, Pod{}, Mount{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			if !f.Anonymous && f.Name != "Kind" && f.Name != "Version" && !used[f.Name] {
+				t.Errorf("%T.%s is read and never used", v, f.Name)
+			}
 		}
 	}
 }
@@ -41,7 +92,9 @@ func TestTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := LoadMachine(machine)
-	if d := cmp.Diff(NewMachine(), m); err != nil || d != "" {
+	standard := NewMachine()
+	standard.LogLevels = []string{}
+	if d := cmp.Diff(standard, m); err != nil || d != "" {
 		t.Errorf("%v %s", err, d)
 	}
 	want := testPod()
@@ -161,12 +214,12 @@ func TestCheckFile(t *testing.T) {
 		head + "trash = 3\n":                       ":3: bad configuration: trash: 3 is not of its type: a duration",
 		head + "trash = \"soon\"\n":                "trash",
 		head + "trash = \"-3s\"\n":                 "longer",
-		head + "\ntrahs = \"1h\"\n":                `:4: bad configuration: no such key: "trahs"; do you mean "trash"?`,
+		head + "\ntrahs = \"1h\"\n":                `:4: bad configuration: unknown key "trahs"; do you mean "trash"?`,
 		head + "policy = \"what\"\n":               "no policy",
 		head + "all = [1]\n":                       "a list of int64",
 		head + "on = \"true\"\n":                   "true or false",
 		"kind = \"pod\"\nversion = 1\n":            "not \"network\"",
-		head + "[trash]\nx = 1\n":                  ":4:",
+		head + "[trash]\nx = 1\n":                  ":3: bad configuration: trash: a table is not of its type",
 		"kind = \"network\"\nversion = 1\nx = [\n": ":",
 	} {
 		path := filepath.Join(t.TempDir(), "network.toml")

@@ -20,6 +20,12 @@ func MachineKeys() Keys {
 		Name: "log_level", Default: "info", Check: checkLevel,
 		Doc: "How much the daemon logs: debug, info, warn or error.",
 	}, {
+		Name: "log_levels", Type: List, Check: checkLevels,
+		Doc: "How much single parts log, each as PART=LEVEL: daemon, api, pod, state, store, p2p, mount, notify. Of others log_level counts.",
+	}, {
+		Name: "log_format", Default: "text", Check: checkFormat, Restart: true,
+		Doc: "How the daemon logs: text, or json, an object a line.",
+	}, {
 		Name: "metrics_listen", Check: checkOptionalListen, Restart: true,
 		Doc: "Where metrics are served to Prometheus over TCP, as HOST:PORT, at /metrics, to everybody who can connect. Empty: nowhere;\n" +
 			"wh metrics prints them at any time.",
@@ -55,6 +61,24 @@ func checkGroupMay(s string) error {
 	return fmt.Errorf("group_may is %q; there are status, mount and administer", s)
 }
 
+// LogParts are the parts of the program whose log has a level of its own.
+func LogParts() []string {
+	return []string{"daemon", "api", "pod", "state", "store", "p2p", "mount", "notify"}
+}
+
+func checkLevels(value string) error {
+	var m Machine
+	for one := range strings.SplitSeq(value, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			m.LogLevels = append(m.LogLevels, one)
+		}
+	}
+	_, err := m.PartLevels()
+	return err
+}
+
+func checkFormat(s string) error { return oneOf("log_format", s, []string{"text", "json"}) }
+
 func checkLevel(s string) error {
 	_, err := Machine{LogLevel: s}.Level()
 	return err
@@ -66,6 +90,9 @@ type Machine struct {
 	Version  int    `toml:"version"`
 	LogLevel string `toml:"log_level"` // debug, info, warn, error
 
+	LogLevels []string `toml:"log_levels"` // PART=LEVEL
+	LogFormat string   `toml:"log_format"` // text, json
+
 	MetricsListen string `toml:"metrics_listen"` // HOST:PORT; "": nowhere
 
 	Group    string `toml:"group"`     // name or number; "": nobody's
@@ -76,7 +103,7 @@ type Machine struct {
 
 // NewMachine is a file of defaults.
 func NewMachine() Machine {
-	return Machine{Kind: "machine", Version: Version, LogLevel: "info", GroupMay: "status"}
+	return Machine{Kind: "machine", Version: Version, LogLevel: "info", LogFormat: "text", GroupMay: "status"}
 }
 
 // LoadMachine reads and checks a machine.toml; the defaults, where there is none. The error is ErrBad, or the file
@@ -94,11 +121,17 @@ func LoadMachine(path string) (Machine, error) {
 
 func parseMachine(path string, b []byte) (Machine, error) {
 	m := NewMachine()
-	if err := decode(path, b, "machine", &m); err != nil {
+	if err := decode(path, b, MachineKeys(), &m); err != nil {
 		return Machine{}, err
 	}
 	if _, err := m.Level(); err != nil {
 		return Machine{}, located(path, b, "log_level", err)
+	}
+	if _, err := m.PartLevels(); err != nil {
+		return Machine{}, located(path, b, "log_levels", fmt.Errorf("log_levels: %w", err))
+	}
+	if err := checkFormat(m.LogFormat); err != nil {
+		return Machine{}, located(path, b, "log_format", err)
 	}
 	if err := checkOptionalListen(m.MetricsListen); err != nil {
 		return Machine{}, located(path, b, "metrics_listen", err)
@@ -137,6 +170,10 @@ func (m Machine) Get(key string) string {
 	switch key {
 	case "log_level":
 		return m.LogLevel
+	case "log_levels":
+		return strings.Join(m.LogLevels, ",")
+	case "log_format":
+		return m.LogFormat
 	case "metrics_listen":
 		return m.MetricsListen
 	case "group":
@@ -151,9 +188,33 @@ func (m Machine) Get(key string) string {
 func (m Machine) Level() (slog.Level, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(m.LogLevel)); err != nil {
-		return 0, fmt.Errorf("log_level is %q; there are debug, info, warn and error: %w", m.LogLevel, err)
+		hint := ""
+		if near := nearest([]string{"debug", "info", "warn", "error"}, m.LogLevel); near != "" {
+			hint = fmt.Sprintf("; do you mean %q?", near)
+		}
+		return 0, fmt.Errorf("log_level is %q; there are debug, info, warn and error%s", m.LogLevel, hint)
 	}
 	return l, nil
+}
+
+// PartLevels is LogLevels, read.
+func (m Machine) PartLevels() (map[string]slog.Level, error) {
+	out := make(map[string]slog.Level)
+	for _, one := range m.LogLevels {
+		part, level, ok := strings.Cut(one, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is no level of a part; each is PART=LEVEL, as \"p2p=debug\"", one)
+		}
+		if err := oneOf("part", part, LogParts()); err != nil {
+			return nil, err
+		}
+		at, err := Machine{LogLevel: level}.Level()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", part, err)
+		}
+		out[part] = at
+	}
+	return out, nil
 }
 
 // Save writes it; durable when it returns nil.

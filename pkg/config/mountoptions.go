@@ -46,13 +46,26 @@ func ParseMountOptions(options []string) (MountSettings, error) {
 				return MountSettings{}, fmt.Errorf("option %q: %w", o, err)
 			}
 		default:
-			return MountSettings{}, fmt.Errorf("unknown option %q; known are %s", o, strings.Join(MountOptions, ", "))
+			return MountSettings{}, unknownOption(o, slices.Collect(maps.Keys(flags)))
 		}
 	}
 	if s.ReadOnly && s.Writeback {
 		return MountSettings{}, fmt.Errorf("options %q and %q don't go together", "ro", "writeback")
 	}
 	return s, nil
+}
+
+// unknownOption says which options there are, and which was probably meant.
+func unknownOption(o string, flags []string) error {
+	slices.Sort(flags)
+	near := nearest(flags, o)
+	if strings.HasPrefix(strings.ReplaceAll(o, "_", ""), "readonly") {
+		near = "ro"
+	}
+	if near != "" {
+		near = fmt.Sprintf("; do you mean %q?", near)
+	}
+	return fmt.Errorf("unknown option %q; known are %s%s", o, strings.Join(MountOptions, ", "), near)
 }
 
 // CheckMountOptions says whether all are mount options that are known here.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -63,8 +62,10 @@ func (n Notify) check() (key string, err error) {
 	if err := CheckName(n.Name); err != nil {
 		return "name", err
 	}
-	if n.Severity != "" && !slices.Contains(severities, n.Severity) {
-		return "severity", fmt.Errorf("severity %q is not %s", n.Severity, strings.Join(severities, ", "))
+	if n.Severity != "" {
+		if err := oneOf("severity", n.Severity, severities); err != nil {
+			return "severity", err
+		}
 	}
 	switch n.Kind {
 	case "desktop":
@@ -80,7 +81,7 @@ func (n Notify) check() (key string, err error) {
 	case "email":
 		return n.checkEmail()
 	default:
-		return "kind", fmt.Errorf("kind %q is not %s", n.Kind, strings.Join(notifyKinds, ", "))
+		return "kind", oneOf("kind", n.Kind, notifyKinds)
 	}
 	return "", nil
 }

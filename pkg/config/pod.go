@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -40,7 +39,17 @@ func PodKeys() Keys {
 			Name: "capacity_bytes", Type: Bytes, Default: "0", Restart: true,
 			Doc: "Most bytes that the pod stores in all. 0: what the disk has.",
 		},
-	}, rateKeys()...)}
+	}, rateKeys()...), Tables: []Table{mountTable}}
+}
+
+// mountTable documents Mount.
+var mountTable = Table{
+	Name: "mount",
+	Doc:  "Where the pod is mounted at every wh up: any number of these tables. wh mount DIR --save writes one, wh unmount DIR --save takes it out.",
+	All: []Key{
+		{Name: "dir", Default: "/photos", Doc: "The folder, an absolute path. It is made if it is missing."},
+		{Name: "options", Type: List, Default: "ro", Doc: "Any of allow_other, ro, dev, suid, noexec, writeback, keep, uid=HERE[:NETWORK], gid=HERE[:NETWORK]."},
+	},
 }
 
 func checkListens(value string) error {
@@ -98,11 +107,14 @@ func LoadPod(path string) (Pod, error) {
 
 func parsePod(path string, b []byte) (Pod, error) {
 	p := NewPod()
-	if err := decode(path, b, "pod", &p); err != nil {
+	if err := decode(path, b, PodKeys(), &p); err != nil {
 		return Pod{}, err
 	}
 	if key, err := p.check(); err != nil {
 		return Pod{}, located(path, b, key, err)
+	}
+	if i, key, err := checkMounts(p.Mounts); err != nil {
+		return Pod{}, fmt.Errorf("config: %s:%d: %w: mount: %w", path, lineInTable(b, "mount", i, key), ErrBad, err)
 	}
 	return p, nil
 }
@@ -152,10 +164,13 @@ func (p Pod) Check() error {
 	if _, err := p.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBad, err)
 	}
+	if _, _, err := checkMounts(p.Mounts); err != nil {
+		return fmt.Errorf("%w: mount: %w", ErrBad, err)
+	}
 	return nil
 }
 
-// check says what is wrong with the values, and at which key.
+// check says what is wrong with the values outside of tables, and at which key.
 func (p Pod) check() (key string, err error) {
 	if _, err := ident.ParseNetwork(p.Network); err != nil {
 		return "network", fmt.Errorf("network: %w", err)
@@ -168,33 +183,45 @@ func (p Pod) check() (key string, err error) {
 			return "listen", fmt.Errorf("listen: %w", err)
 		}
 	}
-	if p.CacheBytes < 0 {
-		return "cache_bytes", errors.New("cache_bytes can't be negative")
-	}
-	if p.CapacityBytes < 0 {
-		return "capacity_bytes", errors.New("capacity_bytes can't be negative")
-	}
-	if p.CacheFree < 0 {
-		return "cache_free_bytes", errors.New("cache_free_bytes can't be negative")
+	for key, n := range map[string]int64{"cache_bytes": p.CacheBytes, "capacity_bytes": p.CapacityBytes, "cache_free_bytes": p.CacheFree} {
+		if n < 0 {
+			return key, negative(PodKeys().All, key)
+		}
 	}
 	if key, err := p.Rates.check(); err != nil {
 		return key, err
 	}
-	for _, m := range p.Mounts {
-		if !filepath.IsAbs(m.Dir) {
-			return "dir", fmt.Errorf("mount: dir %q is not an absolute path", m.Dir)
+	return "", nil
+}
+
+// checkMounts says what is wrong with which of the mounts, and at which of its keys.
+func checkMounts(mounts []Mount) (i int, key string, err error) {
+	dirs := make(map[string]bool)
+	for i, m := range mounts {
+		switch dir := filepath.Clean(m.Dir); {
+		case strings.HasPrefix(m.Dir, "~"):
+			return i, "dir", fmt.Errorf("dir %q is not an absolute path: ~ is a shell's word for the home folder", m.Dir)
+		case !filepath.IsAbs(m.Dir):
+			return i, "dir", fmt.Errorf("dir %q is not an absolute path", m.Dir)
+		case dirs[dir]:
+			return i, "dir", fmt.Errorf("two mounts at %q", m.Dir)
+		default:
+			dirs[dir] = true
 		}
 		if err := CheckMountOptions(m.Options); err != nil {
-			return "options", fmt.Errorf("mount: %w", err)
+			return i, "options", err
 		}
 	}
-	return "", nil
+	return 0, "", nil
 }
 
 // CheckListen says whether a text is HOST:PORT with a port of 0 to 65535.
 func CheckListen(s string) error {
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {
+		if part := strings.Split(s, "/"); len(part) > 4 && part[0] == "" && (part[1] == "ip4" || part[1] == "ip6") {
+			return fmt.Errorf("%q is not HOST:PORT; do you mean %q?", s, net.JoinHostPort(part[2], part[4]))
+		}
 		return fmt.Errorf("%q is not HOST:PORT: %w", s, err)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {

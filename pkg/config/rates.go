@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strconv"
 )
 
@@ -73,7 +72,7 @@ func (r Rates) get(key string) string {
 func (r Rates) check() (key string, err error) {
 	for _, k := range rateKeys() {
 		if v := r.field(k.Name); v != nil && *v < 0 {
-			return k.Name, fmt.Errorf("%s can't be negative", k.Name)
+			return k.Name, negative(rateKeys(), k.Name)
 		}
 	}
 	return "", nil

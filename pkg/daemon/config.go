@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -74,7 +75,8 @@ func (m *machine) SetConfig(ctx context.Context, podName string, q api.ConfigSet
 			return api.ConfigDone{}, err
 		}
 		m.applyMachine(ctx, mc)
-		return api.ConfigDone{ConfigKey: fileKey(q.Scope, m.machineFile(), q.Key, mc.Get(q.Key))}, nil
+		key, err := config.MachineKeys().Find(q.Key)
+		return api.ConfigDone{ConfigKey: fileKey(q.Scope, m.machineFile(), q.Key, mc.Get(q.Key)), Restart: key.Restart}, err
 	}
 	r, err := m.find(podName)
 	if err != nil {
@@ -108,12 +110,17 @@ func (r *running) setKey(ctx context.Context, m *machine, q api.ConfigSet) (api.
 // applyMachine has what the machine's file says in force.
 func (m *machine) applyMachine(ctx context.Context, mc config.Machine) {
 	m.notifier.Set(targets(mc.Notify, m.o.Clock))
-	level, err := mc.Level()
-	if err != nil || m.o.Level == nil || m.o.Level.Level() == level {
+	if m.o.Levels == nil {
 		return
 	}
-	m.o.Level.Set(level)
-	m.o.Log.InfoContext(ctx, "the configuration has changed", "key", "log_level", "value", mc.LogLevel)
+	rest, err := mc.Level()
+	parts, perr := mc.PartLevels()
+	if err = errors.Join(err, perr); err != nil {
+		m.o.Log.ErrorContext(ctx, "the levels of the log stay as they are", "error", err) // As the file was checked, this is a bug.
+		return
+	}
+	m.o.Levels.Set(rest, parts)
+	m.o.Log.InfoContext(ctx, "the machine's configuration was read", "log_level", mc.LogLevel, "log_levels", mc.LogLevels)
 }
 
 // applyPod has what a pod's file says in force, as far as it can be while the pod runs. Of the rest it says that it waits for a restart.

@@ -49,7 +49,7 @@ func TestConfigChanges(t *testing.T) {
 	}
 	o := options(home, e)
 	wrong := make(chan struct{}, 8)
-	o.Level, o.Log = new(slog.LevelVar), slog.New(warnings{slog.DiscardHandler, wrong})
+	o.Levels, o.Log = new(daemon.Levels), slog.New(warnings{slog.DiscardHandler, wrong})
 	r := start(t, o)
 
 	if _, err := do[api.ConfigDone](r, "config/set", api.ConfigSet{Scope: api.ScopePod, Key: "cache_bytes", Value: "1MiB"}); err != nil {
@@ -67,7 +67,7 @@ func TestConfigChanges(t *testing.T) {
 	if _, err := do[api.ConfigDone](r, "config/set", api.ConfigSet{Scope: api.ScopeMachine, Key: "log_level", Value: "error"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := o.Level.Level(); got != slog.LevelError {
+	if got := o.Levels.Of("pod"); got != slog.LevelError {
 		t.Errorf("the level is %v", got)
 	}
 

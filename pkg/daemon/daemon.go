@@ -30,7 +30,7 @@ type Options struct {
 	Mount    *api.Mount // one more mount, for this run; of the pod that Mount.Pod names
 	Clock    clock.Clock
 	Log      *slog.Logger
-	Level    *slog.LevelVar // of Log, where the machine's file decides it; may be nil
+	Levels   *Levels // of Log, where the machine's file decides them; may be nil
 
 	// Ready is called once, with one line that says what runs, when every pod accepts calls and every mount answers.
 	Ready func(line string)
@@ -67,6 +67,7 @@ type running struct {
 	mu     sync.Mutex // guards the fields below, pod.toml and mount.json; taken after machine.mu
 	now    config.Pod // what the file said when it was last read
 	mounts map[string]*mounted
+	failed map[string]error // why a saved mount could not be made, by its folder as the file names it; it is tried again
 }
 
 var _ server.Machine = (*machine)(nil)
@@ -176,7 +177,7 @@ func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
 //nolint:contextcheck // the pod lives longer than the request that opens it
 func (m *machine) open(ctx context.Context, l local) (*running, error) {
 	life := m.ctx()
-	log := m.o.Log.With("local", l.name)
+	log := m.o.Log.With("local", l.name, partKey, "pod")
 	p, err := m.o.Engine.Open(life, OpenOptions{
 		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
 		Tuning: tuning(l.cfg), CapacityBytes: l.cfg.CapacityBytes, Log: log, Version: m.o.Version,
@@ -186,7 +187,7 @@ func (m *machine) open(ctx context.Context, l local) (*running, error) {
 		return nil, fmt.Errorf("pod %s: %w", l.name, err)
 	}
 	life, cancel := context.WithCancel(life)
-	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), now: l.cfg, mounts: map[string]*mounted{}}
+	r := &running{local: l, pod: p, cancel: cancel, done: make(chan struct{}), now: l.cfg, mounts: map[string]*mounted{}, failed: map[string]error{}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -360,7 +361,7 @@ func TestMounts(t *testing.T) {
 	}
 }
 
-// A mount that can't be made keeps the daemon from being ready.
+// A mount at a folder that has something in it keeps the daemon from being ready: only its user can say what is to become of that.
 func TestMountFails(t *testing.T) {
 	home, m := newHome(t), &mounts{}
 	full := filepath.Join(string(home), "full")
@@ -375,6 +376,77 @@ func TestMountFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = lock.Unlock()
+}
+
+// Where FUSE is missing the pod serves all the same, says that it is not mounted, and tries again until it is.
+func TestFuseMissing(t *testing.T) {
+	home, m := newHome(t), &mounts{}
+	e := m.engine()
+	if _, err := create(t, home, e, api.InitRequest{Network: "home", Mount: &api.Mount{Dir: api.Text(filepath.Join(string(home), "mnt"))}}); err != nil {
+		t.Fatal(err)
+	}
+	mount := e.Mount
+	var there atomic.Bool
+	tried := make(chan struct{}, 100)
+	e.Mount = func(ctx context.Context, dir string, f vfs.FS, o mountfs.Options) (daemon.Mounted, error) {
+		if !there.Load() {
+			tried <- struct{}{}
+			return nil, errors.New("no /dev/fuse")
+		}
+		return mount(ctx, dir, f, o)
+	}
+	r := start(t, options(home, e))
+	if !strings.Contains(r.line, "1 pods, 0 mounts") || !strings.Contains(r.line, "1 mounts that could not be made") || !strings.Contains(r.said.String(), "no /dev/fuse") {
+		t.Errorf("ready %q, said %q", r.line, r.said)
+	}
+	if _, err := do[api.Status](r, "status", struct{}{}); err != nil {
+		t.Errorf("the pod does not serve: %v", err)
+	}
+	<-tried
+	<-tried // again
+	there.Store(true)
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		all, err := do[[]api.Mount](r, "mounts", struct{}{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == 1 && all[0].Save {
+			break
+		}
+		if time.Since(began) > limit {
+			t.Fatalf("mounts %v", all)
+		}
+	}
+	if s := m.said(); strings.Count(s, "mount mnt") != 1 {
+		t.Errorf("%s", s)
+	}
+}
+
+// A mount that could not be made and is not wanted any more is not tried again.
+func TestFuseMissingGivenUp(t *testing.T) {
+	home, m := newHome(t), &mounts{}
+	e := m.engine()
+	dir := filepath.Join(string(home), "mnt")
+	if _, err := create(t, home, e, api.InitRequest{Network: "home", Mount: &api.Mount{Dir: api.Text(dir)}}); err != nil {
+		t.Fatal(err)
+	}
+	var tries atomic.Int64
+	e.Mount = func(context.Context, string, vfs.FS, mountfs.Options) (daemon.Mounted, error) {
+		tries.Add(1)
+		return nil, errors.New("no /dev/fuse")
+	}
+	r := start(t, options(home, e))
+	if _, err := do[struct{}](r, "unmount", api.Unmount{Dir: api.Text(dir), Save: true}); err != nil {
+		t.Fatal(err)
+	}
+	before := tries.Load()
+	time.Sleep(2500 * time.Millisecond)  // two tries would have come
+	if n := tries.Load(); n > before+1 { // one may have been under way
+		t.Errorf("%d tries after it was given up", n-before)
+	}
+	if _, err := do[struct{}](r, "unmount", api.Unmount{Dir: api.Text(dir)}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not mounted is taken away: %v", err)
+	}
 }
 
 // A port that is taken is replaced by another, and that is said.

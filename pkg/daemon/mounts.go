@@ -96,16 +96,6 @@ func (m *machine) detachStale(ctx context.Context, l local) {
 	}
 }
 
-// mountSaved makes the mounts that a pod's file lists.
-func (m *machine) mountSaved(ctx context.Context, r *running) error {
-	for _, c := range r.cfg.Mounts {
-		if err := m.mount(ctx, r, c.Dir, c.Options); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // mount mounts a pod.
 func (m *machine) mount(ctx context.Context, r *running, dir string, options []string) error {
 	s, err := config.ParseMountOptions(options)
@@ -120,7 +110,7 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
 		AllowOther: s.AllowOther, ReadOnly: s.ReadOnly, Dev: s.Dev, SUID: s.SUID, NoExec: s.NoExec, Writeback: s.Writeback, Keep: s.Keep,
 		UIDs: mountfs.IDs(s.UIDs), GIDs: mountfs.IDs(s.GIDs),
-		Log: m.o.Log.With("local", r.name), Clock: m.o.Clock,
+		Log: m.o.Log.With("local", r.name, partKey, "mount"), Clock: m.o.Clock,
 	})
 	switch {
 	case errors.Is(err, mountfs.ErrMounted):
@@ -135,6 +125,7 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	}
 	x := &mounted{m: mm, asked: dir, options: options, gone: make(chan struct{})}
 	r.mounts[mm.Dir()] = x
+	delete(r.failed, dir)
 	go func() { //nolint:contextcheck // the mount lives longer than the request that makes it
 		defer close(x.gone)
 		err := mm.Wait()
@@ -227,11 +218,15 @@ func (m *machine) Unmount(ctx context.Context, podName string, q api.Unmount) er
 				return err
 			}
 		}
+		r.mu.Lock()
+		clear(r.failed) // they are not wanted any more
+		r.mu.Unlock()
 		return r.unmountAll(ctx)
 	}
 	dir := string(q.Dir)
 	found := false
 	for _, r := range m.all() {
+		found = r.giveUp(dir) || found
 		if x := r.take(dir); x != nil {
 			found = true
 			if err := r.unmount(ctx, x); err != nil {
@@ -255,6 +250,15 @@ func (m *machine) Unmount(ctx context.Context, podName string, q api.Unmount) er
 		return fmt.Errorf("no pod is mounted on %s: %w", dir, fs.ErrNotExist)
 	}
 	return nil
+}
+
+// giveUp has a mount that could not be made not be tried again, and says whether it was to be.
+func (r *running) giveUp(dir string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.failed[dir]
+	delete(r.failed, dir)
+	return ok
 }
 
 // take removes a mount, named as it was made or by its full path, from the list; nil if it isn't there.

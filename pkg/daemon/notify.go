@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sort"
 	"time"
 
@@ -24,7 +25,7 @@ const settle = 2 * time.Minute
 
 func (m *machine) newNotifier() *notify.Notifier {
 	return notify.New(notify.Options{
-		File: m.o.Home.File(notifiedFile), Write: config.WriteFile, Items: m.told, Clock: m.o.Clock, Log: m.o.Log,
+		File: m.o.Home.File(notifiedFile), Write: config.WriteFile, Items: m.told, Clock: m.o.Clock, Log: m.o.Log.With(partKey, "notify"),
 	})
 }
 
@@ -114,7 +115,7 @@ func (m *machine) unmounted(name string) []health.Mount {
 			there = there || x.asked == c.Dir || x.m.Dir() == c.Dir
 		}
 		if !there {
-			out = append(out, health.Mount{Dir: c.Dir, Why: whyUnmounted()})
+			out = append(out, health.Mount{Dir: c.Dir, Why: r.whyUnmounted(c.Dir)})
 		}
 	}
 	return out
@@ -123,9 +124,17 @@ func (m *machine) unmounted(name string) []health.Mount {
 // fuseDevice is what FUSE needs on Linux.
 const fuseDevice = "/dev/fuse"
 
-func whyUnmounted() string {
-	if _, err := os.Stat(fuseDevice); errors.Is(err, os.ErrNotExist) {
-		return "FUSE is missing: there is no " + fuseDevice
+// whyUnmounted says why a folder is not mounted; mu is held.
+func (r *running) whyUnmounted(dir string) string {
+	err, failed := r.failed[dir]
+	_, missing := os.Stat(fuseDevice)
+	switch {
+	case runtime.GOOS == "linux" && errors.Is(missing, os.ErrNotExist):
+		return "FUSE is missing: there is no " + fuseDevice + ", which modprobe fuse makes, or, for a container, --device " + fuseDevice + "; it is tried again"
+	case failed && isLasting(err):
+		return err.Error()
+	case failed:
+		return err.Error() + "; it is tried again"
 	}
 	return "it was taken away, or named since the last wh up"
 }

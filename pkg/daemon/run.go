@@ -40,6 +40,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	// Pods live on while the machine stops: what they have accepted must be made durable.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	o.Log = o.Log.With(partKey, "daemon")
 	m := &machine{o: o, stop: cancel, ctx: func() context.Context { return life }, pods: map[string]*running{}}
 	m.notifier = m.newNotifier()
 	m.metrics = metrics.Handler(o.Version, m.gather)
@@ -76,7 +77,7 @@ func (m *machine) serve(ctx context.Context) (err error) {
 	apiCtx, endAPI := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() {
-		s := server.New(m, m.o.Version, m.o.Clock, m.o.Log)
+		s := server.New(m, m.o.Version, m.o.Clock, m.o.Log.With(partKey, "api"))
 		s.Allow(m.access)
 		served <- s.Serve(apiCtx, l)
 	}()
@@ -95,13 +96,11 @@ func (m *machine) serve(ctx context.Context) (err error) {
 		remove()
 		err = errors.Join(err, serr)
 	}()
-	for _, r := range m.all() {
-		if m.o.NoMounts {
-			break
-		}
-		if err := m.mountSaved(ctx, r); err != nil {
+	if !m.o.NoMounts {
+		if err := m.mountAll(ctx); err != nil {
 			return err
 		}
+		watch.Go(func() { m.remount(apiCtx) })
 	}
 	m.mountsMade.Store(true)
 	if x := m.o.Mount; x != nil {
@@ -122,6 +121,9 @@ func (m *machine) summary() string {
 	pods := m.all()
 	var s strings.Builder
 	fmt.Fprintf(&s, "%d pods, %d mounts, pid %d", len(pods), len(m.Mounts()), os.Getpid())
+	if n := m.failures(); n > 0 {
+		fmt.Fprintf(&s, ", %d mounts that could not be made", n)
+	}
 	for _, r := range pods {
 		fmt.Fprintf(&s, "; %s of %s", r.name, r.cfg.NetworkName)
 		if port := r.pod.ListenPort(); port != 0 {

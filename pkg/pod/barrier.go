@@ -171,22 +171,25 @@ func (p *Pod) pass(ctx context.Context) error {
 	return errors.Join(err, again)
 }
 
-// saveAgain tries to stage what could not be staged at its close: there may be room again.
+// saveAgain tries to stage what could not be staged at its close: there may be room again. A file of which blocks are missing holds up no other.
 func (p *Pod) saveAgain(ctx context.Context) error {
 	p.barrier.mu.Lock()
 	list := p.barrier.unsaved
 	p.barrier.unsaved = nil
 	p.barrier.mu.Unlock()
-	for i, n := range list {
+	var left []*node
+	var errs []error
+	for _, n := range list {
 		if err := p.stageSoon(ctx, n); err != nil {
-			p.barrier.mu.Lock()
-			p.barrier.unsaved = append(p.barrier.unsaved, list[i:]...)
-			p.barrier.mu.Unlock()
-			return err
+			left, errs = append(left, n), append(errs, err)
+			continue
 		}
 		p.release(n)
 	}
-	return nil
+	p.barrier.mu.Lock()
+	defer p.barrier.mu.Unlock()
+	p.barrier.unsaved = append(left, p.barrier.unsaved...)
+	return errors.Join(errs...)
 }
 
 func (p *Pod) makePass(ctx context.Context, q queued) error {

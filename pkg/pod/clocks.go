@@ -132,6 +132,12 @@ func (p *Pod) clockOff() time.Duration {
 	return p.clocks.off
 }
 
+// surelyNow is the earliest of what the time may be: the machine's, and what connected pods say where that is far off. What is old by a clock that is years ahead for a
+// moment must not be deleted.
+func (p *Pod) surelyNow() time.Time {
+	return p.clock.Now().Add(min(0, p.clockOff(), time.Duration(p.stamps.ahead.Load())))
+}
+
 // runClocks compares clocks now and then, since they drift and are set.
 func (p *Pod) runClocks(ctx context.Context) error {
 	for {

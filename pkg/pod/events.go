@@ -40,6 +40,14 @@ const (
 	EventWarningOver  = "warning_over"     // it holds no more
 )
 
+// EventKinds are all kinds.
+func EventKinds() []string {
+	return []string{
+		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventConflict, EventMoved,
+		EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
+	}
+}
+
 // Event is something that happened to the pod, and that a user may want to know of later.
 type Event struct {
 	At   time.Time // UTC

@@ -127,9 +127,8 @@ func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]
 	if err != nil {
 		return nil, errors.Join(damage, err)
 	}
-	if err = p.store.Delete(ctx, id); err == nil {
-		err = p.keep(ctx, id, plain, true)
-	}
+	// A damaged one is stored anew by that, and one that was put since it was found stays.
+	err = p.keep(ctx, id, plain, true)
 	if p.damaged.set(id, err != nil); err != nil {
 		p.log.WarnContext(ctx, "a damaged block was got from another pod, and could not be replaced here", "block", id, "err", err)
 	}

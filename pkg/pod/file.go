@@ -17,6 +17,9 @@ type file struct {
 	n      *node
 	closed atomic.Bool
 	ahead  ahead
+
+	writes  atomic.Uint64 // how often it was written to by this handle
+	durable atomic.Uint64 // of them, those of which it is known that they are as durable as the policy asks
 }
 
 // ReadAt is vfs.File's.
@@ -56,6 +59,7 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 	if err := f.p.changeable(f.n.id); err != nil {
 		return 0, err
 	}
+	f.writes.Add(1)
 	err := f.p.locked(ctx, f.n, func(h here) error { return f.p.writeLocked(ctx, h, f.n, data, off) })
 	if err != nil {
 		return 0, err
@@ -65,6 +69,7 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 
 // Sync is vfs.File's.
 func (f *file) Sync(ctx context.Context) error {
+	writes := f.writes.Load()
 	if err := f.p.syncNode(ctx, f.n); err != nil {
 		return err
 	}
@@ -81,25 +86,37 @@ func (f *file) Sync(ctx context.Context) error {
 	if err := f.p.stage(ctx, f.n); err != nil {
 		return err
 	}
-	return f.p.durable(ctx, f.n.id)
+	return f.makeDurable(ctx, writes)
 }
 
-// Flush is vfs.File's.
+// Flush is vfs.File's. What was written here and somebody else had staged need not be as durable as the policy asks.
 func (f *file) Flush(ctx context.Context) error {
+	writes := f.writes.Load()
 	f.n.mu.RLock()
 	dirty := f.n.dirty
 	f.n.mu.RUnlock()
-	if !dirty {
+	if dirty {
+		if err := f.p.stage(ctx, f.n); err != nil {
+			return err
+		}
+		if now := f.p.db.Number(f.n.id); now != f.n.id {
+			f.p.watches.tell(nil, []vfs.Change{{Node: now}}) // this surface too knows the file by both numbers
+		}
+		f.v.changedNode(f.n.id)
+	}
+	if !dirty && writes == f.durable.Load() {
 		return nil
 	}
-	if err := f.p.stage(ctx, f.n); err != nil {
-		return err
+	return f.makeDurable(ctx, writes)
+}
+
+// makeDurable makes what was staged as durable as the policy asks, and notes so of the first writes.
+func (f *file) makeDurable(ctx context.Context, writes uint64) error {
+	err := f.p.durable(ctx, f.n.id)
+	if err == nil {
+		f.durable.Store(writes)
 	}
-	if now := f.p.db.Number(f.n.id); now != f.n.id {
-		f.p.watches.tell(nil, []vfs.Change{{Node: now}}) // this surface too knows the file by both numbers
-	}
-	f.v.changedNode(f.n.id)
-	return f.p.durable(ctx, f.n.id)
+	return err
 }
 
 // Close is vfs.File's.

@@ -53,6 +53,7 @@ func (h handler) PutFragment(ctx context.Context, from ident.Pod, f block.Fragme
 	if err := h.p.served(ctx, pace.Down, from, len(wire)); err != nil {
 		return err
 	}
+	defer h.p.leases.release(h.p.leases.take(f.ID))
 	if err := h.p.leaving.stay(ctx, f.ID); err != nil {
 		return err
 	}
@@ -65,6 +66,7 @@ func (h handler) PutFragment(ctx context.Context, from ident.Pod, f block.Fragme
 
 // HaveFragment is p2p.FragmentHandler's.
 func (h handler) HaveFragment(ctx context.Context, _ ident.Pod, f block.Fragment) bool {
+	defer h.p.leases.release(h.p.leases.take(f.ID)) // before the look
 	return h.p.leaving.stay(ctx, f.ID) == nil && h.p.store.HasFragment(f)
 }
 

@@ -103,7 +103,7 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	if err := p.syncLog(ctx); err != nil {
 		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
 	}
-	c := &collection{p: p, o: o, live: m.live, start: p.clock.Now()}
+	c := &collection{p: p, o: o, live: m.live, start: p.surelyNow()}
 	if err := c.run(ctx); err != nil {
 		return c.out, fmt.Errorf("pod: collect garbage: %w", fullDisk(err))
 	}
@@ -262,7 +262,7 @@ func (c *collection) trash(ctx context.Context) error {
 		if err := c.rest(ctx); err != nil {
 			return err
 		}
-		if c.live.has(id) {
+		if c.live.has(id) && bytes > 0 { // of a damaged one there is nothing to bring back
 			c.out.Restored++
 			c.out.RestoredBytes += bytes
 			if c.o.DryRun {
@@ -270,7 +270,7 @@ func (c *collection) trash(ctx context.Context) error {
 			}
 			return c.p.store.Own(ctx, id)
 		}
-		if c.waited(since) && !c.p.leases.has(id) {
+		if (c.waited(since) || bytes == 0) && !c.p.leases.has(id) {
 			done := true
 			if !c.o.DryRun {
 				var err error

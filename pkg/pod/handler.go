@@ -141,6 +141,7 @@ func (h handler) PutBlock(ctx context.Context, from ident.Pod, id block.ID, wire
 	if err := h.p.served(ctx, pace.Down, from, len(wire)); err != nil {
 		return err
 	}
+	defer h.p.leases.release(h.p.leases.take(id)) // what names it may come later than a collection under way
 	if err := h.p.leaving.stay(ctx, id); err != nil {
 		return err
 	}
@@ -156,6 +157,7 @@ func (h handler) PutSync(ctx context.Context, _ ident.Pod) error { return h.p.st
 
 // HaveBlock is p2p.Handler's.
 func (h handler) HaveBlock(ctx context.Context, _ ident.Pod, id block.ID) bool {
+	defer h.p.leases.release(h.p.leases.take(id)) // before the look: what is told is not collected right behind it
 	if h.p.leaving.stay(ctx, id) != nil {
 		return false
 	}

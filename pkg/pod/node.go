@@ -435,10 +435,21 @@ func (p *Pod) makeAgain(n *node, c state.NewContent) (state.Node, error) {
 	}
 	c.Over = nil
 	made := vfs.NewNode{Kind: vfs.KindFile, Mode: n.attr.Mode, UID: n.attr.UID, GID: n.attr.GID}
-	row, err := p.db.Create(parent, name, made, state.CreateOptions{Content: &c})
+	row, err := p.createAgain(n, parent, name, made, &c)
 	if errors.Is(err, vfs.ErrExist) {
-		beside := fmt.Sprintf("%.200s.recovered-%d", name, n.id)
-		row, err = p.db.Create(parent, beside, made, state.CreateOptions{Content: &c})
+		row, err = p.createAgain(n, parent, fmt.Sprintf("%.200s.recovered-%d", name, n.id), made, &c)
+	}
+	return row, err
+}
+
+// createAgain makes a file that a node is of. Nobody finds the file before it is the node's: else it had a second one, and each would take back what is written to the other.
+func (p *Pod) createAgain(n *node, parent vfs.NodeID, name string, made vfs.NewNode, c *state.NewContent) (state.Node, error) {
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	row, err := p.db.Create(parent, name, made, state.CreateOptions{Content: c})
+	if err == nil {
+		n.row = row.ID
+		p.nodes.rekey(n, row.ID)
 	}
 	return row, err
 }

@@ -68,7 +68,7 @@ func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert memb
 		Sign:   func(msg []byte) []byte { return ed25519.Sign(key, msg) },
 		Author: reg.author, PodName: reg.actorName,
 		BeforeCommit: func(context.Context) error { return nil },
-		Clock:        clock.Real{}, Log: log,
+		Clock:        clock.Real{}, Log: log.With("part", "state"),
 	}
 }
 
@@ -145,7 +145,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		}
 	}()
 	fs := p.guard.guard(o.FS, o.Dir)
-	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log}); err != nil { //nolint:contextcheck // opening is not cut short
+	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
@@ -250,7 +250,7 @@ func (p *Pod) openNetwork() (network, error) {
 	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
 		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
-		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log, Agent: p.o.Version,
+		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log.With("part", "p2p"), Agent: p.o.Version,
 	})
 }
 

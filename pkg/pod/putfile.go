@@ -68,23 +68,45 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 		return vfs.Attr{}, err
 	}
 	n.mu.RLock()
-	body := n.body
+	body, gone := n.body, n.orphan
 	n.mu.RUnlock()
+	if gone { // what was written to it is cut no more
+		return vfs.Attr{}, fmt.Errorf("pod: copy file %d: %w", src, vfs.ErrNotExist)
+	}
 	return p.giveContents(ctx, parent, name, m, body, nil)
 }
 
 // giveContents makes or finds the file and stages a body for it, which came from origin; nil: that is not noted.
 func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, m FileMeta, body dag.Body, origin []byte) (vfs.Attr, error) {
-	id, err := p.fileAt(parent, name, m) //nolint:contextcheck // operations of the state take no context
-	if err != nil {
-		return vfs.Attr{}, err
+	for ctx.Err() == nil {
+		id, err := p.fileAt(parent, name, m) //nolint:contextcheck // operations of the state take no context
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		attr, err := p.replaceContents(id, m, body, origin)
+		switch {
+		case err == nil:
+			p.self.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
+			return attr, nil
+		case !errors.Is(err, vfs.ErrNotExist): // else it was removed just now, and is made
+			return vfs.Attr{}, err
+		}
 	}
+	return vfs.Attr{}, ctx.Err()
+}
+
+// replaceContents stages a body for a file. Error: vfs.ErrNotExist, also if the file has no name any more.
+func (p *Pod) replaceContents(id vfs.NodeID, m FileMeta, body dag.Body, origin []byte) (vfs.Attr, error) {
 	n, err := p.use(id)
 	if err != nil {
 		return vfs.Attr{}, err
 	}
 	defer p.release(n)
 	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.orphan {
+		return vfs.Attr{}, fmt.Errorf("pod: file %d: %w", id, vfs.ErrNotExist)
+	}
 	p.noteLocked(n)
 	p.changeLocked(n, (*extents).forget)
 	n.body = body
@@ -92,10 +114,7 @@ func (p *Pod) giveContents(ctx context.Context, parent vfs.NodeID, name string, 
 	n.attr.Ctime = p.db.Tick()
 	p.stageLocked(n)
 	n.staged.origin = origin
-	attr := n.attr
-	n.mu.Unlock()
-	p.self.changed(vfs.Change{Parent: parent, Name: name}, vfs.Change{Node: parent}, vfs.Change{Node: id})
-	return attr, nil
+	return n.attr, nil
 }
 
 // fileAt is the file at a name, made if there is none, with what m says of it.

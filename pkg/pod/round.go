@@ -33,7 +33,7 @@ type round struct {
 	classes map[string]*class
 	before  map[string]int // blocks of the classes of the round before
 	surplus map[block.ID]*placing
-	needed  int64      // bytes of chunks that this pod holds for others
+	needed  int64      // bytes of blocks that this pod holds for others
 	later   []*placing // that are to be copied, and can bear a loss until then
 	// incomplete says that some contents could not be listed: what they name is not known.
 	incomplete bool
@@ -111,13 +111,17 @@ func (r *round) note(c *placing) {
 	}
 }
 
-// owes is how many bytes of a chunk this pod holds as others rely on it: whole, or in fragments.
+// owes is how many bytes of a block this pod holds as others rely on it: whole, or in fragments. A node, which is never given up, counts as long as the plan
+// would not have it given up.
 func (p *Pod) owes(c *placing) int64 {
-	if c.id.Codec() != block.Raw || slices.Contains(c.keep, p.id) {
+	if slices.Contains(c.keep, p.id) {
 		return 0
 	}
-	if owned, _ := p.store.Has(c.id); owned {
+	node := c.id.Codec() != block.Raw
+	if owned, _ := p.store.Has(c.id); owned && (!node || len(surplusHere(c.plan, p.id)) == 0) {
 		return c.size
+	} else if node {
+		return 0
 	}
 	list, err := p.store.Fragments(c.id)
 	if err != nil {

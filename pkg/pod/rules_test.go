@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
@@ -73,5 +75,25 @@ func TestRuleFields(t *testing.T) {
 	ext = withField(ext, 5, []byte("five"))
 	if len(ext) != 4 || string(ext[0].Value) != "new" || ext[2].ID != 5 || string(ext[3].Value) != "later" || string(s.Ext[0].Value) != "x" {
 		t.Errorf("%+v, of %+v", ext, s.Ext)
+	}
+}
+
+// Each documented rule has a value, each rule is documented, and package config knows where a rule belongs that stands in another file.
+func TestRulesAreDocumented(t *testing.T) {
+	var names []string
+	rules := firstPod(t).Rules()
+	for _, k := range RuleKeys().All {
+		names = append(names, k.Name)
+		if rule, ok := rules[k.Name]; !ok || rule.Set {
+			t.Errorf("%s: %+v, %v", k.Name, rule, ok)
+		} else if want := k.Default; rule.Value != want && k.Type != config.Duration {
+			t.Errorf("%s is %q, its template says %q", k.Name, rule.Value, want)
+		}
+	}
+	if len(rules) != len(names) {
+		t.Errorf("%d rules, of which %d are documented", len(rules), len(names))
+	}
+	if d := cmp.Diff(names, config.NetworkNames()); d != "" {
+		t.Error(d)
 	}
 }

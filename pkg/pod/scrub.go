@@ -182,7 +182,7 @@ func (p *Pod) mend(ctx context.Context, pr store.Problem) Problem {
 	case pr.Fragment != (block.Fragment{}):
 		out.Fixed = p.mendProblem(ctx, pr.Fragment) == nil
 	case pr.Cached:
-		out.Fixed = p.store.Delete(ctx, pr.ID) == nil
+		out.Fixed = p.store.Uncache(ctx, pr.ID) == nil // it may have been put since, and be the pod's own
 	case p.store.InTrash(pr.ID): // nothing names it
 		_, err := p.store.Drop(ctx, pr.ID, nil)
 		out.Fixed = err == nil

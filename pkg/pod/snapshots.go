@@ -265,8 +265,9 @@ func (p *Pod) applySnapshotRule(ctx context.Context) error {
 			names, newest = append(names, s.Name), s.Root
 		}
 	}
-	now := p.clock.Now()
-	due, drop := planSnapshots(now, names)
+	now := p.stamps.Now()
+	due, _ := planSnapshots(now, names)
+	_, drop := planSnapshots(p.surelyNow(), names)
 	var errs []error
 	if name := snapshotName(now); due && !slices.Contains(names, name) {
 		if root, err := p.Root(ctx); err != nil {

@@ -37,7 +37,7 @@ type spreader struct {
 	safe   time.Time  // when the last round began that found everything where it should be
 
 	looked uint64 // version of this pod's layout entry when the last round over everything began; 0: none has ended
-	needed int64  // bytes of chunks that this pod held in the end of it, and may not give up
+	needed int64  // bytes of blocks that this pod held in the end of it, and may not give up
 	stuck  bool   // some of them can't be brought elsewhere
 
 	network *placement.Network // the last that was made; see placing

@@ -18,7 +18,8 @@ const FutureMax = 5 * time.Minute
 const applyRows = 1024
 
 // Apply applies commits of others, in this order; those that are known are passed over. applied is how many were new.
-// An error is that of the first one that can't be applied; all before it are.
+// An error is that of the first one that can't be applied; all before it are. After one that waits for its time those are applied that don't rest on it: a clock that
+// is wrong must not keep the changes of others from who hears of them by that pod alone.
 //
 // Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrGap (one on which it rests is missing), ErrFork (it rests on
 // commits that are others than those here, and where they part is not known: see Reconcile), ErrFuture. A commit whose number and predecessor are those of another
@@ -35,6 +36,7 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 		return 0, err
 	}
 	news := VV{}
+	var late error // of the first that waits
 	for len(commits) > 0 && err == nil {
 		var batch []*Commit
 		var encoded [][]byte
@@ -53,14 +55,14 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 				}
 			}
 		}
-		n, applyErr := d.applyForked(batch, encoded, news)
+		n, applyErr := d.applyForked(batch, encoded, news, &late)
 		applied += n
 		if applyErr != nil { // it comes before what could not be opened
 			err = applyErr
 		}
 		err = errors.Join(err, ctx.Err())
 	}
-	return applied, errors.Join(err, d.settle(news))
+	return applied, errors.Join(late, err, d.settle(news))
 }
 
 // settle makes what was applied durable, and publishes it.
@@ -77,9 +79,9 @@ func (d *DB) settle(news VV) error {
 }
 
 // applyForked is applyBatch that takes in the forks that the commits prove.
-func (d *DB) applyForked(batch []*Commit, encoded [][]byte, news VV) (applied int, err error) {
+func (d *DB) applyForked(batch []*Commit, encoded [][]byte, news VV, late *error) (applied int, err error) {
 	for {
-		n, done, err := d.applyBatch(batch, encoded, news)
+		n, done, err := d.applyBatch(batch, encoded, news, late)
 		applied += n
 		var forked *forkedError
 		if !errors.As(err, &forked) {
@@ -146,8 +148,9 @@ func (d *DB) open(encoded []byte) (*Commit, error) {
 	return c, c.Verify(key)
 }
 
-// applyBatch applies commits in one batch, as far as they can be: done of them were looked at, n were new. It adds to news what it applied.
-func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV) (n, done int, err error) {
+// applyBatch applies commits in one batch, as far as they can be: done of them were looked at, n were new. It adds to news what it applied. late is the error of the
+// first one that waits for its time, here or in a batch before: those that rest on it are passed over.
+func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV, late *error) (n, done int, err error) {
 	if len(batch) == 0 {
 		return 0, 0, nil
 	}
@@ -159,6 +162,13 @@ func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV) (n, done int
 	var fresh []labelled
 	for i, c := range batch {
 		r, readErr := in.admit(c)
+		if errors.Is(readErr, ErrFuture) && *late == nil {
+			*late = readErr
+		}
+		if *late != nil && (errors.Is(readErr, ErrFuture) || errors.Is(readErr, ErrGap)) {
+			done++
+			continue
+		}
 		if readErr != nil {
 			if parted := (*partedError)(nil); errors.As(readErr, &parted) {
 				d.refused[parted.incarnation] = true // for Reconcile

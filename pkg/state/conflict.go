@@ -285,7 +285,9 @@ func (v view) apartConflict(m apartMark) (c Conflict, ok bool, err error) {
 	}
 	s := shown{ino: m.ino, f: cur.f}
 	if links := cur.f.Shown(); len(links) > 0 && !isFolder(cur.f) {
-		s.link = links[0].ID
+		if s.link = links[0].ID; m.kind == ConflictRenamed {
+			s.link = m.link
+		}
 	}
 	parent, name, err := v.where(s)
 	if errors.Is(err, vfs.ErrNotExist) {

@@ -23,8 +23,8 @@ func (d *DB) Joining() (block.ID, error) {
 	return h.Checkpoint, nil
 }
 
-// JoiningBlocks calls f for the blocks that a join still needs which was begun and has not ended: the state root and the nodes below it. The first
-// error of reading the tree is returned, or that of f, which ends it.
+// JoiningBlocks calls f for the blocks that a join still needs which was begun and has not ended: the state root, the nodes below it, and the rows that are blocks
+// of their own. The first error of reading the tree is returned, or that of f, which ends it.
 func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error {
 	id, err := d.Joining()
 	if err != nil || id.IsZero() {
@@ -41,7 +41,19 @@ func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error
 	if err != nil {
 		return err
 	}
-	return dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f)
+	if err := dag.TreeNodes(ctx, d.o.Blocks, root.Rows, f); err != nil {
+		return err
+	}
+	return dag.WalkTree(ctx, d.o.Blocks, root.Rows, nil, func(kv dag.KV) error {
+		id, err := longRow(kv.Value)
+		if err != nil {
+			return corrupt(fmt.Sprintf("row %x", kv.Key), err)
+		}
+		if id.IsZero() {
+			return nil
+		}
+		return f(id)
+	})
 }
 
 // joinRecord is a join that was begun: [head, up to]. The digests and headers that it brings are in the log.

@@ -78,7 +78,11 @@ func (t *tx) clear(parent Ino, s shown, last bool) error {
 				return err
 			}
 		case o.claimed != s.name || s.claimed != s.name && s.claimed != "":
-		case (o.ino != s.ino || o.link != s.link) && !o.isCopy():
+		case o.isCopy(): // of another file, whose other names it would follow
+			if _, err := t.promote(o, parent, o.name); err != nil {
+				return err
+			}
+		case o.ino != s.ino || o.link != s.link:
 			if err := t.relink(o, parent, o.name); err != nil {
 				return err
 			}
@@ -92,8 +96,58 @@ func (t *tx) relink(s shown, parent Ino, name string) error {
 	return t.place(s, parent, name, nil)
 }
 
-// place moves a link to a place, and makes it live.
+// place moves a link to a place, and makes it live. Folders that a loop displaces stay where they are shown, also if the move opens the loop: else one
+// that was undone long ago would come over them now.
 func (t *tx) place(s shown, parent Ino, name string, over *Over) error {
+	displaced, err := t.shownDisplaced(s)
+	if err != nil {
+		return err
+	}
+	if err := t.putPlace(s, parent, name, over); err != nil {
+		return err
+	}
+	for range len(displaced) { // one that is put back may move another
+		for _, ino := range sortedKeys(displaced) {
+			rec, err := t.folder(ino)
+			if err != nil {
+				return err
+			}
+			was := displaced[ino]
+			if rec.parent == was.Parent && rec.name == was.Name {
+				continue
+			}
+			if err := t.putPlace(shown{ino: ino}, was.Parent, was.Name, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// shownDisplaced is where the folders are shown that a loop displaces, if s is a folder: but for s itself.
+func (t *tx) shownDisplaced(s shown) (map[Ino]FolderPlace, error) {
+	if !IsDerived(s.ino) {
+		return nil, nil
+	}
+	all, err := t.displaced()
+	if err != nil {
+		return nil, err
+	}
+	out := map[Ino]FolderPlace{}
+	for _, ino := range all {
+		rec, err := t.folder(ino)
+		if err != nil {
+			return nil, err
+		}
+		if ino != s.ino && rec.shown() {
+			out[ino] = FolderPlace{Parent: rec.parent, Name: rec.name}
+		}
+	}
+	return out, nil
+}
+
+// putPlace is place for the one link alone.
+func (t *tx) putPlace(s shown, parent Ino, name string, over *Over) error {
 	c, err := t.inode(s.ino)
 	if err != nil {
 		return err

@@ -149,6 +149,9 @@ func (r *renaming) notInto(s shown, folder Ino) error {
 
 // move moves to a free name, or over what is there.
 func (r *renaming) move() (replaced Node, err error) {
+	if err := r.promoteBoth(false); err != nil {
+		return Node{}, err
+	}
 	var over *Over
 	if r.dst.f != nil {
 		if !r.dst.isCopy() && r.dst.f.Inode.Kind != vfs.KindFolder {
@@ -157,16 +160,12 @@ func (r *renaming) move() (replaced Node, err error) {
 		if replaced, err = r.remove(r.newParent, r.dst); err != nil {
 			return Node{}, err
 		}
-		// What was removed may have had to do with the source: two contents of one inode.
+		// What was removed may have had to do with the source: two links at one name.
 		if r.src, err = r.lookup(r.parent, r.src.name); err != nil {
 			return Node{}, err
 		}
 	}
-	if r.src.isCopy() {
-		if r.src, err = r.promote(r.src, r.parent, r.src.name); err != nil {
-			return Node{}, err
-		}
-	} else if err := r.clear(r.parent, r.src, false); err != nil { // what claims the old name too stays where it is shown
+	if err := r.clear(r.parent, r.src, false); err != nil { // what claims the old name too stays where it is shown
 		return Node{}, err
 	}
 	if err := r.unloop(r.src, r.newParent); err != nil {
@@ -186,20 +185,30 @@ func (r *renaming) over() *Over {
 	return over
 }
 
-// exchange swaps two entries.
-func (r *renaming) exchange() (err error) {
+// promoteBoth makes a conflict copy that is moved a file of its own at its old name, before what it stands beside is looked at; dst: one at the new name, too.
+func (r *renaming) promoteBoth(dst bool) (err error) {
 	if r.src.isCopy() {
-		if r.src, err = r.promote(r.src, r.parent, r.src.name); err != nil {
+		if r.src, err = r.promote(r.src, r.parent, r.src.name); err != nil || r.dst.f == nil {
 			return err
 		}
 		if r.dst, err = r.lookup(r.newParent, r.newName); err != nil {
 			return err
 		}
 	}
-	if r.dst.isCopy() {
-		if r.dst, err = r.promote(r.dst, r.newParent, r.newName); err != nil {
-			return err
-		}
+	if dst && r.dst.isCopy() {
+		r.dst, err = r.promote(r.dst, r.newParent, r.newName)
+	}
+	return err
+}
+
+// exchange swaps two entries.
+func (r *renaming) exchange() (err error) {
+	if err := r.promoteBoth(true); err != nil {
+		return err
+	}
+	// What else claims one of the names stays where it is shown: it came before what comes there now, and would take the name.
+	if err := errors.Join(r.clear(r.parent, r.src, false), r.clear(r.newParent, r.dst, false)); err != nil {
+		return err
 	}
 	if err := errors.Join(r.unloop(r.src, r.newParent), r.unloop(r.dst, r.parent)); err != nil {
 		return err

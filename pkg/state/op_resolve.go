@@ -36,11 +36,18 @@ func (d *DB) Resolve(parent vfs.NodeID, name string, kind ConflictKind, keep str
 				return err
 			}
 		}
-		if err := t.enter(parent); err != nil {
+		at, atName := parent, name
+		if kind == ConflictRenamed { // of one of its names, which may be another
+			at, atName = c.Parent, c.Name
+			if s, err = t.lookup(at, atName); err != nil {
+				return err
+			}
+		}
+		if err := t.enter(at); err != nil {
 			return err
 		}
 		if kind != ConflictContents {
-			gone, err = t.resolveApart(parent, name, s, kept)
+			gone, err = t.resolveApart(at, atName, s, kept)
 			return err
 		}
 		if kept == nil {

@@ -113,7 +113,7 @@ func (d *DB) Path(id vfs.NodeID) (string, error) {
 	})
 }
 
-// where is a folder and a name that show s.
+// where is a folder and a name that show s: those of its link, or of the first one if that is not shown.
 func (v view) where(s shown) (parent Ino, name string, err error) {
 	if s.f.Inode.Kind == vfs.KindFolder {
 		rec, err := v.shownFolder(s.ino)
@@ -126,8 +126,11 @@ func (v view) where(s shown) (parent Ino, name string, err error) {
 		if len(links) == 0 {
 			return 0, "", orNotExist(nil, s.ino)
 		}
-		// Copies stand beside the first link alone.
-		parent, name, s.link = links[0].Parent, links[0].Name, links[0].ID
+		l := &links[0] // copies stand beside the first one alone
+		if i := slices.IndexFunc(links, func(o Link) bool { return o.ID == s.link }); i > 0 && !s.isCopy() {
+			l = &links[i]
+		}
+		parent, name, s.link = l.Parent, l.Name, l.ID
 	}
 	if rec, err := v.folder(parent); err != nil || !rec.exists && !rec.lost() {
 		return 0, "", orNotExist(err, parent)

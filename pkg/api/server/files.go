@@ -58,7 +58,12 @@ func stat(ctx context.Context, p Pod, q api.PathRequest) (api.Stat, error) {
 
 // eachEntry calls f for the entries of a folder, in order, a page at a time.
 func eachEntry(ctx context.Context, fs vfs.FS, id vfs.NodeID, f func(vfs.DirEntry) error) error {
-	for after := ""; ; {
+	return eachAfter(ctx, fs, id, "", f)
+}
+
+// eachAfter is eachEntry for names that are greater than after.
+func eachAfter(ctx context.Context, fs vfs.FS, id vfs.NodeID, after string, f func(vfs.DirEntry) error) error {
+	for {
 		page, err := fs.ReadDir(ctx, id, after, pageSize)
 		if err != nil {
 			return err
@@ -88,8 +93,42 @@ func ls(ctx context.Context, p Pod, q api.PathRequest, f func(api.Entry) error) 
 		}
 		return f(e)
 	}
+	if q.Prefix != "" {
+		return pathError(n.path, lsPrefix(ctx, fs, n, string(q.Prefix), f))
+	}
 	return lsFolder(ctx, fs, n.path, n.attr.ID, q.Recursive, f)
 }
+
+// lsPrefix lists what in a folder has a name that begins with prefix: that is first, if it is there, and all others follow it.
+func lsPrefix(ctx context.Context, fs vfs.FS, n node, prefix string, f func(api.Entry) error) error {
+	one := func(name string, a vfs.Attr) error {
+		e, err := entry(ctx, fs, path.Join(n.path, name), name, a)
+		if err != nil {
+			return err
+		}
+		return f(e)
+	}
+	a, err := fs.Lookup(ctx, n.attr.ID, prefix)
+	if err == nil {
+		err = one(prefix, a)
+	}
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) && !errors.Is(err, vfs.ErrBadName) && !errors.Is(err, vfs.ErrNameTooLong) { // "." is no name, but begins many
+		return err
+	}
+	err = eachAfter(ctx, fs, n.attr.ID, prefix, func(d vfs.DirEntry) error {
+		if !strings.HasPrefix(d.Name, prefix) {
+			return errPast
+		}
+		return one(d.Name, d.Attr)
+	})
+	if errors.Is(err, errPast) {
+		return nil
+	}
+	return err
+}
+
+// errPast ends a listing: what follows begins otherwise.
+var errPast = errors.New("past the prefix")
 
 // names lists the names in a folder alone, a page at a time; of what is no folder its own.
 func names(ctx context.Context, p Pod, q api.PathRequest, f func([]api.Text) error) error {

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
@@ -237,7 +239,15 @@ func events(ctx context.Context, p Pod, q api.EventsRequest, f func(api.Event) e
 	if q.Since != nil {
 		since = *q.Since
 	}
+	for _, kind := range q.Kinds {
+		if !slices.Contains(pod.EventKinds(), kind) {
+			return fmt.Errorf("events of kind %q; there are %s: %w", kind, strings.Join(pod.EventKinds(), ", "), api.ErrUsage)
+		}
+	}
 	return p.Events(ctx, since, q.Follow, func(e pod.Event) error {
+		if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, e.Kind) {
+			return nil
+		}
 		return f(api.Event{Time: e.At, Kind: e.Kind, Path: api.Text(e.Path), Pod: api.Text(e.Pod), Text: api.Text(e.Text), Code: string(e.Code), Severity: string(e.Severity)})
 	})
 }
