@@ -3,12 +3,15 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,11 +35,13 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the scripts of testdata/script. Beside testscript's own commands they have
 //
+// $UNIQUE is a word that no other script has, for names of networks on the LAN.
+//
 //	code N COMMAND…   the command must exit with N
 //	crash HOME        kills the daemon of a WH_HOME
 //	save NAME         puts the last line of the last stdout into a variable
 //	waitfor CMD TEXT  runs a command until its stdout has a text
-//	inviteid NAME     puts the first "id" of the last stdout into a variable
+//	grab NAME REGEXP  puts what the group of an expression matches in the last stdout into a variable
 //	listen NAME       puts HOST:PORT of a port that was free into a variable
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -45,6 +50,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("WH_HOME", filepath.Join(e.WorkDir, "h"))
 			e.Setenv("HOSTNAME", "")
 			e.Setenv("WH_POD", "")
+			e.Setenv("UNIQUE", strings.ToLower(rand.Text()[:8]))
 			e.Defer(func() { cleanUp(e.WorkDir) })
 			return nil
 		},
@@ -55,6 +61,11 @@ func TestScript(t *testing.T) {
 			case "fuse":
 				_, err := os.Stat("/dev/fuse")
 				return err == nil && os.Geteuid() == 0, nil
+			case "mdns":
+				if !multicast() {
+					testneed.Missing(t, "no interface for multicast")
+				}
+				return true, nil
 			case "ssh":
 				for _, tool := range []string{"ssh-keygen", "ssh-agent", "ssh-add"} {
 					if _, err := exec.LookPath(tool); err != nil {
@@ -65,7 +76,15 @@ func TestScript(t *testing.T) {
 			}
 			return false, fmt.Errorf("condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd, "listen": listenCmd, "waitfor": waitForCmd, "inviteid": inviteIDCmd},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd, "listen": listenCmd, "waitfor": waitForCmd, "grab": grabCmd},
+	})
+}
+
+// multicast says whether pods on this machine can find each other by mDNS.
+func multicast() bool {
+	list, _ := net.Interfaces()
+	return slices.ContainsFunc(list, func(i net.Interface) bool {
+		return i.Flags&(net.FlagUp|net.FlagMulticast) == net.FlagUp|net.FlagMulticast && i.Flags&net.FlagLoopback == 0
 	})
 }
 
@@ -127,13 +146,15 @@ func waitForCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s never says %q", args[0], args[1])
 }
 
-func inviteIDCmd(ts *testscript.TestScript, neg bool, args []string) {
-	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), `"id":"`)
-	if neg || len(args) != 1 || !ok {
-		ts.Fatalf("usage: inviteid NAME")
+func grabCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: grab NAME REGEXP")
 	}
-	id, _, _ := strings.Cut(rest, `"`)
-	ts.Setenv(args[0], id)
+	found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("no match of %s", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func listenCmd(ts *testscript.TestScript, neg bool, args []string) {

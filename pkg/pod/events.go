@@ -44,7 +44,7 @@ const (
 func EventKinds() []string {
 	return []string{
 		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventConflict, EventMoved,
-		EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
+		EventAsks, EventJoined, EventRefused, EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
 	}
 }
 
