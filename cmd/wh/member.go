@@ -17,10 +17,10 @@ func newMember(e *env) *cobra.Command {
 		Long:  "Say who belongs to the network: add people by their keys, let in who asks, list and revoke members." + online(exitNotFound),
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage("member needs ls, add, pending, accept, deny or revoke")
+			return usage("member needs ls, add, pending, accept, deny, revoke or root")
 		},
 	}
-	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRevoke(e))
+	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRevoke(e), newMemberRoot(e))
 	return c
 }
 

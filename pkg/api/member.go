@@ -58,3 +58,8 @@ type Invite struct {
 type MemberRequest struct {
 	Name string `json:"name"`
 }
+
+// RootKey is a network's root key, PKCS #8 in PEM: it goes over the local socket alone.
+type RootKey struct {
+	PEM []byte `json:"pem"`
+}

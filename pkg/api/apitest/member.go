@@ -62,3 +62,12 @@ func (p *Pod) RemoveInvite(_ context.Context, id string) error {
 	}
 	return nil
 }
+
+// RootKey is not here.
+func (p *Pod) RootKey() ([]byte, error) { return nil, pod.ErrNoRootKey }
+
+// DropRootKey has none to drop.
+func (p *Pod) DropRootKey([]byte) error { return pod.ErrNoRootKey }
+
+// UseRootKey takes none.
+func (p *Pod) UseRootKey([]byte) error { return pod.ErrOtherKey }

@@ -21,6 +21,10 @@ type Membership interface {
 	// Invites are the invitations that this pod made; RemoveInvite takes one back.
 	Invites() ([]pod.InviteInfo, error)
 	RemoveInvite(ctx context.Context, id string) error
+	// RootKey is the network's root key in PEM, DropRootKey removes it from the pod, and UseRootKey makes the pod an admin's by it.
+	RootKey() ([]byte, error)
+	DropRootKey(key []byte) error
+	UseRootKey(key []byte) error
 	// Revoke shuts a pod, or all of a user's, out for good.
 	Revoke(ctx context.Context, name string) error
 }
@@ -75,4 +79,17 @@ func invites(_ context.Context, p Pod, _ struct{}) ([]api.Invite, error) {
 
 func removeInvite(ctx context.Context, p Pod, q api.MemberRequest) (struct{}, error) {
 	return struct{}{}, p.RemoveInvite(ctx, q.Name)
+}
+
+func rootKey(_ context.Context, p Pod, _ struct{}) (api.RootKey, error) {
+	key, err := p.RootKey()
+	return api.RootKey{PEM: key}, err
+}
+
+func dropRootKey(_ context.Context, p Pod, q api.RootKey) (struct{}, error) {
+	return struct{}{}, p.DropRootKey(q.PEM)
+}
+
+func useRootKey(_ context.Context, p Pod, q api.RootKey) (struct{}, error) {
+	return struct{}{}, p.UseRootKey(q.PEM)
 }
