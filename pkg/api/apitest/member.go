@@ -34,6 +34,9 @@ func (p *Pod) Revoke(_ context.Context, name string) error {
 	return nil
 }
 
+// Renew knows the same as Revoke.
+func (p *Pod) Renew(ctx context.Context, name string) error { return p.Revoke(ctx, name) }
+
 // Pending is one that has waited for long.
 func (p *Pod) Pending() []pod.Asker {
 	return []pod.Asker{{Name: "guest", Pod: p.PodInfo.Pod, Since: time.Unix(1700000000, 0)}}

@@ -21,6 +21,8 @@ type Membership interface {
 	// Invites are the invitations that this pod made; RemoveInvite takes one back.
 	Invites() ([]pod.InviteInfo, error)
 	RemoveInvite(ctx context.Context, id string) error
+	// Renew gives a member a certificate with a later end.
+	Renew(ctx context.Context, name string) error
 	// RootKey is the network's root key in PEM, DropRootKey removes it from the pod, and UseRootKey makes the pod an admin's by it.
 	RootKey() ([]byte, error)
 	DropRootKey(key []byte) error
@@ -51,6 +53,10 @@ func addMember(ctx context.Context, p Pod, q api.AddMember) (struct{}, error) {
 
 func revokeMember(ctx context.Context, p Pod, q api.MemberRequest) (struct{}, error) {
 	return struct{}{}, p.Revoke(ctx, q.Name)
+}
+
+func renewMember(ctx context.Context, p Pod, q api.MemberRequest) (struct{}, error) {
+	return struct{}{}, p.Renew(ctx, q.Name)
 }
 
 func pending(_ context.Context, p Pod, _ struct{}) ([]api.Asker, error) {

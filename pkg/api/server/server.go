@@ -75,6 +75,7 @@ func (s *Server) routes() {
 	onPod(s, "members", members)
 	onPod(s, "member/add", addMember)
 	onPod(s, "member/revoke", revokeMember)
+	onPod(s, "member/renew", renewMember)
 	onPod(s, "member/pending", pending)
 	onPod(s, "member/accept", accept)
 	onPod(s, "member/root", rootKey)
