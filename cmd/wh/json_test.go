@@ -80,6 +80,8 @@ func TestJSON(t *testing.T) {
 		{"health", "", 0, []string{"health"}},
 		{"pods", "", 0, []string{"pods"}},
 		{"member-ls", "", 0, []string{"member", "ls"}},
+		{"member-pending", "", 0, []string{"member", "pending"}},
+		{"invite-ls", "", 0, []string{"invite", "ls"}},
 		{"peers", "", 0, []string{"peers"}},
 		{"stats", "", 0, []string{"stats"}},
 		{"stats-hot", "", 0, []string{"stats", "hot"}},

@@ -14,11 +14,13 @@ func newMember(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "member",
 		Short: "Say who belongs to the network",
-		Long:  "Say who belongs to the network: add people by their keys, list and revoke members." + online(exitNotFound),
+		Long:  "Say who belongs to the network: add people by their keys, let in who asks, list and revoke members." + online(exitNotFound),
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usage("member needs ls, add or revoke") },
+		RunE: func(*cobra.Command, []string) error {
+			return usage("member needs ls, add, pending, accept, deny, renew, revoke or root")
+		},
 	}
-	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberRevoke(e))
+	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRenew(e), newMemberRevoke(e), newMemberRoot(e))
 	return c
 }
 
@@ -102,6 +104,19 @@ func checkRole(role string) error {
 		return nil
 	}
 	return usage("role %q: it is none of admin, writer, reader, storage", role)
+}
+
+func newMemberRenew(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "renew NAME", Short: "Give a member a certificate with a later end",
+		Long: "Give a member a certificate with a later end, as the network's rule certificate_life says; of a pod that a person runs, that person. Certificates of pods that are connected to an admin's pod are " +
+			"renewed by themselves: this is for a pod that was away until its certificate had ended. Only an admin's pod may do that." + online(exitNotFound),
+		Args: cobra.ExactArgs(1),
+		RunE: works(func(ctx context.Context, args []string) error {
+			_, err := call[struct{}](ctx, e, "member/renew", api.MemberRequest{Name: args[0]})
+			return err
+		}),
+	}
 }
 
 func newMemberRevoke(e *env) *cobra.Command {

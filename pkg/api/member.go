@@ -10,6 +10,7 @@ type Ticket struct {
 	Pod         string   `json:"pod"` // who lets it in
 	Addrs       []string `json:"addrs"`
 	Chain       []byte   `json:"chain,omitempty"` // that a user signed
+	PodName     string   `json:"pod_name,omitempty"`
 }
 
 // AddMember asks for a user to be made a member.
@@ -30,7 +31,35 @@ type Member struct {
 	Ends    *time.Time `json:"ends"` // when its certificates end; null: never
 }
 
-// MemberRequest names a member.
+// Asker is a stranger that waits to be let in.
+type Asker struct {
+	Name  Text      `json:"name"` // as it calls itself
+	ID    string    `json:"id"`
+	Since time.Time `json:"since"`
+}
+
+// AcceptRequest lets a stranger in, or denies it.
+type AcceptRequest struct {
+	Name string `json:"name"` // or its ID
+	Role string `json:"role"`
+	Deny bool   `json:"deny,omitempty"`
+}
+
+// Invite is an invitation that a pod made.
+type Invite struct {
+	ID   string    `json:"id"`
+	Role string    `json:"role"`
+	Ends time.Time `json:"ends"`
+	Uses int       `json:"uses"` // how many pods may join by it
+	Used []string  `json:"used"` // those that did
+}
+
+// MemberRequest names a member, or an invitation by its ID.
 type MemberRequest struct {
 	Name string `json:"name"`
+}
+
+// RootKey is a network's root key, PKCS #8 in PEM: it goes over the local socket alone.
+type RootKey struct {
+	PEM []byte `json:"pem"`
 }

@@ -52,6 +52,7 @@ type Mounted interface {
 type CreateOptions struct {
 	NetworkName, PodName string
 	Encrypt              bool
+	Access               string
 }
 
 // JoinOptions are for Engine.Join.

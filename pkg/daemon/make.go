@@ -102,7 +102,7 @@ func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (lo
 		return local{}, pod.Info{}, err
 	}
 	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
-		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt})
+		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt, Access: r.Access})
 	})
 }
 
@@ -137,7 +137,7 @@ func joinOptions(e Engine, r api.JoinRequest) (JoinOptions, ident.Network, error
 }
 
 func ticketOf(a api.Ticket) (pod.Ticket, error) {
-	t := pod.Ticket{Key: a.Key, NetworkName: a.NetworkName, At: p2p.Found{Addrs: a.Addrs}}
+	t := pod.Ticket{Key: a.Key, NetworkName: a.NetworkName, At: p2p.Found{Addrs: a.Addrs}, PodName: a.PodName}
 	var err error
 	if t.Network, err = ident.ParseNetwork(a.Network); err == nil {
 		t.At.Pod, err = ident.ParsePod(a.Pod)

@@ -61,7 +61,7 @@ type EnrolPeer struct {
 // EnrolReply is the issuer's answer: the new pod's chain and what it needs to begin, or why not.
 type EnrolReply struct {
 	Code        EnrolCode
-	Text        string // why not, for people; "" with EnrolOK
+	Text        string // why not, for people; with EnrolOK "", but in answer to StepLook how strangers are taken in
 	Chain       Chain
 	NetworkName string
 	Statements  [][]byte // as EncodeStatement writes them

@@ -41,6 +41,7 @@ func accessKeys() []config.Key {
 			Name: "members_max", Default: strconv.Itoa(defaultMembersMax), Check: checkMembersMax,
 			Doc: "With access open, nobody joins any more once the network has so many pods.",
 		},
+		certLifeKey(),
 	}
 }
 
@@ -209,7 +210,7 @@ func (p *Pod) Accept(_ context.Context, name, role string) error {
 func (p *Pod) Deny(_ context.Context, name string) error { return p.decide(name, 0) }
 
 func (p *Pod) decide(name string, role member.Role) error {
-	if _, err := readAuthority(p.dir, p.own); err != nil {
+	if _, err := p.authority(); err != nil {
 		return err
 	}
 	_, err := p.askers.decide(name, role, p.clock.Now())
@@ -234,7 +235,7 @@ func (p *Pod) mayTake(q member.EnrolRequest) error {
 		// A stranger that guesses names learns nothing of this network, as if the pod were of another.
 		return fmt.Errorf("pod: this pod %w, or takes in nobody without an invitation", member.ErrElsewhere)
 	}
-	if _, err := readAuthority(p.dir, p.own); err != nil {
+	if _, err := p.authority(); err != nil {
 		return fmt.Errorf("pod: admins' pods alone let others in, and this is none: %w", member.ErrDenied)
 	}
 	return nil
@@ -245,7 +246,7 @@ func (p *Pod) look(q member.EnrolRequest) (member.EnrolReply, error) {
 	if err := p.mayTake(q); err != nil {
 		return member.EnrolReply{}, err
 	}
-	return member.EnrolReply{Chain: p.own.chain, NetworkName: p.reg.defaults().Name}, nil
+	return member.EnrolReply{Chain: p.ownChain(), NetworkName: p.reg.defaults().Name, Text: p.access()}, nil
 }
 
 // enrolAsker answers a stranger that asks to be let in with nothing to show.

@@ -75,7 +75,7 @@ func oneNetwork(all []answered, name string) (answered, error) {
 		case a.err == nil:
 			good = append(good, a)
 			continue
-		case !errors.Is(a.err, p2p.ErrUnreachable) && !errors.Is(a.err, member.ErrElsewhere):
+		case !slices.ContainsFunc([]error{p2p.ErrUnreachable, p2p.ErrBusy, member.ErrElsewhere, member.ErrBadMessage}, func(e error) bool { return errors.Is(a.err, e) }):
 			told = 2
 		case name != "": // it is one of many that have nothing to do with it
 			continue

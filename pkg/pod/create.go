@@ -62,14 +62,10 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 		if err != nil {
 			return err
 		}
-		adminKey, err := newKey(tmp, fileAdminKey)
-		if err != nil {
-			return err
+		adminKey, admin, err := newAdmin(root)
+		if err == nil {
+			err = writeKey(tmp, fileAdminKey, adminKey)
 		}
-		admin, err := member.Issue(root, nil, member.Cert{
-			Subject: public(adminKey), Kind: member.KindAdmin, Name: "admin", Role: member.RoleAdmin,
-			RangeLo: 1, RangeHi: ident.MemberMax,
-		})
 		if err != nil {
 			return err
 		}

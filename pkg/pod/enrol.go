@@ -23,7 +23,7 @@ func (p *Pod) Invite(ctx context.Context, role string, ttl time.Duration, uses i
 	if err != nil {
 		return "", err
 	}
-	if _, err := readAuthority(p.dir, p.own); err != nil {
+	if _, err := p.authority(); err != nil {
 		return "", err
 	}
 	if err := p.seal.usable(); err != nil && r.MayRead() {
@@ -150,7 +150,7 @@ func (p *Pod) certify(pod ident.Pod, name string, role member.Role) (member.Chai
 	if known {
 		return chain, nil
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,9 @@ func (p *Pod) certify(pod ident.Pod, name string, role member.Role) (member.Chai
 	issuer := by.chain.Leaf()
 	all := member.Range{Lo: issuer.RangeLo, Hi: issuer.RangeHi}
 	given := p.reg.given(by.chain)
-	cert := member.Cert{Subject: pod.Key(), Kind: member.KindPod, Role: role, Name: member.FreeName(name, func(s string) bool { return taken[s] })}
+	cert := member.Cert{
+		Subject: pod.Key(), Kind: member.KindPod, Role: role, Name: member.FreeName(name, func(s string) bool { return taken[s] }), NotAfter: p.newEnd(),
+	}
 	if cert.Member, err = member.NextNumber(all, given); err != nil {
 		return nil, err
 	}

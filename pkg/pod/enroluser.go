@@ -19,13 +19,13 @@ func (p *Pod) offer(pod ident.Pod, q member.EnrolRequest) (member.EnrolReply, er
 	}
 	user, err := p.reg.user(ident.PodOf(q.User))
 	if err == nil {
-		err = user.ValidAt(p.clock.Now())
+		err = p.inDate(user)
 	}
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
 	if user.Leaf().Role.MayRead() && p.seal.on {
-		if _, err := readAuthority(p.dir, p.own); err != nil {
+		if _, err := p.authority(); err != nil {
 			return member.EnrolReply{}, fmt.Errorf("pod: the key of the encrypted network is given by admins' pods: %w", err)
 		}
 	}
@@ -84,7 +84,7 @@ func (p *Pod) enrolByUser(ctx context.Context, pod ident.Pod, cert member.Cert) 
 	case cert.Kind != member.KindPod || cert.Pod() != pod:
 		return member.EnrolReply{}, fmt.Errorf("pod: the certificate is of %s %q, not of the key that connects: %w", cert.Kind, cert.Name, member.ErrDenied)
 	}
-	if err := chain.ValidAt(p.clock.Now()); err != nil {
+	if err := p.inDate(chain); err != nil {
 		return member.EnrolReply{}, err
 	}
 	p.reg.mu.RLock()

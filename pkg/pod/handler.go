@@ -39,17 +39,14 @@ func (p *Pod) admitChain(pod ident.Pod, hello []byte) error {
 	if cert.Kind != member.KindPod || cert.Pod() != pod {
 		return fmt.Errorf("the certificate is of %s %q, not of the key that connects: %w", cert.Kind, cert.Name, member.ErrDenied)
 	}
-	if err := chain.ValidAt(p.clock.Now()); err != nil {
-		return err
-	}
 	if err := p.reg.refusesChain(pod, chain); err != nil {
 		return err
 	}
-	statement := member.EncodeStatement(member.KindChain, hello)
-	if _, known := p.reg.cert(pod); known {
-		return nil
+	if err := p.inDate(p.reg.longest(pod, chain)); err != nil {
+		p.expired(pod)
+		return err
 	}
-	return p.learn(context.Background(), statement, pod)
+	return p.learnShown(context.Background(), pod, chain)
 }
 
 // Connected is p2p.Handler's.
@@ -61,6 +58,7 @@ func (h handler) Connected(pod ident.Pod) {
 	p.pulls.connected(pod)
 	p.records.connected()
 	p.spread.poke()
+	p.lookAtRenewals()
 }
 
 // Disconnected is p2p.Handler's.

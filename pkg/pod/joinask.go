@@ -23,7 +23,7 @@ type AskOptions struct {
 	At      []p2p.Found // pods to ask
 	PodName string      // wished
 	Clock   clock.Clock // nil: clock.Real
-	// Waiting is called once it is known which network it is and that an admin must accept the pod; id is what the admin sees.
+	// Waiting is called once it is known which network it is, where an admin must accept the pod; id is what the admin sees.
 	Waiting func(network ident.Network, networkName string, id ident.Pod)
 }
 
@@ -55,7 +55,10 @@ func AskToJoin(ctx context.Context, o AskOptions) (Ticket, error) {
 		return Ticket{}, err
 	}
 	t := Ticket{Key: key, Network: from.network(), NetworkName: from.reply.NetworkName, At: from.at, PodName: o.PodName}
-	return t, t.wait(ctx, o)
+	if from.reply.Text == AccessAsk && o.Waiting != nil {
+		o.Waiting(t.Network, t.NetworkName, ident.PodOf(public(key)))
+	}
+	return t, t.wait(ctx, orReal(o.Clock))
 }
 
 // checkLook proves that a pod is of the network that it says it is of.
@@ -77,9 +80,8 @@ func checkLook(a answered, name, short string) error {
 }
 
 // wait asks until the pod is let in. A pod that can't be reached for a while is asked again: its daemon may be restarted meanwhile.
-func (t Ticket) wait(ctx context.Context, o AskOptions) error {
-	c := orReal(o.Clock)
-	told := false
+func (t Ticket) wait(ctx context.Context, c clock.Clock) error {
+	waits := false
 	for {
 		asked := c.Now()
 		reply, err := askToEnrol(ctx, t.Key, t.At, t.request())
@@ -89,13 +91,10 @@ func (t Ticket) wait(ctx context.Context, o AskOptions) error {
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.Is(err, member.ErrPending) && !(told && (errors.Is(err, p2p.ErrUnreachable) || errors.Is(err, p2p.ErrBusy))):
+		case !errors.Is(err, member.ErrPending) && !(waits && (errors.Is(err, p2p.ErrUnreachable) || errors.Is(err, p2p.ErrBusy))):
 			return err
 		}
-		if !told && o.Waiting != nil {
-			o.Waiting(t.Network, t.NetworkName, ident.PodOf(public(t.Key)))
-		}
-		told = true
+		waits = true
 		if err := clock.Sleep(ctx, c, max(askAgain-c.Now().Sub(asked), 0)); err != nil {
 			return err
 		}

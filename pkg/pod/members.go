@@ -33,9 +33,7 @@ func (p *Pod) Members() []MemberInfo {
 			if len(chain) > 1 {
 				i.By = chain[len(chain)-2].Name
 			}
-			if end := chainEnd(chain); end != 0 {
-				i.Ends = time.Unix(end, 0)
-			}
+			i.Ends = endTime(chain)
 			out = append(out, i)
 		}
 	}

@@ -127,6 +127,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		background:  newBackground(),
 		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
+		renewals:    make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
 		cuts:        make(chan *node),
@@ -249,7 +250,7 @@ func (p *Pod) openNetwork() (network, error) {
 	}
 	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
-		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
+		Hello: func() []byte { return p.ownChain().Encode() }, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
 		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log.With("part", "p2p"), Agent: p.o.Version,
 	})
 }
@@ -273,6 +274,7 @@ func (p *Pod) readStatements(ctx context.Context) error {
 	if err := p.db.DropStatements(ctx, old); err != nil {
 		return err
 	}
+	p.reg.lengthen()
 	if p.reg.defaults().Version == 0 {
 		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)
 	}

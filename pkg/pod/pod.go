@@ -92,7 +92,8 @@ type Pod struct {
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
 	askers      askers
 	refusals    refusals
-	inviting    sync.Mutex // one enrolment at a time, so that no number is given twice
+	inviting    sync.Mutex    // one enrolment at a time, so that no number is given twice
+	renewals    chan struct{} // capacity 1: certificates are to be looked at
 
 	forks       *forkNews
 	checkpoints chan struct{} // capacity 1: something was committed or applied
@@ -149,6 +150,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runAnnounce(work) })
 	group.Go(func() error { return p.runClocks(work) })
 	group.Go(func() error { return p.runHealth(work) })
+	group.Go(func() error { return p.runRenewals(work) })
 	group.Go(func() error { return p.runCache(work) })
 	group.Go(func() error { return p.runHeat(work) })
 	group.Go(func() error { return p.runMinority(work) })

@@ -95,7 +95,7 @@ func (r *registry) addChain(body []byte) (what, error) {
 		return what{}, fmt.Errorf("pod: %s %q and %q both have member number %d: %w",
 			cert.Kind, cert.Name, r.chains[other].Leaf().Name, cert.Member, member.ErrBadCert)
 	}
-	if _, known := r.chains[pod]; known {
+	if old, known := r.chains[pod]; known && !renews(chain, old) {
 		return what{}, nil
 	}
 	r.chains[pod] = chain
@@ -179,6 +179,9 @@ func (r *registry) stale(statement []byte) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	switch kind {
+	case member.KindChain:
+		c, err := member.DecodeChain(body)
+		return err != nil || r.staleChainLocked(c)
 	case member.KindLayout:
 		e, err := placement.DecodeEntry(body)
 		return err != nil || !bytes.Equal(r.signed[e.Pod], body)

@@ -80,7 +80,7 @@ func (p *Pod) Revoke(ctx context.Context, name string) error {
 	if pod == p.id {
 		return fmt.Errorf("pod: a pod does not revoke itself; do it on another admin's pod: %w", ErrNotSafe)
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return fmt.Errorf("pod: only an admin's pod may revoke another: %w", err)
 	}

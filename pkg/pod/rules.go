@@ -129,7 +129,7 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	if _, err := k.Literal(value); err != nil {
 		return err
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return err
 	}

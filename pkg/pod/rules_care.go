@@ -70,6 +70,7 @@ var textRules = map[string]textRule{
 	"minority":           {fieldMinority, minorityWrite, oneOf(minorityWrite, minorityRead)},
 	"minority_read_only": {fieldMinorityPaths, "", checkPaths},
 	"access":             {fieldAccess, AccessInvite, checkAccess},
+	"certificate_life":   {fieldCertLife, certLifeNever, checkCertLife},
 	"members_max":        {fieldMembersMax, strconv.Itoa(defaultMembersMax), checkMembersMax},
 }
 

@@ -45,6 +45,7 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 		p.partRevoked(ctx)
 	}
 	if changed.members {
+		p.reg.lengthen()
 		p.pulls.retry() // commits of an author that was not known may be applied now
 	}
 	if changed.layout || changed.members || changed.settings {

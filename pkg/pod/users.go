@@ -41,17 +41,6 @@ func outlives(c, old member.Chain) bool {
 	return bytes.Compare(c.Encode(), old.Encode()) > 0
 }
 
-// chainEnd is the last second in which all of a chain holds; 0: it has no end.
-func chainEnd(c member.Chain) int64 {
-	var end int64
-	for _, cert := range c {
-		if cert.NotAfter != 0 && (end == 0 || cert.NotAfter < end) {
-			end = cert.NotAfter
-		}
-	}
-	return end
-}
-
 // user is a user's chain. The error is member.ErrDenied: no member has this key, or it was revoked.
 func (r *registry) user(key ident.Pod) (member.Chain, error) {
 	r.mu.RLock()
@@ -106,7 +95,7 @@ func (p *Pod) AddUser(ctx context.Context, key ed25519.PublicKey, name, role str
 	if err := member.CheckName(name); err != nil {
 		return err
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return err
 	}
@@ -131,7 +120,7 @@ func (p *Pod) AddUser(ctx context.Context, key ed25519.PublicKey, name, role str
 	if err != nil {
 		return err
 	}
-	cert.RangeLo, cert.RangeHi = got.Lo, got.Hi
+	cert.RangeLo, cert.RangeHi, cert.NotAfter = got.Lo, got.Hi, p.newEnd()
 	chain, err := member.Issue(by.key, by.chain, cert)
 	if err != nil {
 		return err

@@ -33,3 +33,44 @@ func (p *Pod) Revoke(_ context.Context, name string) error {
 	}
 	return nil
 }
+
+// Renew knows the same as Revoke.
+func (p *Pod) Renew(ctx context.Context, name string) error { return p.Revoke(ctx, name) }
+
+// Pending is one that has waited for long.
+func (p *Pod) Pending() []pod.Asker {
+	return []pod.Asker{{Name: "guest", Pod: p.PodInfo.Pod, Since: time.Unix(1700000000, 0)}}
+}
+
+// Accept knows that one.
+func (p *Pod) Accept(ctx context.Context, name, _ string) error { return p.Deny(ctx, name) }
+
+// Deny knows that one.
+func (p *Pod) Deny(_ context.Context, name string) error {
+	if name != "guest" {
+		return fmt.Errorf("%q: %w", name, pod.ErrNoSuchPod)
+	}
+	return nil
+}
+
+// Invites are one, by which one pod has joined.
+func (p *Pod) Invites() ([]pod.InviteInfo, error) {
+	return []pod.InviteInfo{{ID: "0123abcd", Role: "writer", Expires: time.Unix(1800000000, 0), Uses: 2, Used: []string{"desk"}}}, nil
+}
+
+// RemoveInvite knows that one.
+func (p *Pod) RemoveInvite(_ context.Context, id string) error {
+	if id != "0123abcd" {
+		return fmt.Errorf("%q: %w", id, pod.ErrNoSuchInvite)
+	}
+	return nil
+}
+
+// RootKey is not here.
+func (p *Pod) RootKey() ([]byte, error) { return nil, pod.ErrNoRootKey }
+
+// DropRootKey has none to drop.
+func (p *Pod) DropRootKey([]byte) error { return pod.ErrNoRootKey }
+
+// UseRootKey takes none.
+func (p *Pod) UseRootKey([]byte) error { return pod.ErrOtherKey }

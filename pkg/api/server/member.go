@@ -14,6 +14,19 @@ type Membership interface {
 	// AddUser makes a member of a person, by an OpenSSH Ed25519 key.
 	AddUser(ctx context.Context, key ed25519.PublicKey, name, role string) error
 	Members() []pod.MemberInfo
+	// Pending are strangers that wait to be let in; Accept and Deny answer one, by its name or ID.
+	Pending() []pod.Asker
+	Accept(ctx context.Context, name, role string) error
+	Deny(ctx context.Context, name string) error
+	// Invites are the invitations that this pod made; RemoveInvite takes one back.
+	Invites() ([]pod.InviteInfo, error)
+	RemoveInvite(ctx context.Context, id string) error
+	// Renew gives a member a certificate with a later end.
+	Renew(ctx context.Context, name string) error
+	// RootKey is the network's root key in PEM, DropRootKey removes it from the pod, and UseRootKey makes the pod an admin's by it.
+	RootKey() ([]byte, error)
+	DropRootKey(key []byte) error
+	UseRootKey(key []byte) error
 	// Revoke shuts a pod, or all of a user's, out for good.
 	Revoke(ctx context.Context, name string) error
 }
@@ -40,4 +53,49 @@ func addMember(ctx context.Context, p Pod, q api.AddMember) (struct{}, error) {
 
 func revokeMember(ctx context.Context, p Pod, q api.MemberRequest) (struct{}, error) {
 	return struct{}{}, p.Revoke(ctx, q.Name)
+}
+
+func renewMember(ctx context.Context, p Pod, q api.MemberRequest) (struct{}, error) {
+	return struct{}{}, p.Renew(ctx, q.Name)
+}
+
+func pending(_ context.Context, p Pod, _ struct{}) ([]api.Asker, error) {
+	out := []api.Asker{}
+	for _, a := range p.Pending() {
+		out = append(out, api.Asker{Name: api.Text(a.Name), ID: a.Pod.String(), Since: a.Since.UTC()})
+	}
+	return out, nil
+}
+
+func accept(ctx context.Context, p Pod, q api.AcceptRequest) (struct{}, error) {
+	if q.Deny {
+		return struct{}{}, p.Deny(ctx, q.Name)
+	}
+	return struct{}{}, p.Accept(ctx, q.Name, q.Role)
+}
+
+func invites(_ context.Context, p Pod, _ struct{}) ([]api.Invite, error) {
+	all, err := p.Invites()
+	out := make([]api.Invite, 0, len(all))
+	for _, i := range all {
+		out = append(out, api.Invite{ID: i.ID, Role: i.Role, Ends: i.Expires.UTC(), Uses: i.Uses, Used: notNil(i.Used)})
+	}
+	return out, err
+}
+
+func removeInvite(ctx context.Context, p Pod, q api.MemberRequest) (struct{}, error) {
+	return struct{}{}, p.RemoveInvite(ctx, q.Name)
+}
+
+func rootKey(_ context.Context, p Pod, _ struct{}) (api.RootKey, error) {
+	key, err := p.RootKey()
+	return api.RootKey{PEM: key}, err
+}
+
+func dropRootKey(_ context.Context, p Pod, q api.RootKey) (struct{}, error) {
+	return struct{}{}, p.DropRootKey(q.PEM)
+}
+
+func useRootKey(_ context.Context, p Pod, q api.RootKey) (struct{}, error) {
+	return struct{}{}, p.UseRootKey(q.PEM)
 }
