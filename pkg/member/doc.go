@@ -32,7 +32,7 @@
 //	           [[2, network, name, policy, durability, version, ext, keyID], chain bytes, signature]
 //	key      = [[1, network, subject, keyID, sealed], chain bytes of the signer, signature]
 //	           domain "wormhole/key/1"; sealed is 80 bytes, see SealKey
-//	revoke   = [[1, network, subject, version, [[actor, seq]...], ext, signer], chain bytes, signature]
+//	revoke   = [[1, network, subject, version, role, [[actor, seq, digest 8]...], [key...], ext, signer], chain bytes, signature]
 //	           domain "wormhole/revoke/1"; no chain bytes where the root key signs
 //	statement = [kind, bytes]
 //

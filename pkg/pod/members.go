@@ -3,6 +3,7 @@ package pod
 import (
 	"time"
 
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 )
 
@@ -29,7 +30,7 @@ func (p *Pod) Members() []MemberInfo {
 			if c.Kind == member.KindUser {
 				chain = p.reg.users[key]
 			}
-			i := MemberInfo{Name: c.Name, Kind: c.Kind.String(), ID: key.String(), Role: c.Role.String(), Revoked: p.reg.revokedLocked(key)}
+			i := MemberInfo{Name: c.Name, Kind: c.Kind.String(), ID: key.String(), Role: p.reg.shownRoleLocked(c).String(), Revoked: p.reg.revokedLocked(key)}
 			if len(chain) > 1 {
 				i.By = chain[len(chain)-2].Name
 			}
@@ -38,4 +39,23 @@ func (p *Pod) Members() []MemberInfo {
 		}
 	}
 	return out
+}
+
+// memberName is the name of a pod, user or admin, for people.
+func (p *Pod) memberName(key ident.Pod) string {
+	p.reg.mu.RLock()
+	defer p.reg.mu.RUnlock()
+	for _, chains := range []map[ident.Pod]member.Chain{p.reg.users, p.reg.chains} {
+		for _, chain := range chains {
+			for _, c := range chain {
+				if c.Pod() == key {
+					return c.Name
+				}
+			}
+		}
+	}
+	if ident.NetworkOf(key.Key()) == p.reg.network {
+		return "the root key"
+	}
+	return key.String()
 }

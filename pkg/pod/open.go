@@ -127,6 +127,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		background:  newBackground(),
 		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
+		cutKick:     make(chan struct{}, 1),
 		renewals:    make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
@@ -162,9 +163,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		id, _, err := p.putChunk(ctx, plain)
 		return id, err
 	}
-	if !cert.Role.MayWrite() {
-		so.SignHead, so.Sign = so.Sign, nil // others must know what it has
-	}
+	so.SignHead = so.Sign // others must know what it has, also if it may not write: see enforce
 	if p.db, err = state.Open(ctx, so); err != nil {
 		return nil, err
 	}
@@ -176,6 +175,9 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		return nil, err
 	}
 	p.prepareSealing()
+	if err := p.enforce(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}

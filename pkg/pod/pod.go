@@ -97,6 +97,7 @@ type Pod struct {
 
 	forks       *forkNews
 	checkpoints chan struct{} // capacity 1: something was committed or applied
+	cutKick     chan struct{} // capacity 1: there may be changes here that don't count
 	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
 	cuts        chan *node    // capacity 0: files to be cut behind their writers
@@ -145,6 +146,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runSnapshots(work) })
 	group.Go(func() error { return p.runConflicts(work) })
 	group.Go(func() error { return p.runForks(work) })
+	group.Go(func() error { return p.runCuts(work) })
 	group.Go(func() error { return p.events.run(work) })
 	group.Go(func() error { return p.runHeadRecords(work) })
 	group.Go(func() error { return p.runAnnounce(work) })

@@ -12,6 +12,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // registry is what the statements say: who the members are, what the layout is, what the network's settings are.
@@ -28,7 +29,8 @@ type registry struct {
 	settings member.Settings
 	keys     map[ident.Pod][]member.SealedKey
 	outs     outs
-	revoked  map[ident.Pod]bool // keys of pods and users
+	revoked  map[ident.Pod]bool            // keys of pods, users and admins that were shut out
+	ends     map[ident.Pod][]member.Revoke // all that was said about a key
 }
 
 func newRegistry(network ident.Network) *registry {
@@ -42,6 +44,7 @@ func newRegistry(network ident.Network) *registry {
 		keys:    make(map[ident.Pod][]member.SealedKey),
 		outs:    newOuts(),
 		revoked: make(map[ident.Pod]bool),
+		ends:    make(map[ident.Pod][]member.Revoke),
 	}
 }
 
@@ -134,6 +137,9 @@ func (r *registry) addSettings(body []byte) (what, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.settingsAfterEnd(s); err != nil {
+		return what{}, err
+	}
 	if r.settings.Version != 0 && !s.Newer(r.settings) {
 		return what{}, nil
 	}
@@ -260,7 +266,8 @@ func (r *registry) name(pod ident.Pod) string {
 // errUnknownAuthor says that no certificate of an author is known yet.
 var errUnknownAuthor = errors.New("no certificate of the author is known")
 
-// author is the key of an actor that may write.
+// author is the key of an actor that may write, or could once: how far its commits count, cuts says. The error is state.ErrRefused and
+// member.ErrDenied if it never could.
 func (r *registry) author(a ident.Actor) (ed25519.PublicKey, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -268,9 +275,9 @@ func (r *registry) author(a ident.Actor) (ed25519.PublicKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("pod: actor %s: %w", a, errUnknownAuthor)
 	}
-	cert := r.chains[pod].Leaf()
-	if !cert.Role.MayWrite() {
-		return nil, fmt.Errorf("pod: %s %q is a %s: %w", cert.Kind, cert.Name, cert.Role, member.ErrDenied)
+	if !r.couldWriteLocked(pod) {
+		cert := r.chains[pod].Leaf()
+		return nil, fmt.Errorf("pod: %s %q is a %s and may not write: %w: %w", cert.Kind, cert.Name, r.roleLocked(pod), member.ErrDenied, state.ErrRefused)
 	}
 	return pod.Key(), nil
 }

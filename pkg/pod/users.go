@@ -46,9 +46,12 @@ func (r *registry) user(key ident.Pod) (member.Chain, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	chain, ok := r.users[key]
+	by, unkept := r.unkept(chain)
 	switch {
 	case r.revoked[key]:
 		return nil, fmt.Errorf("pod: user %q was revoked: %w", chain.Leaf().Name, member.ErrDenied)
+	case unkept:
+		return nil, fmt.Errorf("pod: user %q was added by %q, which may not do that any more: %w", chain.Leaf().Name, by.Name, member.ErrDenied)
 	case !ok:
 		return nil, fmt.Errorf("pod: no member has this key; an admin adds it by wh member add: %w", member.ErrDenied)
 	}

@@ -34,8 +34,8 @@ type reach struct {
 	t     *branches
 	ch    chains
 	cuts  map[uint32][]Dep
-	exact VV // by label: commits up to these count
-	loose VV // by incarnation: a commit that counts, is not here, and may come to lie on any label of it
+	exact VV                // by label: commits up to these count
+	loose VV                // by incarnation: a commit that counts, is not here, and may come to lie on any label of it
 	wild  map[uint32]uint64 // by member: the same, where the name is of a branch of which nothing is here
 }
 

@@ -37,7 +37,7 @@ type cutPod struct {
 type cutWorld struct {
 	*forkWorld
 
-	copying    bool // pods may be copied, and fork
+	copying    bool    // pods may be copied, and fork
 	anchor     *cutPod // its member never loses its right: of what it lacks no log is dropped
 	pods       []*cutPod
 	statements []cutStatement
@@ -392,7 +392,7 @@ func TestCutModel(t *testing.T) {
 		maps.Copy(kept, w.kept())
 		first := left[slices.IndexFunc(left, func(p *cutPod) bool { return p.may(w) })]
 		for _, p := range left {
-			if len(p.vv) != len(first.vv) {w.dump()}
+
 			sameForkState(t, seed, fmt.Sprintf("pod %d against %d", p.id, first.id), p.forkPod, first.forkPod)
 		}
 		have := map[[32]byte]bool{}
@@ -443,15 +443,5 @@ func (w *cutWorld) newcomers(seed uint64, first *cutPod) {
 			w.pull(p, &whole, -1)
 		}
 		sameForkState(w.t, seed, fmt.Sprintf("newcomer, by a tree %v", tree), p.forkPod, first.forkPod)
-	}
-}
-
-func (w *cutWorld) dump() {
-	for i, s := range w.statements {
-		w.t.Logf("statement %d: %d revoked %v %v", i, s.Member, s.revoked, s.Last)
-	}
-	for _, p := range w.pods {
-		b, c := p.beyond(w)
-		w.t.Logf("pod %d %v reader %v knows %v vv %v beyond %v counting %v proofs %d bare %d", p.id, p.actor, p.reader, p.knows, p.vv, b, c, len(p.proofs), len(p.bare))
 	}
 }
