@@ -14,13 +14,13 @@ func newMember(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "member",
 		Short: "Say who belongs to the network",
-		Long:  "Say who belongs to the network: add people by their keys, let in who asks, list and revoke members." + online(exitNotFound),
+		Long:  "Say who belongs to the network: add people by their keys, let in who asks, list members, give them other roles and revoke them." + online(exitNotFound),
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage("member needs ls, add, pending, accept, deny, renew, revoke or root")
+			return usage("member needs ls, add, pending, accept, deny, renew, set-role, revoke, log or root")
 		},
 	}
-	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRenew(e), newMemberRevoke(e), newMemberRoot(e))
+	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRenew(e), newMemberSetRole(e), newMemberRevoke(e), newMemberLog(e), newMemberRoot(e))
 	return c
 }
 

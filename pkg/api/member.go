@@ -63,3 +63,20 @@ type MemberRequest struct {
 type RootKey struct {
 	PEM []byte `json:"pem"`
 }
+
+// RoleRequest asks for a pod or user to be given a role.
+type RoleRequest struct {
+	Name string `json:"name"`
+	Role string `json:"role"`
+}
+
+// MemberEvent is a step in the history of the members.
+type MemberEvent struct {
+	At   *time.Time `json:"at"`   // null: not known
+	What string     `json:"what"` // admitted, role, revoked
+	Name Text       `json:"name"`
+	Kind string     `json:"kind"` // pod, user, admin
+	ID   string     `json:"id"`
+	Role string     `json:"role"` // from then on; "": none
+	By   Text       `json:"by"`
+}

@@ -39,7 +39,7 @@ func (p Privilege) Covers(other Privilege) bool {
 // needs are the requests that less than PrivilegeAdminister is enough for.
 var needs = map[string]Privilege{
 	"health": PrivilegeStatus, "mounts": PrivilegeStatus, "pods": PrivilegeStatus, "peers": PrivilegeStatus, "stats": PrivilegeStatus, "status": PrivilegeStatus,
-	"can-stop": PrivilegeStatus, "usage": PrivilegeStatus, "root": PrivilegeStatus, "roots": PrivilegeStatus, "members": PrivilegeStatus, "cache": PrivilegeStatus,
+	"can-stop": PrivilegeStatus, "usage": PrivilegeStatus, "root": PrivilegeStatus, "roots": PrivilegeStatus, "members": PrivilegeStatus, "member/log": PrivilegeStatus, "cache": PrivilegeStatus,
 	"repair": PrivilegeStatus, "metrics": PrivilegeStatus,
 	"mount": PrivilegeMount, "unmount": PrivilegeMount,
 }

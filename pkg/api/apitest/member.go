@@ -74,3 +74,16 @@ func (p *Pod) DropRootKey([]byte) error { return pod.ErrNoRootKey }
 
 // UseRootKey takes none.
 func (p *Pod) UseRootKey([]byte) error { return pod.ErrOtherKey }
+
+// SetRole is pod.Pod's.
+func (p *Pod) SetRole(context.Context, string, string) error { return nil }
+
+// MemberLog is pod.Pod's: one of each kind.
+func (p *Pod) MemberLog() []pod.MemberEvent {
+	at := time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)
+	return []pod.MemberEvent{
+		{What: pod.MemberAdmitted, Name: "ann", Kind: "user", ID: "a1", Role: "writer", By: "one"},
+		{At: at, What: pod.MemberRole, Name: "ann", Kind: "user", ID: "a1", Role: "reader", By: "one"},
+		{At: at.Add(time.Hour), What: pod.MemberRevoked, Name: "ann", Kind: "user", ID: "a1", By: "one"},
+	}
+}

@@ -29,6 +29,8 @@ type Membership interface {
 	UseRootKey(key []byte) error
 	// Revoke shuts a pod, or all of a user's, out for good.
 	Revoke(ctx context.Context, name string) error
+	SetRole(ctx context.Context, name, role string) error
+	MemberLog() []pod.MemberEvent
 }
 
 func members(_ context.Context, p Pod, _ struct{}) ([]api.Member, error) {

@@ -76,6 +76,8 @@ func (s *Server) routes() {
 	onPod(s, "member/add", addMember)
 	onPod(s, "member/revoke", revokeMember)
 	onPod(s, "member/renew", renewMember)
+	onPod(s, "member/role", setRole)
+	onPod(s, "member/log", memberLog)
 	onPod(s, "member/pending", pending)
 	onPod(s, "member/accept", accept)
 	onPod(s, "member/root", rootKey)
