@@ -135,25 +135,39 @@ func (p *Pod) memberNamed(name string) (ident.Pod, error) {
 	}
 	pod, err := p.podNamed(name)
 	if err != nil {
-		if admin, ok := p.reg.adminNamed(name); ok {
+		if admin, ok := p.reg.adminNamed(name, p.signerKey()); ok {
 			return admin, nil
 		}
 	}
 	return pod, err
 }
 
-// adminNamed is the key of an admin that is neither a pod nor a user: of the network's first pod, or made by the root key.
-func (r *registry) adminNamed(name string) (ident.Pod, bool) {
+// signerKey is the key by which this pod signs members; zero: it signs none.
+func (p *Pod) signerKey() ident.Pod {
+	by, err := p.authority()
+	if err != nil {
+		return ident.Pod{}
+	}
+	return by.chain.Leaf().Pod()
+}
+
+// adminNamed is the key of an admin that is neither a pod nor a user, by its name or id: of the network's first pod, or made by the root key. Several may have one
+// name: then it is the one besides own, if there is one such.
+func (r *registry) adminNamed(name string, own ident.Pod) (ident.Pod, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	found := make(map[ident.Pod]bool)
 	for _, chains := range []map[ident.Pod]member.Chain{r.chains, r.users} {
 		for _, chain := range chains {
 			for _, c := range chain {
-				if c.Kind == member.KindAdmin && c.Name == name {
-					return c.Pod(), true
+				if key := c.Pod(); c.Kind == member.KindAdmin && (c.Name == name && key != own || key.String() == name) {
+					found[key] = true
 				}
 			}
 		}
+	}
+	for key := range found {
+		return key, len(found) == 1
 	}
 	return ident.Pod{}, false
 }

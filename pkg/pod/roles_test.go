@@ -324,6 +324,21 @@ func TestRevokedAdminSigns(t *testing.T) {
 	if _, err := first.reg.add(member.EncodeStatement(member.KindNetwork, s.Encode())); !errors.Is(err, member.ErrDenied) {
 		t.Errorf("settings that it signed later: %v", err)
 	}
+	// The first pod's admin key, which is a member of its own: another admin ends it, and whom it let in stays.
+	second := joinAs(t, first, "second", "admin")
+	second.reads("/f", "x")
+	if err := second.Revoke(quickly(t), by.chain[0].Name); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first pod admits nobody", func() error {
+		if _, err := first.Invite(quickly(t), "writer", time.Hour, 1); !errors.Is(err, member.ErrDenied) {
+			return fmt.Errorf("invites: %w", err)
+		}
+		return nil
+	})
+	if _, err := second.Invite(quickly(t), "writer", time.Hour, 1); err != nil {
+		t.Error(err)
+	}
 	kept.write("/g", "goes on")
 	first.reads("/g", "goes on")
 	sameRoot(t, first, kept)

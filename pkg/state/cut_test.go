@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,7 +22,10 @@ type failing struct {
 	left int
 }
 
-var errFailing = errors.New("no more blocks")
+var (
+	cutDBRuns  = flag.Int("cut-db-runs", 12, "random runs of TestCutDBs")
+	errFailing = errors.New("no more blocks")
+)
 
 // Get is block.Getter's.
 func (f *failing) Get(ctx context.Context, id block.ID) ([]byte, error) {
@@ -156,7 +160,7 @@ func (c *cutDBs) settleCut(i, j int) (rebuilt, broken bool) {
 // TestCutDBs: a member loses its right to write while pods have more or less of what it did, in databases: with restarts, trees, cut logs and failures in the middle of a rebuild. If it
 // fails, pods differ for ever after a revocation, or lose what others did.
 func TestCutDBs(t *testing.T) {
-	seed, runs := uint64(1), 12
+	seed, runs := uint64(1), *cutDBRuns
 	if testing.Short() {
 		runs = 4
 	}
