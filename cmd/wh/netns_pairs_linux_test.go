@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ import (
 
 var (
 	pairsBytes = flag.Int64("pairs", 0, "TestNetnsPairs: bytes of its large file; 0: it is left out")
-	pairsTree  = flag.String("pairs-tree", filepath.Join(runtime.GOROOT(), "src"), "TestNetnsPairs: the folder that it stores beside it")
+	pairsTree  = flag.String("pairs-tree", "testdata", "TestNetnsPairs: the folder that it stores beside it")
 )
 
 // What rs:4+2 over six pods promises.
