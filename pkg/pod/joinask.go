@@ -85,13 +85,14 @@ func (t Ticket) wait(ctx context.Context, c clock.Clock) error {
 	for {
 		asked := c.Now()
 		reply, err := askToEnrol(ctx, t.Key, t.At, t.request())
+		again := errors.Is(err, member.ErrPending) || waits && (errors.Is(err, p2p.ErrUnreachable) || errors.Is(err, p2p.ErrBusy))
 		switch {
 		case err == nil:
 			_, err = reply.Chain.Verify(t.Network)
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.Is(err, member.ErrPending) && !(waits && (errors.Is(err, p2p.ErrUnreachable) || errors.Is(err, p2p.ErrBusy))):
+		case !again:
 			return err
 		}
 		waits = true
