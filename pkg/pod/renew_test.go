@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,16 @@ func TestExpiredIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	third.stop()
+	token, err := first.Invite(quickly(t), "admin", time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "pod")
+	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	other := openPod(t, dir)
+	eventually(t, "they know each other", func() error { _, err := other.podNamed("second"); return err })
 	pods := startLater(t, 25*time.Hour, first, second)
 	first, second = pods[0], pods[1]
 	eventually(t, "second is refused", func() error {
@@ -248,6 +259,9 @@ func TestExpiredIsRefused(t *testing.T) {
 	}
 	if err := first.Renew(quickly(t), "nobody"); !errors.Is(err, ErrNoSuchPod) {
 		t.Errorf("nobody is renewed: %v", err)
+	}
+	if err := other.Renew(quickly(t), "second"); !errors.Is(err, member.ErrDenied) {
+		t.Errorf("another admin's pod, that does not give this number, renews it: %v", err)
 	}
 	if err := first.Renew(quickly(t), "second"); err != nil {
 		t.Fatal(err)
