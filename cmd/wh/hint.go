@@ -10,7 +10,7 @@ var hints = map[api.Code]string{
 	"no_space":        "free space on this machine's disk, or what was deleted in Wormhole: wh gc --now; snapshots keep what they name: wh snapshot rm",
 	"store_full":      "free space on this machine's disk, or what was deleted in Wormhole: wh gc --now; snapshots keep what they name: wh snapshot rm",
 	"peer_full":       "another pod's disk is full: wh pods says whose",
-	"expired":         "ask for a new token: wh invite, on a pod of the network",
+	"expired":         "ask an admin for a new token (wh invite), or to renew what ended (wh member renew)",
 	"used":            "a token is good for one machine: ask for a new one: wh invite, on a pod of the network",
 	"denied":          "ask an admin of the network for a new token (wh invite), or to add your key (wh member add)",
 	"passphrase":      "type it on a terminal, put it into WH_PASSPHRASE, or use an ssh-agent: --identity KEY.pub",

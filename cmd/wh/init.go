@@ -67,7 +67,7 @@ func newInit(e *env) *cobra.Command {
 		}),
 	}
 	o.flags.add(c)
-	c.Flags().StringVar(&o.access, "access", "invite", "who may join with no invitation: invite (nobody), ask (whom an admin accepts), open (everybody on the LAN, as a reader)")
+	c.Flags().StringVar(&o.access, "access", "invite", "who may join with no invitation: invite (nobody), ask (whom an admin accepts), open (everybody who reaches an admin's pod, as a reader)")
 	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the contents of files, on disks and on the way, under a key that members have")
 	c.Flags().StringVar(&o.from, "import", "", "folder whose contents are imported")
 	return c

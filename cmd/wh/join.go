@@ -100,8 +100,8 @@ func ticketByAsking(ctx context.Context, e *env, o joinOptions) (*api.Ticket, er
 	}
 	t, err := pod.AskToJoin(ctx, pod.AskOptions{
 		Network: name, At: at, PodName: podNameFor(o.flags), Clock: e.clock,
-		Waiting: func(network ident.Network, networkName string, id ident.Pod) {
-			e.say("waiting for an admin of %s@%s, who lets this pod in by: wh member accept %s", networkName, network.Short(), id)
+		Waiting: func(network ident.Network, networkName, at string, id ident.Pod) {
+			e.say("waiting for an admin of %s@%s, who lets this pod in at pod %s by: wh member accept %s", networkName, network.Short(), at, id)
 		},
 	})
 	if err != nil {

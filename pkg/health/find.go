@@ -29,9 +29,9 @@ type Facts struct {
 
 	MembershipEnds, MembershipEnded string // when this pod's certificate ends, soon, or has ended; "": it does not
 
-	Conflicts   int
-	Mounts      []Mount // that should be, and are not
-	Version     string  // of this program; "": not known
+	Conflicts int
+	Mounts    []Mount // that should be, and are not
+	Version   string  // of this program; "": not known
 }
 
 // Pod is one pod of the network.

@@ -35,7 +35,7 @@ func accessKeys() []config.Key {
 	return []config.Key{
 		{
 			Name: "access", Default: AccessInvite, Check: checkAccess,
-			Doc: "Who may join with no invitation: invite (nobody), ask (whom an admin accepts: wh member pending), or open (everybody on\nthe LAN, as a reader).",
+			Doc: "Who may join with no invitation: invite (nobody), ask (whom an admin accepts: wh member pending), or open (everybody who\nreaches an admin's pod, as a reader).",
 		},
 		{
 			Name: "members_max", Default: strconv.Itoa(defaultMembersMax), Check: checkMembersMax,

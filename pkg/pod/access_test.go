@@ -56,7 +56,7 @@ func TestAccessAsk(t *testing.T) {
 	waits := make(chan ident.Pod, 1)
 	o := askTo(first, "guest")
 	o.At = append(o.At, p2p.Found{Pod: second.id, Addrs: second.net.Addrs()}) // no admin's: it sends strangers away
-	o.Waiting = func(_ ident.Network, _ string, id ident.Pod) { waits <- id }
+	o.Waiting = func(_ ident.Network, _, _ string, id ident.Pod) { waits <- id }
 	type result struct {
 		t   Ticket
 		err error

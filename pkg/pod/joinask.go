@@ -23,8 +23,8 @@ type AskOptions struct {
 	At      []p2p.Found // pods to ask
 	PodName string      // wished
 	Clock   clock.Clock // nil: clock.Real
-	// Waiting is called once it is known which network it is, where an admin must accept the pod; id is what the admin sees.
-	Waiting func(network ident.Network, networkName string, id ident.Pod)
+	// Waiting is called once it is known which network it is, where an admin must accept the pod: at is the name of the pod where it waits, id what the admin sees there.
+	Waiting func(network ident.Network, networkName, at string, id ident.Pod)
 }
 
 // AskToJoin asks a network that takes strangers to be let in, and waits for an admin where one must say so. The ticket that it returns is for a pod that is let in.
@@ -56,7 +56,7 @@ func AskToJoin(ctx context.Context, o AskOptions) (Ticket, error) {
 	}
 	t := Ticket{Key: key, Network: from.network(), NetworkName: from.reply.NetworkName, At: from.at, PodName: o.PodName}
 	if from.reply.Text == AccessAsk && o.Waiting != nil {
-		o.Waiting(t.Network, t.NetworkName, ident.PodOf(public(key)))
+		o.Waiting(t.Network, t.NetworkName, from.reply.Chain.Leaf().Name, ident.PodOf(public(key)))
 	}
 	return t, t.wait(ctx, orReal(o.Clock))
 }
@@ -85,13 +85,14 @@ func (t Ticket) wait(ctx context.Context, c clock.Clock) error {
 	for {
 		asked := c.Now()
 		reply, err := askToEnrol(ctx, t.Key, t.At, t.request())
+		again := errors.Is(err, member.ErrPending) || waits && (errors.Is(err, p2p.ErrUnreachable) || errors.Is(err, p2p.ErrBusy))
 		switch {
 		case err == nil:
 			_, err = reply.Chain.Verify(t.Network)
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.Is(err, member.ErrPending) && !(waits && (errors.Is(err, p2p.ErrUnreachable) || errors.Is(err, p2p.ErrBusy))):
+		case !again:
 			return err
 		}
 		waits = true

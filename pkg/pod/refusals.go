@@ -40,10 +40,10 @@ func (r *refusals) worth(pod ident.Pod, now time.Time) bool {
 // refused tells that somebody was not let in, or not connected with: in the log each time, as an event not too often.
 func (p *Pod) refused(ctx context.Context, pod ident.Pod, what string, err error) {
 	if errors.Is(err, member.ErrPending) || errors.Is(err, member.ErrElsewhere) {
-		p.log.DebugContext(ctx, what, "pod", pod, "err", err)
+		p.log.DebugContext(ctx, "somebody was refused", "what", what, "pod", pod, "err", err)
 		return
 	}
-	p.log.WarnContext(ctx, what, "pod", pod, "err", err)
+	p.log.WarnContext(ctx, "somebody was refused", "what", what, "pod", pod, "err", err)
 	if p.refusals.worth(pod, p.clock.Now()) {
 		p.event(Event{Kind: EventRefused, Pod: p.reg.name(pod), Text: what + ": " + err.Error()})
 	}

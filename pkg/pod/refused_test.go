@@ -253,7 +253,7 @@ func TestCopiedIdentityIsAnEvent(t *testing.T) {
 	b.write("/of b", "b")
 	b.settle()
 	b.stop()
-	b = pods.start(net, 0, other)
+	pods.start(net, 0, other)
 	c.reads("/of b", "b")
 	c.reads("/of a", "a")
 	eventually(t, "the copy is an event", func() error {

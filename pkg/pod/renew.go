@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/config"
@@ -167,12 +166,12 @@ func (p *Pod) Renew(ctx context.Context, name string) error {
 	if p.reg.isRevoked(key) {
 		return fmt.Errorf("pod: %q was revoked: %w", name, member.ErrDenied)
 	}
-	before := chainEnd(chain)
-	if err := p.renew(ctx, by, chain); err != nil || before == 0 {
+	if err := p.renew(ctx, by, chain); err != nil {
 		return err
 	}
-	if now := p.reg.chainOf(key); chainEnd(now) == before && p.newEnd() > before {
-		return fmt.Errorf("pod: %q was admitted by another admin, who alone may renew it: %w", strings.TrimSpace(name), member.ErrDenied)
+	before, want := chainEnd(chain), p.newEnd()
+	if before != 0 && (want == 0 || want > before) && !endsLater(p.reg.chainOf(key), chain) {
+		return fmt.Errorf("pod: %q has a number that this admin does not give: renew it on the first pod, or where it was let in: %w", name, member.ErrDenied)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,18 @@ func TestExpiredIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	third.stop()
+	token, err := first.Invite(quickly(t), "admin", time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "pod")
+	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	other := openPod(t, dir)
+	eventually(t, "they know each other", func() error { _, err := other.podNamed("second"); return err })
+	other.stop()
+	other = runPod(t, Options{Dir: dir, Offline: true, Clock: &turnedClock{ahead: time.Hour}})
 	pods := startLater(t, 25*time.Hour, first, second)
 	first, second = pods[0], pods[1]
 	eventually(t, "second is refused", func() error {
@@ -248,6 +261,9 @@ func TestExpiredIsRefused(t *testing.T) {
 	}
 	if err := first.Renew(quickly(t), "nobody"); !errors.Is(err, ErrNoSuchPod) {
 		t.Errorf("nobody is renewed: %v", err)
+	}
+	if err := other.Renew(quickly(t), "second"); !errors.Is(err, member.ErrDenied) {
+		t.Errorf("another admin's pod, that does not give this number, renews it: %v", err)
 	}
 	if err := first.Renew(quickly(t), "second"); err != nil {
 		t.Fatal(err)
@@ -293,16 +309,51 @@ func TestExpiredWhileConnected(t *testing.T) {
 	})
 }
 
-// A pod whose clock alone is far ahead refuses the others, and says so: nobody is shut out in silence. With the clock set right all is as before, and the others never
-// refused each other.
+// A connection outlives nobody's certificate: one that has ended is closed at the next look, and no other.
+func TestPartExpired(t *testing.T) {
+	first := firstPod(t)
+	second, third := joinPod(t, first, "second"), joinPod(t, first, "third")
+	for _, p := range []*testPod{second, third} {
+		eventually(t, "they meet", connected(first, p))
+	}
+	by, err := first.authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := second.own.chain.Leaf()
+	ended.NotAfter = first.clock.Now().Add(-time.Second).Unix()
+	chain, err := member.Issue(by.key, by.chain, ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.reg.mu.Lock()
+	first.reg.chains[second.id] = chain
+	first.reg.mu.Unlock()
+	first.partExpired(quickly(t))
+	if got := first.refusedTexts(); len(got) != 1 || !strings.Contains(got[0], "a pod was disconnected") || !strings.Contains(got[0], "second") {
+		t.Errorf("refused: %q", got)
+	}
+	eventually(t, "it is let in by the certificate that it shows", connected(first, second))
+	if !first.net.Connected(third.id) {
+		t.Error("another was disconnected, too")
+	}
+}
+
+// A pod whose clock alone is far ahead refuses the others, and says so: nobody is shut out in silence. One that meets a pod whose certificate has no end learns the time
+// from it, and refuses nobody. With the clock set right all is as before, and the others never refused each other.
 func TestOneWrongClockShutsNobodyOutInSilence(t *testing.T) {
 	first := withLife(t)
-	second, wrong := joinPod(t, first, "second"), joinPod(t, first, "wrong")
+	second, third, wrong := joinPod(t, first, "second"), joinPod(t, first, "third"), joinPod(t, first, "wrong")
+	by, err := first.authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.stop()
 	wrong.stop()
-	wrong = runPod(t, Options{Dir: wrong.dir, Listen: []string{"127.0.0.1:0"}, Clock: &turnedClock{ahead: 300 * day}})
-	introduce(first, second, wrong)
+	wrong = runPod(t, Options{Dir: wrong.dir, Listen: []string{"127.0.0.1:0"}, Clock: &turnedClock{ahead: 300 * 24 * time.Hour}})
+	introduce(second, third, wrong)
 	eventually(t, "the pod whose clock is wrong says that it refuses others", func() error {
-		if w := wrong.warning(health.CodePodExpired); !strings.Contains(w, "second") || !strings.Contains(w, wrong.clock.Now().UTC().Format("2006-01")) {
+		if w := wrong.warning(health.CodePodExpired); !strings.Contains(w, wrong.clock.Now().UTC().Format("2006-01")) {
 			return fmt.Errorf("it says %q", w)
 		}
 		return nil
@@ -310,12 +361,16 @@ func TestOneWrongClockShutsNobodyOutInSilence(t *testing.T) {
 	if w := wrong.warning(health.CodeMembershipEnded); w == "" {
 		t.Error("it does not say that its own has ended by its clock")
 	}
-	if err := connected(first, second)(); err != nil || first.warning(health.CodePodExpired) != "" {
-		t.Errorf("the others: %v, %s", err, first.warning(health.CodePodExpired))
+	eventually(t, "the others are connected", connected(second, third))
+	if w := second.warning(health.CodePodExpired); w != "" {
+		t.Errorf("one whose clock is right says %s", w)
 	}
+	first = openPod(t, first.dir)
+	introduce(first, second, third, wrong)
+	eventually(t, "it learns the time from the first pod, and lets the others in", connected(wrong, second))
 	wrong.stop()
 	wrong = openPod(t, wrong.dir)
-	introduce(first, second, wrong)
+	introduce(first, second, third, wrong)
 	eventually(t, "it is back", connected(wrong, second))
 	if w := wrong.warning(health.CodePodExpired) + wrong.warning(health.CodeMembershipEnded); w != "" {
 		t.Errorf("it still says %s", w)
@@ -323,10 +378,6 @@ func TestOneWrongClockShutsNobodyOutInSilence(t *testing.T) {
 	// One that others tell that its clock is an hour ahead refuses nobody for what ended by it in this hour.
 	ended := first.reg.chain(second.id).Leaf()
 	ended.NotAfter = first.clock.Now().Add(-10 * time.Minute).Unix()
-	by, err := first.authority()
-	if err != nil {
-		t.Fatal(err)
-	}
 	chain, err := member.Issue(by.key, by.chain, ended)
 	if err != nil {
 		t.Fatal(err)
