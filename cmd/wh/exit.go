@@ -56,7 +56,7 @@ var exitCodes = map[api.Code]int{
 	"peer_failed": exitFailed, "peer_protocol": exitFailed,
 
 	"store_full": exitNotEnough, "store_locked": exitConflict, "store_poisoned": exitFailed, "store_closed": exitNoDaemon,
-	"gap": exitFailed, "fork": exitCorrupt, "future": exitFailed, "foreign": exitConflict, "not_safe": exitNotEnough,
+	"gap": exitFailed, "fork": exitCorrupt, "future": exitFailed, "change_refused": exitDenied, "foreign": exitConflict, "not_safe": exitNotEnough,
 	"pod_exists": exitConflict,
 
 	"timeout": exitNotEnough, "canceled": exitInterrupted,

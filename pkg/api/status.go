@@ -123,6 +123,7 @@ var codes = []struct {
 	{"gap", state.ErrGap},
 	{"fork", state.ErrFork},
 	{"future", state.ErrFuture},
+	{"change_refused", state.ErrRefused},
 	{"foreign", state.ErrForeign},
 	{"not_safe", pod.ErrNotSafe},
 	{"pod_exists", pod.ErrExists},

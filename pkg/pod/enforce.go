@@ -166,6 +166,7 @@ func (p *Pod) toldOfEnd(ctx context.Context, statement []byte) {
 
 // wanted is what of another pod's version vector is to be had: what its author's right covers.
 func (p *Pod) wanted(vv state.VV) state.VV {
+	vv = p.reg.writersOf(vv)
 	wanted, err := p.db.Wanted(vv)
 	if err != nil {
 		p.log.Warn("it can't be told which changes count", "err", err)

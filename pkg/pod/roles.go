@@ -108,6 +108,19 @@ func (r *registry) couldWriteLocked(pod ident.Pod) bool {
 		slices.ContainsFunc(r.ends[pod], func(v member.Revoke) bool { return v.Role.MayWrite() || len(v.Cuts) > 0 })
 }
 
+// writersOf is a version vector without members that never might write: nothing of them is to be had.
+func (r *registry) writersOf(vv state.VV) state.VV {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make(state.VV, len(vv))
+	for a, seq := range vv {
+		if pod, known := r.members[a.Member]; !known || r.couldWriteLocked(pod) {
+			out[a] = seq
+		}
+	}
+	return out
+}
+
 // cuts are the members whose right to write has ended, with the commits that the statements about them name.
 func (r *registry) cuts() []state.Cut {
 	r.mu.RLock()

@@ -43,7 +43,7 @@ func (p *Pod) logLimits() state.LogLimits {
 		others++
 		facts := p.peers.of(pod)
 		lim.Known.Merge(facts.vv)
-		if p.dormant(pod, facts, now) {
+		if p.reg.isRevoked(pod) || p.dormant(pod, facts, now) {
 			continue
 		}
 		for a := range lim.Passed {
