@@ -228,10 +228,12 @@ func (u *puller) pullLog(ctx context.Context, pod ident.Pod, vv state.VV) (size 
 	}
 	u.count(func(c *CatchUps) { c.LogBytes += int64(len(answer)) })
 	n, err := p.apply(ctx, commits)
-	if again := p.askWith(vv); errors.Is(err, state.ErrRefused) || errors.Is(err, state.ErrGap) && !(again.LessEqual(with) && with.LessEqual(again)) {
+	again := p.askWith(vv)
+	news := !again.LessEqual(with) || !with.LessEqual(again)
+	if errors.Is(err, state.ErrRefused) || errors.Is(err, state.ErrGap) && news {
 		// What does not count was passed over, or more counts by what these rest on.
 		p.log.DebugContext(ctx, "a pod sent changes that don't count, or before others on which they rest", "pod", p.reg.name(pod), "err", err)
-		if n > 0 || !(again.LessEqual(with) && with.LessEqual(again)) {
+		if n > 0 || news {
 			return len(answer), nil
 		}
 	}

@@ -284,7 +284,7 @@ func TestRevokedTree(t *testing.T) {
 // TestRevokedAdminSigns: certificates that an admin's pod signed before it was revoked stay good, later ones don't, nor do settings that it signs. If it fails, who stole an admin's key lets others in.
 func TestRevokedAdminSigns(t *testing.T) {
 	first := firstPod(t)
-	admin := joinAs(t, first, "admin", "admin")
+	admin := joinAs(t, first, "boss", "admin")
 	kept := joinPod(t, admin, "kept")
 	first.write("/f", "x")
 	kept.reads("/f", "x")
@@ -296,7 +296,7 @@ func TestRevokedAdminSigns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Revoke(quickly(t), "admin"); err != nil {
+	if err := first.Revoke(quickly(t), "boss"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the admin is out", func() error {

@@ -392,7 +392,6 @@ func TestCutModel(t *testing.T) {
 		maps.Copy(kept, w.kept())
 		first := left[slices.IndexFunc(left, func(p *cutPod) bool { return p.may(w) })]
 		for _, p := range left {
-
 			sameForkState(t, seed, fmt.Sprintf("pod %d against %d", p.id, first.id), p.forkPod, first.forkPod)
 		}
 		have := map[[32]byte]bool{}
