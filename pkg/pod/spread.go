@@ -265,6 +265,13 @@ func (s *spreader) found(begin time.Time, total placed, err error) {
 	}
 }
 
+// count notes how safe all bytes are, as another look at everything than a round's found it.
+func (s *spreader) count(total placed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsafe, s.bytes = total.unsafe, total.bytes
+}
+
 // safeSince is a moment after which everything was once where it should be: whatever was replaced before it need not be kept for the case that
 // what replaced it is lost.
 func (s *spreader) safeSince() time.Time {
