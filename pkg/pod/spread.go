@@ -114,6 +114,9 @@ func (s *spreader) run(ctx context.Context) error {
 			}
 			end := s.p.clock.Now()
 			s.restUntil = end.Add(spreadRest * end.Sub(begin))
+			if soon := later(end.Add(spreadSettle), s.restUntil); s.leaving() && soon.Before(next) {
+				next = soon // who empties a pod waits for it
+			}
 		}
 	}
 }
@@ -134,6 +137,14 @@ func (s *spreader) due() (at time.Time) {
 	}
 	s.all, s.wanted = false, false
 	return at
+}
+
+// leaving says whether this pod is being drained, and others still need what it has and can take it.
+func (s *spreader) leaving() bool {
+	entry, _ := s.p.reg.entry(s.p.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return entry.Drain && s.looked == entry.Version && s.needed > 0 && !s.stuck
 }
 
 // busy says whether files were put since the last call, or this pod catches up with others: a round over everything would take the processor from
