@@ -120,6 +120,34 @@ func heredoc(script string) bool {
 	return m != nil && !strings.HasSuffix(script, "\n"+m[1])
 }
 
+// wrongUses is a document of what users do wrong.
+const wrongUses = "cmd/wh/testdata/wrong.md"
+
+// TestWrongUses breaks if a wrong use is not told by an error and a hint, or ends with the wrong exit code for scripts: none, or one that none is listed for.
+func TestWrongUses(t *testing.T) {
+	n := 0
+	for _, b := range docBlocks(t, wrongUses) {
+		if b.lang != "console" {
+			continue
+		}
+		for _, s := range b.steps(t, "anna") {
+			if s.script == "wh down" {
+				continue
+			}
+			n++
+			all := strings.Join(s.output, "\n")
+			for _, part := range []string{"wh: error: ", "\nwh: hint: ", "\n[exit "} {
+				if !strings.Contains(all, part) {
+					t.Errorf("%s: no %q in:\n%s", s.script, part, all)
+				}
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d wrong uses", n)
+	}
+}
+
 // docRoot is the repository, seen from this package's folder.
 const docRoot = "../.."
 
@@ -127,7 +155,7 @@ const docRoot = "../.."
 func documents(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/bench/README.md", "docs/how-to/*.md", "examples/*/README.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/bench/README.md", "docs/how-to/*.md", "examples/*/README.md", wrongUses} {
 		found, err := filepath.Glob(filepath.Join(docRoot, pattern))
 		if err != nil {
 			t.Fatal(err)
