@@ -17,7 +17,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss pairs man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,9 @@ storm: ## eight pods write at once to the same folders for STORM (60s): one root
 
 powerloss: ## cut the power, fill the disk, flip bits at every place that a pod's disk has, for many minutes
 	$(GO) test ./pkg/pod -run 'TestPowerLoss|TestEditorsSaves|TestNoSpace|TestStateBitFlips' -full -v -timeout 4h
+
+pairs: ## kill each two of six real daemons under rs:4+2 and compare every byte of PAIRS (2147483648) bytes and the Go source tree; root, ip netns and /dev/fuse
+	$(GO) test ./cmd/wh -run '^TestNetnsPairs$$' -count=1 -v -timeout 4h -args -pairs $${PAIRS:-2147483648} -pairs-tree "$$($(GO) env GOROOT)/src"
 
 sim: build ## simulate SEEDS (10000) seeds of the state, or of KIND=stack; goes on where the last run ended, see PROGRESS
 	$(BIN)/wh-sim -kind $${KIND:-state} -seeds $${FIRST:-0}:$$(($${FIRST:-0} + $${SEEDS:-10000})) -progress "$${PROGRESS:-$(BIN)/sim-$${KIND:-state}.progress}" -keep testdata/seeds

@@ -268,7 +268,12 @@ func (h *netnsHost) seesUp(want int) {
 
 func (h *netnsHost) eventually(what string, f func() error) {
 	h.t.Helper()
-	end := time.Now().Add(netnsWait)
+	h.eventuallyWithin(netnsWait, what, f)
+}
+
+func (h *netnsHost) eventuallyWithin(limit time.Duration, what string, f func() error) {
+	h.t.Helper()
+	end := time.Now().Add(limit)
 	for {
 		err := f()
 		if err == nil {

@@ -83,7 +83,17 @@ func (r *Reader) head() (major byte, v uint64) {
 	return major, v
 }
 
+// want reads the head of an item of one type and returns its argument. Most are one byte, and after an error none is left.
 func (r *Reader) want(major byte) uint64 {
+	if len(r.b) > 0 && r.b[0]>>5 == major && r.b[0]&31 < 24 {
+		v := uint64(r.b[0] & 31)
+		r.b = r.b[1:]
+		return v
+	}
+	return r.wantLong(major)
+}
+
+func (r *Reader) wantLong(major byte) uint64 {
 	if r.err != nil {
 		return 0
 	}

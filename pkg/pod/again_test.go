@@ -40,7 +40,7 @@ func TestMadeAgainHasOneNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := <-opened
-		if one, two := f.(*file).n, g.(*file).n; one != two { //nolint:errcheck,forcetypeassert // a view opens only these
+		if one, two := f.(*file).n, g.(*file).n; one != two { //nolint:forcetypeassert // a view opens only these
 			t.Fatalf("round %d: two nodes", i)
 		}
 		_, _ = f.Close(ctx), g.Close(ctx)

@@ -139,7 +139,7 @@ func TestSaveAgainBesideMissing(t *testing.T) {
 	p := newStill(t)
 	ctx := t.Context()
 	f, g := p.open("f"), p.open("g")
-	n := f.(*file).n //nolint:errcheck,forcetypeassert // a view opens only these
+	n := f.(*file).n //nolint:forcetypeassert // a view opens only these
 	n.mu.Lock()
 	n.body = dag.Body{Size: 1 << 30, Tree: block.Sum(block.DagCBOR, []byte("nowhere")), Depth: 1}
 	n.attr.Size = n.body.Size
@@ -177,7 +177,7 @@ func TestCollectBesidePeersPut(t *testing.T) {
 		t.Fatal(err)
 	}
 	put, plain := body(2)
-	other, cut := newStill(t), block.Fragment{}
+	other := newStill(t)
 	if err := other.store.Put(ctx, put, plain); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestCollectBesidePeersPut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut = block.Fragment{Stripe: set.Record().Stripe, I: 1}
+	cut := block.Fragment{Stripe: set.Record().Stripe, I: 1}
 	piece, err := set.AppendWire(nil, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -273,8 +273,9 @@ func (p *Pod) applySnapshotRule(ctx context.Context) error {
 		if root, err := p.Root(ctx); err != nil {
 			errs = append(errs, err)
 		} else if root != newest {
-			_, err := p.makeSnapshot(ctx, name)
-			errs = append(errs, err)
+			if _, err := p.makeSnapshot(ctx, name); !errors.Is(err, vfs.ErrExist) { // another pod made it just now
+				errs = append(errs, err)
+			}
 		}
 	}
 	for _, name := range drop {

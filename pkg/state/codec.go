@@ -65,19 +65,19 @@ func appendDots(b []byte, dots []Dot) []byte {
 
 // decoder reads what encoder writes.
 type decoder struct {
-	*cbor.Reader
+	cbor.Reader
 
 	last TS
 }
 
-func newDecoder(b []byte) *decoder { return &decoder{Reader: cbor.NewReader(b)} }
+func newDecoder(b []byte) *decoder { return &decoder{Reader: *cbor.NewReader(b)} }
 
 func (d *decoder) ts() TS {
 	if d.Null() {
 		return d.last
 	}
 	d.Tuple(2)
-	t := TS{HLC: HLC(d.Uint()), Actor: readActor(d.Reader)}
+	t := TS{HLC: HLC(d.Uint()), Actor: readActor(&d.Reader)}
 	if d.Err() == nil && t == d.last {
 		d.Fail("a stamp is repeated instead of left out")
 	}
@@ -89,7 +89,7 @@ func (d *decoder) dot() Dot {
 	if d.Null() {
 		return Dot{}
 	}
-	return readDot(d.Reader)
+	return readDot(&d.Reader)
 }
 
 // list reads an array of at most limit items, strictly ascending.

@@ -75,11 +75,11 @@ func (d *decoder) inode() *Inode {
 	n.Owner.TS = d.ts()
 	n.RDev = d.Uint()
 	n.Btime = d.Int()
-	n.Xattrs = list(d.Reader, XattrsMax, byXattrName, d.xattr)
+	n.Xattrs = list(&d.Reader, XattrsMax, byXattrName, d.xattr)
 	n.Ext = d.ext()
-	n.Links = list(d.Reader, LinksMax, byLinkID, d.link)
-	n.Contents = list(d.Reader, ContentsMax, newestFirst, d.content)
-	n.Seen = readDots(d.Reader, VVMax, byActor)
+	n.Links = list(&d.Reader, LinksMax, byLinkID, d.link)
+	n.Contents = list(&d.Reader, ContentsMax, newestFirst, d.content)
+	n.Seen = readDots(&d.Reader, VVMax, byActor)
 	if d.Err() == nil {
 		if why := n.broken(); why != "" {
 			d.Fail("%s", why)
@@ -103,13 +103,18 @@ func (n *Inode) broken() string {
 	case n.Seen != nil && leftOut(n.Seen, n.Contents) == nil:
 		return "seen is not left out"
 	}
-	names := make(map[ContentName]bool, len(n.Contents))
+	var names map[ContentName]bool // of several: most have one
+	if len(n.Contents) > 1 {
+		names = make(map[ContentName]bool, len(n.Contents))
+	}
 	for i := range n.Contents {
 		c := &n.Contents[i]
 		if names[c.Name()] {
 			return "two contents of one name"
 		}
-		names[c.Name()] = true
+		if names != nil {
+			names[c.Name()] = true
+		}
 		if n.Seen != nil && !c.Dot.IsZero() && !covers(n.Seen, c.Dot) {
 			return "a listed content was not seen"
 		}
@@ -156,7 +161,7 @@ func (e *encoder) ext(xs []Ext) {
 }
 
 func (d *decoder) ext() []Ext {
-	return list(d.Reader, ExtMax, byField, func() Ext {
+	return list(&d.Reader, ExtMax, byField, func() Ext {
 		d.Tuple(3)
 		return Ext{Field: d.Uint(), TS: d.ts(), Value: d.Bytes(ExtValueMax)}
 	})

@@ -69,7 +69,7 @@ func DecodeSnapSet(b []byte) (VerSet[block.ID], error) {
 	return s, nil
 }
 
-func (d *decoder) snap() block.ID { return readNodeID(d.Reader) }
+func (d *decoder) snap() block.ID { return readNodeID(&d.Reader) }
 
 // readNodeID reads a link to a node.
 func readNodeID(r *cbor.Reader) block.ID {
@@ -98,9 +98,9 @@ func appendSet[T any](b []byte, s VerSet[T], value func(*encoder, T)) []byte {
 
 func decodeSet[T any](b []byte, value func(*decoder) T) (VerSet[T], error) {
 	d := newDecoder(b)
-	s := list(d.Reader, VersionsMax, byVersion[T], func() Version[T] {
+	s := list(&d.Reader, VersionsMax, byVersion[T], func() Version[T] {
 		d.Tuple(2)
-		dot := readDot(d.Reader)
+		dot := readDot(&d.Reader)
 		d.last = TS{}
 		return Version[T]{Dot: dot, Value: value(d)}
 	})

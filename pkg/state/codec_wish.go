@@ -49,9 +49,9 @@ func (d *decoder) wish() *Wish {
 	d.Tuple(8)
 	w.Policy = Reg[string]{Value: d.Name(PolicyMax), TS: d.ts()}
 	w.Durability = Reg[string]{Value: d.Name(PolicyMax), TS: d.ts()}
-	w.Homes.Value = list(d.Reader, HomesMax, nil, d.pod)
+	w.Homes.Value = list(&d.Reader, HomesMax, nil, d.pod)
 	w.Homes.TS = d.ts()
-	w.Pins = list(d.Reader, PinsMax, byPod, func() Pin {
+	w.Pins = list(&d.Reader, PinsMax, byPod, func() Pin {
 		d.Tuple(3)
 		return Pin{Pod: d.pod(), Gone: d.Bool(), TS: d.ts()}
 	})

@@ -48,6 +48,20 @@ func (f *Folded) Shown() []Link {
 	})}
 }
 
+// shownCount is how many links Shown gives.
+func (f *Folded) shownCount() int {
+	if f.Inode == nil || f.Dead {
+		return len(f.Shown())
+	}
+	n := 0
+	for i := range f.Inode.Links {
+		if !f.Inode.Links[i].Dead {
+			n++
+		}
+	}
+	return n
+}
+
 // Fold merges the versions of an inode: registers by stamp; links by id, their place and their death apart; contents as a union, without
 // those that another version has seen and doesn't list. It doesn't depend on the order of s.
 //

@@ -113,7 +113,7 @@ func (d *decoder) journalBase() *JournalBase {
 }
 
 func (d *decoder) journalWrites() []JournalWrite {
-	return list(d.Reader, JournalWritesMax, nil, func() JournalWrite {
+	return list(&d.Reader, JournalWritesMax, nil, func() JournalWrite {
 		d.Tuple(2)
 		return JournalWrite{Off: d.UintMax(vfs.FileMax), Data: d.Bytes(JournalDataMax)}
 	})

@@ -45,7 +45,7 @@ func (t *tx) remove(parent Ino, s shown) (Node, error) {
 		out.NLink = 0
 		return out, t.removeFolder(parent, s)
 	}
-	if err := t.clear(parent, s, len(s.f.Shown()) == 1); err != nil {
+	if err := t.clear(parent, s, s.f.shownCount() == 1); err != nil {
 		return Node{}, err
 	}
 	return t.unlink(s)
@@ -62,7 +62,7 @@ func (t *tx) unlink(s shown) (Node, error) {
 		return Node{}, err
 	}
 	out.NLink--
-	if len(c.f.Shown()) == 1 {
+	if c.f.shownCount() == 1 {
 		if err := t.removeWish(s.ino); err != nil {
 			return Node{}, err
 		}

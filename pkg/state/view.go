@@ -321,7 +321,7 @@ func (v view) node(s shown) (Node, error) {
 		out.NLink = uint32(min(2+rec.subs, 1<<31))
 		out.Mtime, ctime = folderMtime(n, rec.changed), max(ctime, rec.changed)
 	} else {
-		out.NLink = uint32(len(s.f.Shown()))
+		out.NLink = uint32(s.f.shownCount())
 		if s.content < len(n.Contents) {
 			c := &n.Contents[s.content]
 			out.Size, out.Blocks, out.Mtime = c.Size, (c.Size+511)/512, c.Mtime
