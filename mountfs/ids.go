@@ -69,6 +69,15 @@ func (m idMap) set(id *uint32) (*uint32, error) {
 	return &fs, nil
 }
 
+// ownIDs are the options of a mount that a user makes, with all shown as that user's unless they say otherwise: the files of a network belong to numbers of users
+// of other machines, root's folder to root, and who runs a pod may do with all of them what the pod may. Root's mount shows owners as they are.
+func ownIDs(o Options, uid int) Options {
+	if own := uint32(uid); uid > 0 && o.UIDs.All == nil && len(o.UIDs.Pairs) == 0 { //nolint:gosec // the kernel's numbers have 32 bits
+		o.UIDs.All = &own
+	}
+	return o
+}
+
 // mapIDs is fsys with its owners as the options show them. What fsys is besides an FS has no owners, and is asked of itself.
 func mapIDs(fsys vfs.FS, o Options) vfs.FS {
 	if o.UIDs.All == nil && o.GIDs.All == nil && len(o.UIDs.Pairs) == 0 && len(o.GIDs.Pairs) == 0 {

@@ -78,3 +78,18 @@ func TestMapIDs(t *testing.T) {
 		t.Error("an FS is wrapped for nothing")
 	}
 }
+
+// TestOwnIDs breaks if a user can't write on the mount that they made, since all there is somebody else's, or if root, or who asked for something else, is
+// shown owners that are not so.
+func TestOwnIDs(t *testing.T) {
+	if got := ownIDs(Options{}, 1000); got.UIDs.All == nil || *got.UIDs.All != 1000 || got.GIDs.All != nil {
+		t.Errorf("of a user's mount: %+v", got)
+	}
+	if got := ownIDs(Options{}, 0); got.UIDs.All != nil {
+		t.Errorf("of root's mount: %+v", got)
+	}
+	pairs := IDs{Pairs: map[uint32]uint32{1000: 1000}}
+	if got := ownIDs(Options{UIDs: pairs}, 1000); got.UIDs.All != nil {
+		t.Errorf("of one with options: %+v", got)
+	}
+}

@@ -83,7 +83,7 @@ type Options struct {
 	Writeback bool
 	// Keep has a file that is opened for reading keep what it holds, if the FS is a vfs.Keeper; without pages in the kernel, and without shared mappings.
 	Keep       bool
-	UIDs, GIDs IDs           // how owners are shown
+	UIDs, GIDs IDs           // how owners are shown; UIDs' zero value, of a mount that root did not make: all as who made it
 	Timeout    time.Duration // of an operation that waits for other pods; 0: DefaultTimeout
 	FSName     string        // what mount(8) shows as the source; "" is "wormhole"
 	Log        *slog.Logger

@@ -53,7 +53,7 @@ func newServer(ctx context.Context, fs vfs.FS, o Options) *server {
 	}
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{
-		fs: mapIDs(fs, o), watcher: w, keeper: keeper, clock: o.Clock, log: o.Log, writeback: o.Writeback, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
+		fs: mapIDs(fs, ownIDs(o, os.Geteuid())), watcher: w, keeper: keeper, clock: o.Clock, log: o.Log, writeback: o.Writeback, timeout: o.Timeout, notifier: fuse.NewNotifier(), base: base, end: end, cut: make(chan struct{}), gone: make(chan struct{}),
 		known:   known{nodes: make(map[vfs.NodeID]*knownNode)},
 		handles: handles{open: make(map[fuseops.HandleID]any), last: probeHandle},
 	}

@@ -109,6 +109,9 @@ func execute(ctx context.Context, e *env, args []string) int {
 		report(e.stderr, err)
 		return exitUsage
 	}
+	if exitCode(err) == exitUsage && hintOf(err) == "" {
+		err = api.WithHint(err, cmd.CommandPath()+" --help")
+	}
 	if ctx.Err() != nil && api.CodeOf(err) != "canceled" {
 		report(e.stderr, err)
 		return exitInterrupted

@@ -33,7 +33,7 @@ func newPprof(e *env) *cobra.Command {
 		Use:   "pprof profile|trace|heap|goroutine|allocs|block|mutex",
 		Short: "Write a profile of the running daemon, for developers",
 		Long:  "Write a profile of the running daemon, for developers: read it with go tool pprof, a trace with go tool trace." + online(),
-		Args:  cobra.ExactArgs(1), ValidArgs: []string{"profile", "trace", "heap", "goroutine", "allocs", "block", "mutex"},
+		Args:  cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{"profile", "trace", "heap", "goroutine", "allocs", "block", "mutex"},
 		Hidden: true,
 		RunE:   works(func(ctx context.Context, args []string) error { return runPprof(ctx, e, args[0], o) }),
 	}

@@ -147,7 +147,7 @@ func runServiceRemove(ctx context.Context, e *env, o serviceOptions) error {
 		return err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("service: %w", err)
+		return api.WithHint(fmt.Errorf("service: none is installed: %w", err), "wh service install makes one; --user and --system say of whom")
 	}
 	if err := o.systemctl(ctx, "disable", "--now", unitName); err != nil {
 		return err

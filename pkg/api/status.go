@@ -70,6 +70,7 @@ var codes = []struct {
 	{"bad_cid", block.ErrBadID},
 
 	{"no_key", pod.ErrNoKey}, // a vfs.ErrNotPermitted
+	{"no_such_pod", pod.ErrNoSuchPod},
 	{"not_exist", vfs.ErrNotExist},
 	{"exist", vfs.ErrExist},
 	{"not_folder", vfs.ErrNotDir},

@@ -73,8 +73,13 @@ func targets(list []config.Notify, c clock.Clock) []notify.Target {
 // errNoTargets says that nobody is to be told.
 var errNoTargets = fmt.Errorf("machine.toml has no [[notify]] table: %w", config.ErrNoKey)
 
-// TestNotify sends a message to all who are to be told.
+// TestNotify sends a message to all who are to be told by what the machine's file says now, which is in force from then on.
 func (m *machine) TestNotify(ctx context.Context) ([]api.Notified, error) {
+	mc, err := config.LoadMachine(m.machineFile())
+	if err != nil {
+		return nil, err
+	}
+	m.notifier.Set(targets(mc.Notify, m.o.Clock))
 	host, err := os.Hostname()
 	if err != nil {
 		host = "this machine"

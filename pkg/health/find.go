@@ -32,6 +32,8 @@ type Facts struct {
 	Conflicts int
 	Mounts    []Mount // that should be, and are not
 	Version   string  // of this program; "": not known
+	// UnknownRules is how many rules an admin has set for the network that this program does not know, and so does not follow.
+	UnknownRules int
 }
 
 // Pod is one pod of the network.
@@ -99,6 +101,9 @@ func Find(f Facts) []Warning {
 	}
 	if f.GCStopped != "" {
 		w.add(CodeGCStopped, "", "deleted files and old versions keep their space: %s", f.GCStopped)
+	}
+	if f.UnknownRules > 0 {
+		w.add(CodeUnknownRules, "", "this pod does not follow %s, which it does not know; all else works", count(f.UnknownRules, "rule of the network", "rules of the network"))
 	}
 	return w.out
 }

@@ -43,6 +43,7 @@ var causes = map[Code]func(*Facts){
 	CodeMinority:        func(f *Facts) { f.Minority = "changes are kept here and merged then" },
 	CodeGCStopped:       func(f *Facts) { f.GCStopped = "pod nas is not there" },
 	CodeOtherVersion:    func(f *Facts) { f.Pods[1].Version = "v2" },
+	CodeUnknownRules:    func(f *Facts) { f.UnknownRules = 2 },
 }
 
 func healthy() Facts {

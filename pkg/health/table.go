@@ -29,6 +29,7 @@ const (
 	CodeGCStopped      Code = "gc_stopped"
 	CodeMinority       Code = "minority"
 	CodeOtherVersion   Code = "other_version"
+	CodeUnknownRules   Code = "unknown_rules"
 
 	CodeMembershipEnds  Code = "membership_ends"
 	CodeMembershipEnded Code = "membership_ended"
@@ -145,6 +146,10 @@ var table = []Definition{
 	{
 		Code: CodeOtherVersion, Severity: Notice, Title: "Pods run other versions", Delay: time.Hour, Tell: time.Hour, Hold: time.Hour,
 		Todo: "install the same version on all machines: wh version",
+	},
+	{
+		Code: CodeUnknownRules, Severity: Notice, Title: "Rules that this version does not know", Tell: time.Hour, Hold: flap,
+		Todo: "install the version that the admin who set them runs: wh version",
 	},
 }
 

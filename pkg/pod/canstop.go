@@ -24,7 +24,6 @@ func (p *Pod) CanStop(ctx context.Context) (StopAnswer, error) {
 	if err := p.Settle(ctx); err != nil {
 		return out, err
 	}
-	others := p.connected()
 	entries := p.reg.layout().Entries()
 	if !slices.ContainsFunc(entries, func(e placement.Entry) bool { return e.Pod != p.id }) {
 		out.Notes = append(out.Notes, "no other pod stores data: nothing of it can be read while this one is off")
@@ -33,8 +32,7 @@ func (p *Pod) CanStop(ctx context.Context) (StopAnswer, error) {
 	if n := p.dirtyBytes.Load(); n > 0 {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%d bytes of open files are not stored yet: close them", n))
 	}
-	mine := p.db.VV()
-	if !slices.ContainsFunc(others, func(pod ident.Pod) bool { return mine.LessEqual(p.peers.of(pod).vv) }) {
+	if len(p.whoKnows(ctx, p.db.VV())) < 2 { // this one is among them
 		out.Reasons = append(out.Reasons, "no connected pod has all changes that are here")
 	}
 	alone, unpromised, err := p.onlyHere(ctx)

@@ -66,7 +66,7 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		Copies:         all[0].policy.Losses() + 1,
 		StoredBytes:    used.OwnedBytes + used.CachedBytes + used.TrashBytes, CacheBytes: used.CachedBytes, FreeBytes: used.FreeBytes,
 		ClockBehind: p.clockOff(), NoKey: p.seal.usable() != nil && p.role().MayRead(),
-		Conflicts: p.conflicts.count(), Version: p.o.Version,
+		Conflicts: p.conflicts.count(), Version: p.o.Version, UnknownRules: unknownRules(p.reg.defaults()),
 	}
 	out.Minority = p.minorityText()
 	out.MembershipEnds, out.MembershipEnded = p.membership()

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrNoSuchPod says that the network has no pod of that name.
-var ErrNoSuchPod = fmt.Errorf("no pod of that name: %w", vfs.ErrNotExist)
+var ErrNoSuchPod = errors.New("the network has no pod of that name")
 
 // Pin is a promise to keep whole copies of all at and below a path on a pod.
 type Pin struct {
@@ -34,7 +34,7 @@ func (p *Pod) podNamed(name string) (ident.Pod, error) {
 			return cert.Pod(), nil
 		}
 	}
-	return ident.Pod{}, fmt.Errorf("pod: %q: %w", name, ErrNoSuchPod)
+	return ident.Pod{}, fmt.Errorf("pod %q: %w", name, ErrNoSuchPod)
 }
 
 // SetPin makes or takes back a pin of a node, and all below it, on a pod; "" is this one. Errors: ErrNoSuchPod, vfs.ErrNotExist.

@@ -162,6 +162,24 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	return p.learn(ctx, member.EncodeStatement(member.KindNetwork, s.Encode()), p.id)
 }
 
+// unknownRules is how many fields of the settings no rule of this version is: an admin with a later one has set them.
+func unknownRules(s member.Settings) int {
+	known := make(map[uint32]bool)
+	for _, field := range ruleFields {
+		known[field] = true
+	}
+	for _, rule := range textRules {
+		known[rule.field] = true
+	}
+	n := 0
+	for _, f := range s.Ext {
+		if !known[f.ID] {
+			n++
+		}
+	}
+	return n
+}
+
 // withField is a list of fields in which one has a new value.
 func withField(fields []member.Field, id uint32, value []byte) []member.Field {
 	i, found := slices.BinarySearchFunc(fields, id, func(f member.Field, id uint32) int { return int(int64(f.ID) - int64(id)) })

@@ -27,12 +27,16 @@ func TestRules(t *testing.T) {
 			t.Fatalf("%s = %s: %v", key, value, err)
 		}
 	}
+	set := time.Now()
 	eventually(t, "rules of another pod", func() error {
 		if b.trashAfter() != 90*time.Minute || b.dormantAfter() != time.Hour || b.reg.defaults().Policy != "raid0" {
 			return fmt.Errorf("%+v", b.Rules())
 		}
 		return nil
 	})
+	if d := time.Since(set); d > time.Second {
+		t.Errorf("they were in force after %s", d)
+	}
 	if got := b.Rules()["trash"]; got != (Rule{"1h30m0s", true}) {
 		t.Errorf("trash is %+v", got)
 	}
@@ -76,6 +80,53 @@ func TestRuleFields(t *testing.T) {
 	if len(ext) != 4 || string(ext[0].Value) != "new" || ext[2].ID != 5 || string(ext[3].Value) != "later" || string(s.Ext[0].Value) != "x" {
 		t.Errorf("%+v, of %+v", ext, s.Ext)
 	}
+}
+
+// A rule of a later version is kept and passed on by a pod that does not know it, which goes on with the others and says so, until the rule is gone.
+func TestRuleOfALaterVersion(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "b")
+	by, err := readAuthority(a.dir, a.own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(ext []member.Field) {
+		t.Helper()
+		s := a.reg.defaults()
+		s.Ext, s.Version = ext, s.Version+1<<20
+		if s, err = s.Sign(by.chain, by.sign); err != nil {
+			t.Fatal(err)
+		}
+		if err = a.learn(t.Context(), member.EncodeStatement(member.KindNetwork, s.Encode()), a.id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func(want bool) {
+		t.Helper()
+		for _, p := range []*testPod{a, b} {
+			eventually(t, "it says so, or no more", func() error {
+				st, err := p.Status(t.Context())
+				if err == nil && hasWarning(st, "unknown_rules", "1 rule of the network") != want {
+					err = fmt.Errorf("%+v", st.Warnings)
+				}
+				return err
+			})
+		}
+	}
+	set(withField(nil, 7777, []byte("later")))
+	says(true)
+	if err := a.SetRule(t.Context(), "trash", "2h"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a rule that is known", func() error {
+		if got := b.trashAfter(); got != 2*time.Hour {
+			return fmt.Errorf("trash is %s", got)
+		}
+		return nil
+	})
+	says(true)
+	set(withField(nil, fieldTrash, nil))
+	says(false)
 }
 
 // Each documented rule has a value, each rule is documented, and package config knows where a rule belongs that stands in another file.

@@ -26,12 +26,14 @@ func (p *Pod) Settle(ctx context.Context) error {
 	return errors.Join(p.stageAll(ctx), p.barrier.wait(ctx))
 }
 
-// SyncWait waits until all contents at and below a node are where their policies want them. With too few live pods it
-// brings about the best that can be had and returns ErrNotSafe, which says what is missing.
+// SyncWait waits until all contents at and below a node are where their policies want them, and the changes that were made here before are known to as many
+// pods as the root's policy asks for copies, or to all that are connected. With too few live pods it brings about the best that can be had and returns
+// ErrNotSafe, which says what is missing.
 func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 	if err := p.Settle(ctx); err != nil {
 		return err
 	}
+	changes, known := p.db.VV(), false
 	var asked time.Time
 	for pause := settlePoll; ; pause = min(2*pause, settlePollMax) {
 		coming := p.onTheirWay() // before it is placed: who comes meanwhile is a holder the next time
@@ -39,9 +41,14 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("pod: %d copies are still missing (%s): %w: %w", got.missing, got.lack, ErrNotSafe, ctx.Err())
 		}
+		if err == nil && id == vfs.RootID {
+			p.spread.count(got) // who asks for the status next is not told what was so before
+		}
 		switch {
 		case err == nil && got.missing == 0 && got.short == 0 && coming == 0 && p.pulls.idle():
-			return nil
+			if known, err = p.areKnown(ctx, changes); err != nil || known {
+				return err
+			}
 		case err == nil && got.missing == 0 && got.short > 0 && coming == 0:
 			return fmt.Errorf("pod: %d blocks are on fewer pods than the %d that they need, since %d pods that store data are up: add a pod, or start one that is down: %w",
 				got.short, got.need, p.placing().Live().Len(), ErrNotSafe)
@@ -53,9 +60,21 @@ func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
 			asked = now
 		}
 		if err := clock.Sleep(ctx, p.clock, pause); err != nil {
+			if got.missing == 0 && !known {
+				return fmt.Errorf("pod: the changes that were made here are not known to enough other pods: %w: %w", ErrNotSafe, err)
+			}
 			return fmt.Errorf("pod: %d copies are still missing (%s): %w: %w", got.missing, got.lack, ErrNotSafe, err)
 		}
 	}
+}
+
+// areKnown says whether changes are known to as many pods as the root's policy asks for copies, this one among them, or to all that are connected.
+func (p *Pod) areKnown(ctx context.Context, changes state.VV) (bool, error) {
+	root, err := p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID}}})
+	if err != nil {
+		return false, err
+	}
+	return len(p.whoKnows(ctx, changes)) >= min(root[0].policy.Losses(), len(p.connected()))+1, nil
 }
 
 // onTheirWay is the number of pods that are not known to be down and that have not told yet what they have.

@@ -40,6 +40,8 @@ type spreader struct {
 	needed int64  // bytes of blocks that this pod held in the end of it, and may not give up
 	stuck  bool   // some of them can't be brought elsewhere
 
+	calm calm // as the last round over everything left it
+
 	network *placement.Network // the last that was made; see placing
 	classes map[string]int     // blocks of each class that the last round saw; see round
 
@@ -47,6 +49,7 @@ type spreader struct {
 	putsSeen  uint64    // Pod.puts when busy was asked last
 	busySince time.Time // when busy first said so; zero: it did not
 	restUntil time.Time // before that nobody else has a round begin
+	told      bool      // something happened since the last round over everything began
 }
 
 func newSpreader(p *Pod) *spreader { return &spreader{p: p, kick: make(chan struct{}, 1), all: true} }
@@ -89,8 +92,11 @@ func (s *spreader) run(ctx context.Context) error {
 			if err := s.newContents(ctx); err != nil && ctx.Err() == nil {
 				s.p.log.WarnContext(ctx, "new contents are not where they should be yet", "err", err)
 			}
-			if soon := s.due(); !soon.IsZero() && soon.Before(next) {
-				next = soon
+			if soon := s.due(); !soon.IsZero() {
+				s.told = true
+				if soon.Before(next) {
+					next = soon
+				}
 			}
 		case <-timer.C:
 			if s.busy() {
@@ -99,11 +105,18 @@ func (s *spreader) run(ctx context.Context) error {
 			}
 			begin := s.p.clock.Now()
 			next = begin.Add(spreadEvery)
+			if !s.told && s.isCalm(begin) {
+				continue
+			}
+			s.told = false
 			if err := s.everything(ctx); err != nil && ctx.Err() == nil {
 				s.p.log.WarnContext(ctx, "not all contents are where they should be", "err", err)
 			}
 			end := s.p.clock.Now()
 			s.restUntil = end.Add(spreadRest * end.Sub(begin))
+			if soon := later(end.Add(spreadSettle), s.restUntil); s.leaving() && soon.Before(next) {
+				next = soon // who empties a pod waits for it
+			}
 		}
 	}
 }
@@ -124,6 +137,14 @@ func (s *spreader) due() (at time.Time) {
 	}
 	s.all, s.wanted = false, false
 	return at
+}
+
+// leaving says whether this pod is being drained, and others still need what it has and can take it.
+func (s *spreader) leaving() bool {
+	entry, _ := s.p.reg.entry(s.p.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return entry.Drain && s.looked == entry.Version && s.needed > 0 && !s.stuck
 }
 
 // busy says whether files were put since the last call, or this pod catches up with others: a round over everything would take the processor from
@@ -168,7 +189,10 @@ func (s *spreader) newContents(ctx context.Context) error {
 
 // everything looks at all contents.
 func (s *spreader) everything(ctx context.Context) error {
-	begin := s.p.clock.Now()
+	begin, facts := s.p.clock.Now(), s.p.placeFacts()
+	s.mu.Lock()
+	s.calm = calm{}
+	s.mu.Unlock()
 	s.p.repair.begin(begin, s.allBytes())
 	defer s.p.repairEnded()
 	entry, _ := s.p.reg.entry(s.p.id)
@@ -214,8 +238,10 @@ func (s *spreader) everything(ctx context.Context) error {
 	// A pod that can't be asked, or does not take what it should, counts as having nothing: that is in no one's way.
 	if err == nil && !r.incomplete {
 		if err = r.trim(ctx); err == nil {
+			after := s.p.calmAfter(facts, total, r, s.p.clock.Now().Sub(begin))
 			s.mu.Lock()
 			s.looked, s.needed, s.stuck = entry.Version, r.needed, total.missing == 0 && len(r.surplus) == 0
+			s.calm = after
 			s.mu.Unlock()
 		}
 	}
@@ -248,6 +274,13 @@ func (s *spreader) found(begin time.Time, total placed, err error) {
 	if err == nil && total.missing == 0 && total.bytes[placement.StateUnavailable] == 0 {
 		s.safe = begin
 	}
+}
+
+// count notes how safe all bytes are, as another look at everything than a round's found it.
+func (s *spreader) count(total placed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsafe, s.bytes = total.unsafe, total.bytes
 }
 
 // safeSince is a moment after which everything was once where it should be: whatever was replaced before it need not be kept for the case that

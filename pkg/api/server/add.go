@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -65,6 +66,11 @@ func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
 	q, err := receiveRequest[api.AddRequest](c)
 	if err != nil {
 		return err
+	}
+	if q.Policy != "" { // before anything is there without it
+		if _, err := placement.ParsePolicy(q.Policy); err != nil {
+			return err
+		}
 	}
 	a := &adder{
 		p: p, fs: p.FS(), c: c, request: q, jobs: make(chan addJob, (api.Window+1)*api.BatchMax), groups: make(chan []addJob, api.Window),

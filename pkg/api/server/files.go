@@ -220,7 +220,7 @@ func mkdir(ctx context.Context, p Pod, q api.PathRequest) (struct{}, error) {
 			return struct{}{}, pathError(full, err)
 		}
 		if _, err := fs.Create(ctx, t.parent, t.name, newFolder(in)); err != nil {
-			return struct{}{}, pathError(full, err)
+			return struct{}{}, pathError(full, plainly(err))
 		}
 		return struct{}{}, p.Settle(ctx)
 	}

@@ -120,7 +120,11 @@ func createSnapshot(ctx context.Context, p Pod, q api.SnapshotRequest) (api.Snap
 }
 
 func removeSnapshot(ctx context.Context, p Pod, q api.SnapshotRequest) (struct{}, error) {
-	return struct{}{}, p.RemoveSnapshot(ctx, string(q.Name))
+	err := p.RemoveSnapshot(ctx, string(q.Name))
+	if errors.Is(err, vfs.ErrNotExist) {
+		err = api.WithHint(err, "wh snapshot ls lists them")
+	}
+	return struct{}{}, err
 }
 
 // openAt opens what a path was at a moment.

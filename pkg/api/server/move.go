@@ -61,7 +61,7 @@ func moveNode(ctx context.Context, fs vfs.FS, n node, t target) error {
 	if from.parent == t.parent && from.name == t.name {
 		return fmt.Errorf("%s and %s are the same: %w", n.path, t.path, vfs.ErrInvalid)
 	}
-	return pathError(t.path, fs.Rename(ctx, from.parent, from.name, t.parent, t.name, 0))
+	return pathError(t.path, plainly(fs.Rename(ctx, from.parent, from.name, t.parent, t.name, 0)))
 }
 
 func copyNode(ctx context.Context, p Pod, n node, t target) error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -24,6 +25,16 @@ func cleanPath(p string) (string, error) {
 		return "", api.WithHint(fmt.Errorf("path %q: %w", p, api.ErrUsage), "paths inside a network begin with /")
 	}
 	return path.Clean(p), nil
+}
+
+// plainly is err as users know it: of a name that is not there, or in the way, its path says all, and the number of its folder nothing.
+func plainly(err error) error {
+	for _, plain := range []error{vfs.ErrNotExist, vfs.ErrNotDir, vfs.ErrIsDir, vfs.ErrExist} {
+		if errors.Is(err, plain) && !errors.Is(err, block.ErrCorrupt) {
+			return plain
+		}
+	}
+	return err
 }
 
 // pathError is err with the path that it is about, without repeating it.
@@ -49,7 +60,7 @@ func resolve(ctx context.Context, fs vfs.FS, p string) (node, error) {
 			break // The root.
 		}
 		if a, err = fs.Lookup(ctx, a.ID, name); err != nil {
-			return node{}, pathError(p, err)
+			return node{}, pathError(p, plainly(err))
 		}
 	}
 	return node{path: p, attr: a}, nil
