@@ -93,7 +93,7 @@ func (r *registry) lengthenedLocked(c member.Chain) member.Chain {
 		return c
 	}
 	longer := append(slices.Clone(by), c.Leaf())
-	if !renews(longer, c) {
+	if _, unkept := r.unkept(longer); unkept || !renews(longer, c) {
 		return c
 	}
 	if _, err := longer.Verify(r.network); err != nil {
