@@ -33,7 +33,7 @@ func TestDocumentsNameCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range inline.FindAllStringSubmatch(string(text), -1) {
-			for _, line := range strings.Split(m[1], "; ") {
+			for line := range strings.SplitSeq(m[1], "; ") {
 				check(file, line, false)
 			}
 		}
