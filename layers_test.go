@@ -20,7 +20,7 @@ const module = "github.com/wormhole-fs/wormhole"
 // own layer only where vocabulary or sideways says so. A new package is a new word here; a star stands for one name.
 var layers = [][]string{
 	vocabulary,
-	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/placement", "pkg/pace", "pkg/heat", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
+	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/sshkey", "pkg/placement", "pkg/pace", "pkg/heat", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
 	{"p2p", "pkg/state", "pkg/vfs"},
 	{"pkg/pod"},
 	{"mountfs", "mountfs/nullfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},
@@ -84,6 +84,7 @@ var owners = map[string][]string{
 	"github.com/spf13/pflag":                 {"cmd/wh"},
 	"github.com/zeebo/blake3":                {"*"},
 	"go.uber.org/goleak":                     {},
+	"golang.org/x/crypto/ssh":                {"pkg/sshkey"},
 	"golang.org/x/sync":                      {"*"},
 	"golang.org/x/sys":                       {"*"},
 }
@@ -161,6 +162,16 @@ func owner(lib string) (users []string, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// hasOwner says whether a module, or a part of it, is in owners.
+func hasOwner(module string) bool {
+	for lib := range owners {
+		if lib == module || strings.HasPrefix(lib, module+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // Imports go down only. What fails here is either a mistake or a new edge, and then a reviewed line in the tables.
@@ -250,7 +261,7 @@ func TestDependenciesAreExplained(t *testing.T) {
 		if !strings.Contains(string(doc), "`"+fields[0]+"`") {
 			t.Errorf("%s has no line in docs/deps.md", fields[0])
 		}
-		if _, ok := owner(fields[0]); !ok {
+		if !hasOwner(fields[0]) {
 			t.Errorf("%s has no owner in layers_test.go", fields[0])
 		}
 	}

@@ -29,8 +29,15 @@ func (h *Host) discover(ctx context.Context) error {
 		if err := s.Start(); err != nil {
 			h.log.DebugContext(ctx, "mdns did not start", "err", err) // no interface that can: tried again
 		}
+		var open mdns.Service
+		if h.cfg.Enrol != nil {
+			open = h.announceToAll(ctx)
+		}
 		err := h.untilSearch(ctx)
 		_ = s.Close() // always nil
+		if open != nil {
+			_ = open.Close() // as above
+		}
 		if err != nil {
 			return err
 		}

@@ -15,10 +15,10 @@ import (
 func realEngine() engine {
 	return engine{
 		Create: func(ctx context.Context, dir string, o daemon.CreateOptions) (pod.Info, error) {
-			return pod.Create(ctx, dir, pod.CreateOptions{NetworkName: o.NetworkName, PodName: o.PodName, Encrypt: o.Encrypt})
+			return pod.Create(ctx, dir, pod.CreateOptions{NetworkName: o.NetworkName, PodName: o.PodName, Encrypt: o.Encrypt, Access: o.Access})
 		},
 		Join: func(ctx context.Context, dir string, o daemon.JoinOptions) (pod.Info, error) {
-			return pod.Join(ctx, dir, pod.JoinOptions{Token: o.Token, PodName: o.PodName})
+			return pod.Join(ctx, dir, pod.JoinOptions{Token: o.Token, PodName: o.PodName, Ticket: o.Ticket})
 		},
 		Open: func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 			p, err := pod.Open(ctx, pod.Options{

@@ -148,7 +148,7 @@ func newRoot(e *env) *cobra.Command {
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "say nothing but results and errors")
 	f.BoolVar(&e.plain, "no-color", false, "use no colours (NO_COLOR)")
 	c.AddCommand(
-		newInit(e), newInvite(e), newJoin(e), newUp(e), newDown(e), newMount(e), newUnmount(e), newPods(e), newPeers(e), newStats(e), newStatus(e),
+		newInit(e), newInvite(e), newJoin(e), newMember(e), newUp(e), newDown(e), newMount(e), newUnmount(e), newPods(e), newPeers(e), newStats(e), newStatus(e),
 		newHealth(e), newDashboard(e), newNotify(e), newMetrics(e), newService(e), newMan(), newDoctor(e), newPprof(e),
 		newAdd(e), newGet(e), newLs(e), newTree(e), newDu(e), newCat(e), newStat(e), newMkdir(e), newMv(e), newCp(e), newRm(e), newWhere(e),
 		newPin(e), newEvict(e), newPlace(e), newPod(e), newCache(e), newRepair(e),

@@ -36,7 +36,7 @@ var exitCodes = map[api.Code]int{
 	api.CodeFailed: exitFailed,
 
 	"usage": exitUsage, "unsupported": exitUsage, "no_daemon": exitNoDaemon, "in_use": exitConflict, "conflict": exitConflict,
-	"no_pod": exitNotFound, "not_owner": exitDenied, "protocol": exitFailed, "stopping": exitNoDaemon, "bad_config": exitUsage, "no_config_key": exitNotFound,
+	"no_pod": exitNotFound, "not_owner": exitDenied, "no_privilege": exitDenied, "protocol": exitFailed, "stopping": exitNoDaemon, "bad_config": exitUsage, "no_config_key": exitNotFound,
 
 	"block_not_found": exitNotFound, "corrupt": exitCorrupt, "unavailable": exitNotEnough, "bad_cid": exitUsage, "no_key": exitDenied,
 
@@ -49,7 +49,8 @@ var exitCodes = map[api.Code]int{
 
 	"expired": exitDenied, "used": exitDenied, "denied": exitDenied, "bad_token": exitUsage, "bad_cert": exitDenied,
 	"bad_member_name": exitUsage, "bad_statement": exitCorrupt, "bad_enrolment": exitFailed, "no_numbers": exitNotEnough,
-	"enrol_failed": exitFailed, "bad_policy": exitUsage,
+	"enrol_failed": exitFailed, "bad_policy": exitUsage, "pending": exitNotEnough, "elsewhere": exitNotFound, "several_networks": exitConflict,
+	"bad_key": exitUsage, "passphrase": exitDenied, "no_agent": exitDenied,
 
 	"unreachable": exitNotEnough, "refused": exitDenied, "busy": exitNotEnough, "peer_full": exitNotEnough,
 	"peer_failed": exitFailed, "peer_protocol": exitFailed,

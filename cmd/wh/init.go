@@ -12,6 +12,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/daemon"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
 // newPodFlags are the flags of what makes a pod.
@@ -66,15 +67,17 @@ func newInit(e *env) *cobra.Command {
 		}),
 	}
 	o.flags.add(c)
-	c.Flags().StringVar(&o.access, "access", "invite", "who may join: invite")
+	c.Flags().StringVar(&o.access, "access", "invite", "who may join with no invitation: invite (nobody), ask (whom an admin accepts), open (everybody who reaches an admin's pod, as a reader)")
 	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the contents of files, on disks and on the way, under a key that members have")
 	c.Flags().StringVar(&o.from, "import", "", "folder whose contents are imported")
 	return c
 }
 
 func runInit(ctx context.Context, e *env, o initOptions) error {
-	if o.access != "invite" {
-		return fmt.Errorf("--access %s: %w", o.access, api.ErrUnsupported)
+	switch o.access {
+	case pod.AccessInvite, pod.AccessAsk, pod.AccessOpen:
+	default:
+		return usage("--access %q: it is none of invite, ask, open", o.access)
 	}
 	m, err := o.flags.mountRequest()
 	if err != nil {
@@ -85,7 +88,7 @@ func runInit(ctx context.Context, e *env, o initOptions) error {
 			return err
 		}
 	}
-	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m, Encrypt: o.encrypt}
+	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m, Encrypt: o.encrypt, Access: o.access}
 	made, err := makePod(ctx, e, "init", r, func() (api.Made, error) { return daemon.Create(ctx, e.home, e.engine, r) })
 	if err != nil {
 		return err

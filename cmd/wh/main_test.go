@@ -3,11 +3,15 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +22,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/mountfs"
 	"github.com/wormhole-fs/wormhole/pkg/daemon/daemontest"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // TestMain makes wh, and whfake with pods in memory, commands of the scripts.
@@ -30,9 +35,14 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the scripts of testdata/script. Beside testscript's own commands they have
 //
+// $UNIQUE is a word that no other script has, for names of networks on the LAN.
+//
 //	code N COMMAND…   the command must exit with N
 //	crash HOME        kills the daemon of a WH_HOME
 //	save NAME         puts the last line of the last stdout into a variable
+//	waitfor CMD TEXT  runs a command until its stdout has a text
+//	grab NAME REGEXP  puts what the group of an expression matches in the last stdout into a variable
+//	listen NAME       puts HOST:PORT of a port that was free into a variable
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -40,6 +50,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("WH_HOME", filepath.Join(e.WorkDir, "h"))
 			e.Setenv("HOSTNAME", "")
 			e.Setenv("WH_POD", "")
+			e.Setenv("UNIQUE", strings.ToLower(rand.Text()[:8]))
 			e.Defer(func() { cleanUp(e.WorkDir) })
 			return nil
 		},
@@ -50,10 +61,30 @@ func TestScript(t *testing.T) {
 			case "fuse":
 				_, err := os.Stat("/dev/fuse")
 				return err == nil && os.Geteuid() == 0, nil
+			case "mdns":
+				if !multicast() {
+					testneed.Missing(t, "no interface for multicast")
+				}
+				return true, nil
+			case "ssh":
+				for _, tool := range []string{"ssh-keygen", "ssh-agent", "ssh-add"} {
+					if _, err := exec.LookPath(tool); err != nil {
+						testneed.Missing(t, "%s: %v", tool, err)
+					}
+				}
+				return true, nil
 			}
 			return false, fmt.Errorf("condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": codeCmd, "crash": crashCmd, "save": saveCmd, "listen": listenCmd, "waitfor": waitForCmd, "grab": grabCmd},
+	})
+}
+
+// multicast says whether pods on this machine can find each other by mDNS.
+func multicast() bool {
+	list, _ := net.Interfaces()
+	return slices.ContainsFunc(list, func(i net.Interface) bool {
+		return i.Flags&(net.FlagUp|net.FlagMulticast) == net.FlagUp|net.FlagMulticast && i.Flags&net.FlagLoopback == 0
 	})
 }
 
@@ -100,6 +131,42 @@ func saveCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], lines[len(lines)-1])
 }
 
+func waitForCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor COMMAND TEXT")
+	}
+	words := strings.Fields(args[0])
+	for range 300 {
+		ts.Check(ts.Exec(words[0], words[1:]...))
+		if strings.Contains(ts.ReadFile("stdout"), args[1]) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s never says %q", args[0], args[1])
+}
+
+func grabCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: grab NAME REGEXP")
+	}
+	found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("no match of %s", args[1])
+	}
+	ts.Setenv(args[0], found[1])
+}
+
+func listenCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
 // daemonOf is the daemon that holds a WH_HOME, or held it last; 0 for none.
 func daemonOf(home string) int {
 	b, err := os.ReadFile(filepath.Join(home, "lock"))
@@ -119,7 +186,8 @@ func cleanUp(work string) {
 	for _, lock := range homes {
 		pid := daemonOf(filepath.Dir(lock))
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if pid != 0 && pid != os.Getpid() && strings.HasPrefix(filepath.Base(string(cmdline)), "wh") {
+		program, _, _ := strings.Cut(string(cmdline), "\x00")
+		if pid != 0 && pid != os.Getpid() && strings.HasPrefix(filepath.Base(program), "wh") {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/sshkey"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/store"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -57,6 +58,7 @@ var codes = []struct {
 	{"conflict", ErrConflict},
 	{"no_pod", ErrNoPod},
 	{"not_owner", ErrNotOwner},
+	{"no_privilege", ErrPrivilege},
 	{"protocol", ErrProtocol},
 	{"stopping", ErrStopping},
 	{"bad_config", config.ErrBad},
@@ -100,6 +102,12 @@ var codes = []struct {
 	{"bad_enrolment", member.ErrBadMessage},
 	{"no_numbers", member.ErrNoNumbers},
 	{"enrol_failed", member.ErrEnrolFailed},
+	{"pending", member.ErrPending},
+	{"elsewhere", member.ErrElsewhere},
+	{"several_networks", pod.ErrSeveral},
+	{"bad_key", sshkey.ErrBadKey},
+	{"passphrase", sshkey.ErrPassphrase},
+	{"no_agent", sshkey.ErrNoAgent},
 	{"bad_policy", placement.ErrBadPolicy},
 
 	{"unreachable", p2p.ErrUnreachable},

@@ -35,10 +35,12 @@ type InitRequest struct {
 	Listen  []string `json:"listen"`
 	Mount   *Mount   `json:"mount,omitempty"`
 	Encrypt bool     `json:"encrypt,omitempty"` // seal the contents of files
+	Access  string   `json:"access,omitempty"`  // invite, ask or open; "" is invite
 }
 
-// JoinRequest asks for a new pod in a network that exists.
+// JoinRequest asks for a new pod in a network that exists, by a token or a ticket.
 type JoinRequest struct {
+	Ticket *Ticket  `json:"ticket,omitempty"`
 	Token  string   `json:"token"`
 	Name   string   `json:"name"`
 	Listen []string `json:"listen"`
@@ -388,7 +390,7 @@ type EventsRequest struct {
 // Event is something that happened: a line of events.
 type Event struct {
 	Time time.Time `json:"time"`
-	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, read_failed, save_failed, block_damaged, block_mended, conflict, warning, warning_over
+	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, asks_to_join, pod_joined, refused, read_failed, save_failed, block_damaged, block_mended, conflict, warning, warning_over
 	Path Text      `json:"path"` // of a file; "": none
 	Pod  Text      `json:"pod"`  // another pod; "": none
 	Text Text      `json:"text"` // for people

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// groupMax is the longest name of a group in bytes.
+const groupMax = 255
+
 // MachineFile is the name of the machine's file in WH_HOME.
 const MachineFile = "machine.toml"
 
@@ -26,6 +29,12 @@ func MachineKeys() Keys {
 		Name: "metrics_listen", Check: checkOptionalListen, Restart: true,
 		Doc: "Where metrics are served to Prometheus over TCP, as HOST:PORT, at /metrics, to everybody who can connect. Empty: nowhere;\n" +
 			"wh metrics prints them at any time.",
+	}, {
+		Name: "group", Check: checkOptionalGroup, Restart: true,
+		Doc: "Group of this machine's users who may use the daemon beside its own user and root, as far as group_may says.\nEmpty: nobody.",
+	}, {
+		Name: "group_may", Default: "status", Check: checkGroupMay, Restart: true,
+		Doc: "What they may: status (see how the pods are), mount (that, and mount and unmount the folders that\npod.toml names), administer (all, files included).",
 	}}, Tables: []Table{notifyTable}}
 }
 
@@ -34,6 +43,22 @@ func checkOptionalListen(s string) error {
 		return nil
 	}
 	return CheckListen(s)
+}
+
+// checkOptionalGroup looks at the form alone: a file is checked on other machines too.
+func checkOptionalGroup(s string) error {
+	if s != "" && (len(s) > groupMax || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == ':' || r > '~' })) {
+		return fmt.Errorf("group %q is no name of a group", s)
+	}
+	return nil
+}
+
+func checkGroupMay(s string) error {
+	switch s {
+	case "status", "mount", "administer":
+		return nil
+	}
+	return fmt.Errorf("group_may is %q; there are status, mount and administer", s)
 }
 
 // LogParts are the parts of the program whose log has a level of its own.
@@ -70,12 +95,15 @@ type Machine struct {
 
 	MetricsListen string `toml:"metrics_listen"` // HOST:PORT; "": nowhere
 
+	Group    string `toml:"group"`     // name or number; "": nobody's
+	GroupMay string `toml:"group_may"` // status, mount or administer
+
 	Notify []Notify `toml:"notify,omitempty"`
 }
 
 // NewMachine is a file of defaults.
 func NewMachine() Machine {
-	return Machine{Kind: "machine", Version: Version, LogLevel: "info", LogFormat: "text"}
+	return Machine{Kind: "machine", Version: Version, LogLevel: "info", LogFormat: "text", GroupMay: "status"}
 }
 
 // LoadMachine reads and checks a machine.toml; the defaults, where there is none. The error is ErrBad, or the file
@@ -107,6 +135,12 @@ func parseMachine(path string, b []byte) (Machine, error) {
 	}
 	if err := checkOptionalListen(m.MetricsListen); err != nil {
 		return Machine{}, located(path, b, "metrics_listen", err)
+	}
+	if err := checkOptionalGroup(m.Group); err != nil {
+		return Machine{}, located(path, b, "group", err)
+	}
+	if err := checkGroupMay(m.GroupMay); err != nil {
+		return Machine{}, located(path, b, "group_may", err)
 	}
 	names := make(map[string]bool)
 	for i, n := range m.Notify {
@@ -142,6 +176,10 @@ func (m Machine) Get(key string) string {
 		return m.LogFormat
 	case "metrics_listen":
 		return m.MetricsListen
+	case "group":
+		return m.Group
+	case "group_may":
+		return m.GroupMay
 	}
 	return ""
 }

@@ -16,6 +16,7 @@ var kinds = []string{"machine", "pod", "network"}
 // keys themselves are pod.RuleKeys.
 var networkNames = []string{
 	"policy", "durability", "trash", "dormant", "suspect", "down", "repair", "out", "lower", "moves", "moves_after", "minority", "minority_read_only",
+	"access", "members_max", "certificate_life",
 }
 
 // NetworkNames are the names of the keys of the network's file.

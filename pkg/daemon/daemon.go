@@ -46,7 +46,8 @@ type machine struct {
 
 	notifier      *notify.Notifier
 	metrics       http.Handler
-	metricsListen string      // HOST:PORT; "": nowhere
+	metricsListen string // HOST:PORT; "": nowhere
+	access        server.Access
 	mountsMade    atomic.Bool // those that are made at every start
 
 	makeMu sync.Mutex // held while a pod is made; taken before mu

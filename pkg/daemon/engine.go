@@ -52,11 +52,13 @@ type Mounted interface {
 type CreateOptions struct {
 	NetworkName, PodName string
 	Encrypt              bool
+	Access               string
 }
 
 // JoinOptions are for Engine.Join.
 type JoinOptions struct {
 	Token, PodName string
+	Ticket         *pod.Ticket // instead of both
 	Discover       bool
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -10,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -99,7 +102,7 @@ func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (lo
 		return local{}, pod.Info{}, err
 	}
 	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
-		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt})
+		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt, Access: r.Access})
 	})
 }
 
@@ -108,20 +111,56 @@ func join(ctx context.Context, home api.Home, e Engine, r api.JoinRequest) (loca
 	if err != nil {
 		return local{}, pod.Info{}, err
 	}
-	network, err := e.TokenNetwork(r.Token)
+	o, network, err := joinOptions(e, r)
 	if err != nil {
 		return local{}, pod.Info{}, err
 	}
 	if err := notHere(all, network); err != nil {
 		return local{}, pod.Info{}, err
 	}
-	name, err := podName(all, r.Name)
-	if err != nil {
+	if o.PodName, err = podName(all, r.Name); err != nil {
 		return local{}, pod.Info{}, err
 	}
-	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
-		return e.Join(ctx, dir, JoinOptions{Token: r.Token, PodName: name, Discover: true})
-	})
+	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) { return e.Join(ctx, dir, o) })
+}
+
+// joinOptions are how a network is joined, and which.
+func joinOptions(e Engine, r api.JoinRequest) (JoinOptions, ident.Network, error) {
+	o := JoinOptions{Token: r.Token, Discover: true}
+	if r.Ticket == nil {
+		network, err := e.TokenNetwork(r.Token)
+		return o, network, err
+	}
+	t, err := ticketOf(*r.Ticket)
+	o.Ticket = &t
+	return o, t.Network, err
+}
+
+func ticketOf(a api.Ticket) (pod.Ticket, error) {
+	t := pod.Ticket{Key: a.Key, NetworkName: a.NetworkName, At: p2p.Found{Addrs: a.Addrs}, PodName: a.PodName}
+	var err error
+	if t.Network, err = ident.ParseNetwork(a.Network); err == nil {
+		t.At.Pod, err = ident.ParsePod(a.Pod)
+	}
+	if err == nil && len(a.Chain) > 0 {
+		t.User, err = member.DecodeChain(a.Chain)
+	}
+	if err == nil && len(t.Key) != ed25519.PrivateKeySize {
+		err = fmt.Errorf("key of %d bytes", len(t.Key))
+	}
+	if err != nil {
+		return t, fmt.Errorf("ticket: %w: %w", api.ErrUsage, err)
+	}
+	return t, nil
+}
+
+// DefaultPodName is a pod's name where nobody chose one: the host's, as far as it can be one.
+func DefaultPodName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	return cleanHost(host)
 }
 
 func notHere(all []local, network ident.Network) error {
@@ -148,11 +187,7 @@ func podName(all []local, asked string) (string, error) {
 		}
 		return asked, nil
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = ""
-	}
-	return freeName(taken, cleanHost(host)), nil
+	return freeName(taken, DefaultPodName()), nil
 }
 
 // cleanHost makes a pod's name of a host's.

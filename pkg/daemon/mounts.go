@@ -14,6 +14,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/mountfs"
 	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/api/server"
 	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -162,6 +163,9 @@ func (m *machine) Mount(ctx context.Context, podName string, q api.Mount) error 
 	if err != nil {
 		return err
 	}
+	if q, err = r.allowedMount(ctx, q); err != nil {
+		return err
+	}
 	if err := checkMount(q); err != nil && !errors.Is(err, vfs.ErrNotEmpty) { // Mounting tells a mount from a full folder.
 		return err
 	}
@@ -195,6 +199,15 @@ func (r *running) saveMounts(f func([]config.Mount) []config.Mount) error {
 
 // Unmount takes one mount of a pod away, or all.
 func (m *machine) Unmount(ctx context.Context, podName string, q api.Unmount) error {
+	if !server.MayAdminister(ctx) {
+		r, err := m.find(podName)
+		if err == nil {
+			_, err = r.allowedMount(ctx, api.Mount{Dir: q.Dir, Save: q.Save})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if q.Dir == "" {
 		r, err := m.find(podName)
 		if err != nil {

@@ -52,6 +52,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	m.notifier.Set(targets(mc.Notify, o.Clock))
 	m.metricsListen = mc.MetricsListen
+	if m.access, err = accessOf(mc); err != nil {
+		return err
+	}
 	all, err := locals(o.Home)
 	if err != nil {
 		return err
@@ -67,14 +70,16 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // serve opens the API and the mounts, says that all is ready, and waits for the end.
 func (m *machine) serve(ctx context.Context) (err error) {
-	l, remove, err := listenSocket(ctx, m.o.Home)
+	l, remove, err := listenSocket(ctx, m.o.Home, m.access)
 	if err != nil {
 		return err
 	}
 	apiCtx, endAPI := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() {
-		served <- server.New(m, m.o.Version, m.o.Clock, m.o.Log.With(partKey, "api")).Serve(apiCtx, l)
+		s := server.New(m, m.o.Version, m.o.Clock, m.o.Log.With(partKey, "api"))
+		s.Allow(m.access)
+		served <- s.Serve(apiCtx, l)
 	}()
 	var watch sync.WaitGroup
 	seen := m.stamps()
@@ -128,8 +133,8 @@ func (m *machine) summary() string {
 	return s.String()
 }
 
-// listenSocket opens the API's socket, for this user only.
-func listenSocket(ctx context.Context, home api.Home) (net.Listener, func(), error) {
+// listenSocket opens the API's socket, for this user only, or for a group too.
+func listenSocket(ctx context.Context, home api.Home, a server.Access) (net.Listener, func(), error) {
 	path, remove, err := home.NewSocket()
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +142,7 @@ func listenSocket(ctx context.Context, home api.Home) (net.Listener, func(), err
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", path)
 	if err == nil {
-		if err = os.Chmod(path, 0o600); err == nil {
+		if err = openTo(home, path, a); err == nil {
 			return l, remove, nil
 		}
 		_ = l.Close() // Nobody has used it.

@@ -26,9 +26,12 @@ type Facts struct {
 	NoKey       bool          // of an encrypted network, which this pod should have
 	Minority    string        // what holds, since this pod sees half of those that store data or less; "": it sees more
 	GCStopped   string        // why; "": it is not
-	Conflicts   int
-	Mounts      []Mount // that should be, and are not
-	Version     string  // of this program; "": not known
+
+	MembershipEnds, MembershipEnded string // when this pod's certificate ends, soon, or has ended; "": it does not
+
+	Conflicts int
+	Mounts    []Mount // that should be, and are not
+	Version   string  // of this program; "": not known
 	// UnknownRules is how many rules an admin has set for the network that this program does not know, and so does not follow.
 	UnknownRules int
 }
@@ -41,6 +44,7 @@ type Pod struct {
 	State                string // up, suspect, down, out, draining
 	LastSeen             time.Time
 	UsedBytes, FreeBytes int64
+	Expired              string // when its certificate ended, for which it was refused here; "": it was not
 	Diverged             bool   // it shows another state of the same history
 	Untold               int    // changes that it told others of, and that have not come here
 	Future               bool   // its newest changes are refused: they are stamped ahead of this machine's clock
@@ -89,6 +93,12 @@ func Find(f Facts) []Warning {
 	if f.Minority != "" {
 		w.add(CodeMinority, "", "this pod sees half of the pods that store data or less; nothing is repaired from here until it sees more, and %s", f.Minority)
 	}
+	if f.MembershipEnds != "" {
+		w.add(CodeMembershipEnds, "", "this pod's certificate ends at %s", f.MembershipEnds)
+	}
+	if f.MembershipEnded != "" {
+		w.add(CodeMembershipEnded, "", "other pods refuse this one: its certificate ended at %s", f.MembershipEnded)
+	}
 	if f.GCStopped != "" {
 		w.add(CodeGCStopped, "", "deleted files and old versions keep their space: %s", f.GCStopped)
 	}
@@ -105,6 +115,9 @@ func (w *finder) pod(p Pod, f Facts) {
 	}
 	if p.Untold > 0 {
 		w.add(CodeChangesAway, p.Name, "pod %s, which is not connected, told others of %s not come here", p.Name, count(p.Untold, "change that has", "changes that have"))
+	}
+	if p.Expired != "" {
+		w.add(CodePodExpired, p.Name, "pod %s is refused: its certificate ended at %s", p.Name, p.Expired)
 	}
 	if p.Future {
 		w.add(CodeFuture, p.Name, "pod %s stamps its changes with a time that is far ahead of this machine's", p.Name)

@@ -30,17 +30,20 @@ var causes = map[Code]func(*Facts){
 	CodeNoRoomToRepair: func(f *Facts) {
 		f.Pods = append(f.Pods, Pod{Name: "big", Stores: true, State: "up", UsedBytes: 900 << 30, FreeBytes: 100 << 30})
 	},
-	CodeDiskFull:     func(f *Facts) { f.FreeBytes = 0 },
-	CodeDiskLow:      func(f *Facts) { f.FreeBytes = 1 << 30 },
-	CodeClock:        func(f *Facts) { f.ClockBehind = -time.Hour },
-	CodeFuture:       func(f *Facts) { f.Pods[1].Future = true },
-	CodeNoKey:        func(f *Facts) { f.NoKey = true },
-	CodeMountMissing: func(f *Facts) { f.Mounts = []Mount{{Dir: "/mnt", Why: "it was taken away"}} },
-	CodeConflicts:    func(f *Facts) { f.Conflicts = 1 },
-	CodeMinority:     func(f *Facts) { f.Minority = "changes are kept here and merged then" },
-	CodeGCStopped:    func(f *Facts) { f.GCStopped = "pod nas is not there" },
-	CodeOtherVersion: func(f *Facts) { f.Pods[1].Version = "v2" },
-	CodeUnknownRules: func(f *Facts) { f.UnknownRules = 2 },
+	CodeDiskFull:        func(f *Facts) { f.FreeBytes = 0 },
+	CodeDiskLow:         func(f *Facts) { f.FreeBytes = 1 << 30 },
+	CodeClock:           func(f *Facts) { f.ClockBehind = -time.Hour },
+	CodeFuture:          func(f *Facts) { f.Pods[1].Future = true },
+	CodeNoKey:           func(f *Facts) { f.NoKey = true },
+	CodePodExpired:      func(f *Facts) { f.Pods[1].Expired = "2026-01-01, and here it is 2027" },
+	CodeMembershipEnds:  func(f *Facts) { f.MembershipEnds = "2026-01-01, and here it is 2025" },
+	CodeMembershipEnded: func(f *Facts) { f.MembershipEnded = "2026-01-01, and here it is 2027" },
+	CodeMountMissing:    func(f *Facts) { f.Mounts = []Mount{{Dir: "/mnt", Why: "it was taken away"}} },
+	CodeConflicts:       func(f *Facts) { f.Conflicts = 1 },
+	CodeMinority:        func(f *Facts) { f.Minority = "changes are kept here and merged then" },
+	CodeGCStopped:       func(f *Facts) { f.GCStopped = "pod nas is not there" },
+	CodeOtherVersion:    func(f *Facts) { f.Pods[1].Version = "v2" },
+	CodeUnknownRules:    func(f *Facts) { f.UnknownRules = 2 },
 }
 
 func healthy() Facts {

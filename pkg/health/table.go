@@ -30,6 +30,10 @@ const (
 	CodeMinority       Code = "minority"
 	CodeOtherVersion   Code = "other_version"
 	CodeUnknownRules   Code = "unknown_rules"
+
+	CodeMembershipEnds  Code = "membership_ends"
+	CodeMembershipEnded Code = "membership_ended"
+	CodePodExpired      Code = "pod_expired"
 )
 
 // flap is how long most conditions must be over before people hear of it.
@@ -110,6 +114,18 @@ var table = []Definition{
 	{
 		Code: CodeNoKey, Severity: Serious, Title: "No data key", Hold: flap,
 		Todo: "ask an admin for a new token (wh invite), and join again; other pods keep the data",
+	},
+	{
+		Code: CodeMembershipEnds, Severity: Warned, Title: "This pod's certificate ends soon", Tell: 10 * time.Minute, Hold: flap, DependsOn: []Code{CodeClock},
+		Todo: "start an admin's pod, which renews it: wh member ls says who admitted whom; is this machine's clock right?",
+	},
+	{
+		Code: CodeMembershipEnded, Severity: Serious, Title: "This pod's certificate has ended", Tell: time.Minute, Hold: flap, DependsOn: []Code{CodeClock},
+		Todo: "if this machine's clock is right, have an admin renew it: wh member renew NAME, on an admin's pod; else set the clock",
+	},
+	{
+		Code: CodePodExpired, Severity: Warned, Title: "A pod is refused, as its certificate has ended", Tell: time.Minute, Hold: flap, DependsOn: []Code{CodeClock},
+		Todo: "if this machine's clock is right, wh member renew NAME on an admin's pod lets it in again; else set the clock: it keeps out pods that should be let in",
 	},
 	{
 		Code: CodeMountMissing, Severity: Serious, Title: "A folder is not mounted", Delay: 5 * time.Second, Tell: time.Minute, Hold: flap,

@@ -13,6 +13,7 @@ import (
 const (
 	domainCert   = "wormhole/cert/1"
 	certFieldsNo = 13
+	certSSH      = 2 // version of a certificate that an OpenSSH key signed
 )
 
 // Cert is one signed sentence: this key is this kind of member of this network, with this name, role and numbers.
@@ -31,6 +32,7 @@ type Cert struct {
 	NotBefore, NotAfter int64
 	Issuer              ed25519.PublicKey
 	Ext                 []Field // sorted by ID
+	SSH                 bool    // Sig is of a user's OpenSSH key, in the format SSHSIG: version 2
 	Sig                 []byte
 }
 
@@ -49,10 +51,22 @@ func (c Cert) ValidAt(t time.Time) error {
 	return nil
 }
 
-// body is what is signed.
+// message is what its signature covers.
+func (c Cert) message() []byte {
+	m := signed(domainCert, c.body())
+	if c.SSH {
+		return sshSigned(m)
+	}
+	return m
+}
+
 func (c Cert) body() []byte {
+	version := uint64(formatVersion)
+	if c.SSH {
+		version = certSSH
+	}
 	b := cbor.AppendArray(nil, certFieldsNo)
-	b = cbor.AppendUint(b, formatVersion)
+	b = cbor.AppendUint(b, version)
 	b = cbor.AppendBytes(b, c.Network[:])
 	b = cbor.AppendBytes(b, c.Subject)
 	b = cbor.AppendUint(b, uint64(c.Kind))
@@ -76,8 +90,12 @@ func (c Cert) append(b []byte) []byte {
 func readCert(r *cbor.Reader) Cert {
 	r.Tuple(2)
 	r.Tuple(certFieldsNo)
-	readVersion(r)
+	version := r.Uint()
+	if r.Err() == nil && version != formatVersion && version != certSSH {
+		r.Fail("version %d is not known", version)
+	}
 	c := Cert{
+		SSH:       version == certSSH,
 		Network:   readNetwork(r),
 		Subject:   readKey(r),
 		Kind:      Kind(r.UintMax(uint64(KindPod))),
@@ -135,6 +153,8 @@ func (c Cert) checkIssuer(by Cert) error {
 		return fmt.Errorf("signed by another key than %s %q", by.Kind, by.Name)
 	case c.Role < by.Role:
 		return fmt.Errorf("role rises from %s to %s", by.Role, c.Role)
+	case c.SSH && by.Kind != KindUser:
+		return fmt.Errorf("a %s signs as users do", by.Kind)
 	case !by.maySign(c.Kind):
 		return fmt.Errorf("a %s with the role %s signs a %s", by.Kind, by.Role, c.Kind)
 	case c.Member != 0 && !by.gives(c.Member, c.Member):
@@ -146,7 +166,7 @@ func (c Cert) checkIssuer(by Cert) error {
 }
 
 // maySign says whether the subject may sign members of kind k: admins sign all, users their pods, and pods
-// other pods if their role is admin.
+// users and other pods if their role is admin.
 func (c Cert) maySign(k Kind) bool {
 	switch c.Kind {
 	case KindAdmin:
@@ -154,7 +174,7 @@ func (c Cert) maySign(k Kind) bool {
 	case KindUser:
 		return k == KindPod
 	case KindPod:
-		return k == KindPod && c.Role.MayAdmit()
+		return k != KindAdmin && c.Role.MayAdmit()
 	}
 	return false
 }

@@ -59,7 +59,10 @@ func (c Chain) verifyOne(net ident.Network, i int) error {
 			return err
 		}
 	}
-	if !ed25519.Verify(cert.Issuer, signed(domainCert, cert.body()), cert.Sig) {
+	if i == 0 && cert.SSH {
+		return errors.New("the root signs as users do")
+	}
+	if !ed25519.Verify(cert.Issuer, cert.message(), cert.Sig) {
 		return errors.New("signature does not hold")
 	}
 	return nil
@@ -117,7 +120,23 @@ func Issue(key ed25519.PrivateKey, issuer Chain, c Cert) (Chain, error) {
 	if len(issuer) > 0 {
 		c.Network = issuer[0].Network
 	}
-	c.Sig = ed25519.Sign(key, signed(domainCert, c.body()))
+	c.Sig = ed25519.Sign(key, c.message())
+	return appendCert(issuer, c)
+}
+
+// IssueBySSH is Issue for a user, who is the leaf of issuer and whose OpenSSH key may lie in an agent: sign makes its plain Ed25519 signature of
+// what it is given, which is in the format SSHSIG with the namespace "wormhole". Errors: ErrBadCert, and sign's own.
+func IssueBySSH(issuer Chain, c Cert, sign func(message []byte) ([]byte, error)) (Chain, error) {
+	user := issuer.Leaf()
+	c.Network, c.Issuer, c.SSH = user.Network, user.Subject, true
+	var err error
+	if c.Sig, err = sign(c.message()); err != nil {
+		return nil, fmt.Errorf("issue: %w", err)
+	}
+	return appendCert(issuer, c)
+}
+
+func appendCert(issuer Chain, c Cert) (Chain, error) {
 	chain := append(append(make(Chain, 0, len(issuer)+1), issuer...), c)
 	if _, err := chain.Verify(c.Network); err != nil {
 		return nil, fmt.Errorf("issue: %w", err)

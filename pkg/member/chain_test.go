@@ -2,6 +2,7 @@ package member
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"testing"
 	"time"
@@ -88,6 +89,8 @@ func TestHostileChains(t *testing.T) {
 		"name with a slash":        pod(func(c *Cert) { c.Name = "a/b" }),
 		"no name":                  pod(func(c *Cert) { c.Name = "" }),
 		"ends before it begins":    pod(func(c *Cert) { c.NotAfter = 1 }),
+		"SSH of an admin":          forge(adminSeed, admin, sshUser()),
+		"SSH of the root":          forge(rootSeed, nil, sshAdmin()),
 		"short key":                pod(func(c *Cert) { c.Subject = c.Subject[:31] }),
 		"extensions out of order":  pod(func(c *Cert) { c.Ext = []Field{{ID: 2}, {ID: 1}} }),
 		"signed by another key":    forge(strangerSeed, user, podCert()),
@@ -112,9 +115,57 @@ func TestHostileChains(t *testing.T) {
 	}
 }
 
+func sshUser() Cert { c := userCert(); c.SSH = true; return c }
+
+func sshAdmin() Cert { c := adminCert(); c.SSH = true; return c }
+
+// A signature in one of the two formats is never taken for one in the other.
+func TestFormatsOfSignaturesDiffer(t *testing.T) {
+	for _, chain := range []Chain{testChain(t), testSSHChain(t)} {
+		if _, err := chain.Verify(testNet); err != nil {
+			t.Fatal(err)
+		}
+		chain[2].SSH = !chain[2].SSH
+		if _, err := chain.Verify(testNet); !errors.Is(err, ErrBadCert) {
+			t.Errorf("SSH %v: %v", chain[2].SSH, err)
+		}
+	}
+}
+
+// A user's agent that fails, or signs with another key, gives no certificate.
+func TestIssueBySSHRefuses(t *testing.T) {
+	user, broken := testChain(t)[:2], errors.New("no agent")
+	if _, err := IssueBySSH(user, podCert(), func([]byte) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("no signature: %v", err)
+	}
+	other := func(m []byte) ([]byte, error) { return ed25519.Sign(testKey(strangerSeed), m), nil }
+	if _, err := IssueBySSH(user, podCert(), other); !errors.Is(err, ErrBadCert) {
+		t.Errorf("another's signature: %v", err)
+	}
+	if _, err := IssueBySSH(nil, podCert(), other); !errors.Is(err, ErrBadCert) {
+		t.Errorf("nobody's: %v", err)
+	}
+}
+
+// An invited admin's pod admits users too, and they their pods: four certificates, the greatest depth.
+func TestPodsThatAdmitUsers(t *testing.T) {
+	first := issue(t, rootSeed, nil, adminCert())
+	second := issue(t, adminSeed, first, Cert{Subject: testPub(podSeed), Kind: KindPod, Name: "b", Role: RoleAdmin, Member: 1, RangeLo: 50, RangeHi: 300})
+	user := issue(t, podSeed, second, userCert())
+	if chain := issue(t, userSeed, user, Cert{Subject: testPub(strangerSeed), Kind: KindPod, Name: "c", Role: RoleWriter, Member: 100}); len(chain) != ChainMax {
+		t.Errorf("%d certificates", len(chain))
+	}
+}
+
 // A signature covers every field: no changed byte of a good chain gives a chain that holds.
 func TestEveryByteIsSigned(t *testing.T) {
-	good := testChain(t).Encode()
+	for _, chain := range []Chain{testChain(t), testSSHChain(t)} {
+		everyByteIsSigned(t, chain.Encode())
+	}
+}
+
+func everyByteIsSigned(t *testing.T, good []byte) {
+	t.Helper()
 	for i := range good {
 		b := bytes.Clone(good)
 		b[i] ^= 0x10

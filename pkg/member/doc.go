@@ -15,8 +15,8 @@
 // exactly their length. A signature is Ed25519 over the domain, a zero byte, and the encoded body.
 //
 //	ext      = [[field u32, bytes]...]                  sorted by field, each once; unknown ones are kept
-//	certBody = [1, network, subject, kind, name, role, member, rangeLo, rangeHi, notBefore, notAfter, issuer, ext]
-//	cert     = [certBody, signature]                     domain "wormhole/cert/1"
+//	certBody = [1 or 2, network, subject, kind, name, role, member, rangeLo, rangeHi, notBefore, notAfter, issuer, ext]
+//	cert     = [certBody, signature]                     domain "wormhole/cert/1"; of version 2 in the format SSHSIG, by a user
 //	chain    = [1, [cert...]]                            1 to 4 certs, the one signed by the root first
 //	token    = "wh1" base32([network, networkName, issuer, secret, [addr...]] checksum)
 //	           base32 of RFC 4648 in lower case with no padding; the checksum is the first 4 bytes of BLAKE3
@@ -24,13 +24,15 @@
 //	invite   = [1, secretHash, role, expires, uses, [pod...]]
 //	           secretHash is BLAKE3 over "wormhole/invite/1", a zero byte, and the secret
 //	request  = [1, secret, podName]                      at most 4 KiB
+//	request  = [2, step, networkName, user, podName, cert]
 //	reply    = [1, code, text, chain bytes, networkName, [statement...], [[pod, [addr...]]...]]
+//	offer    = [2, code, text, chain bytes, networkName, [], [], podName, member, rangeLo, rangeHi]
 //	settings = [[1, network, name, policy, durability, version, ext], chain bytes of the signer, signature]
 //	           domain "wormhole/network/1"; of an encrypted network
 //	           [[2, network, name, policy, durability, version, ext, keyID], chain bytes, signature]
 //	key      = [[1, network, subject, keyID, sealed], chain bytes of the signer, signature]
 //	           domain "wormhole/key/1"; sealed is 80 bytes, see SealKey
-//	revoke   = [[1, network, subject, version, [[actor, seq]...], ext, signer], chain bytes, signature]
+//	revoke   = [[1, network, subject, version, role, [[actor, seq, digest 8]...], [key...], ext, signer], chain bytes, signature]
 //	           domain "wormhole/revoke/1"; no chain bytes where the root key signs
 //	statement = [kind, bytes]
 //

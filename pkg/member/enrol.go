@@ -21,38 +21,12 @@ const (
 	enrolPeersMax      = 256
 )
 
-// EnrolRequest is what a stranger with a token asks of the token's issuer. The stranger's key is the one that the
-// connection proves.
-type EnrolRequest struct {
-	Secret  [16]byte
-	PodName string // wished; the certificate in the reply has the name that was given
-	Version uint64 // of this message; Encode writes 1 whatever it is, and DecodeEnrolRequest returns 1
-}
-
-// Encode is the request's bytes, which DecodeEnrolRequest reads.
-func (q EnrolRequest) Encode() []byte {
-	b := cbor.AppendArray(nil, 3)
-	b = cbor.AppendUint(b, formatVersion)
-	b = cbor.AppendBytes(b, q.Secret[:])
-	return cbor.AppendText(b, q.PodName)
-}
-
-// DecodeEnrolRequest reads what Encode writes; the error is ErrBadMessage.
-func DecodeEnrolRequest(b []byte) (EnrolRequest, error) {
-	if len(b) > EnrolRequestMax {
-		return EnrolRequest{}, fmt.Errorf("enrol request: %w: %d bytes, over the limit of %d", ErrBadMessage, len(b), EnrolRequestMax)
-	}
-	r := cbor.NewReader(b)
-	r.Tuple(3)
-	readVersion(r)
-	q := EnrolRequest{Version: formatVersion}
-	copy(q.Secret[:], r.Fixed(secretBytes))
-	q.PodName = readName(r)
-	if err := r.Done(); err != nil {
-		return EnrolRequest{}, fmt.Errorf("enrol request: %w: %w", ErrBadMessage, err)
-	}
-	return q, nil
-}
+// A reply that offers numbers has a version of its own.
+const (
+	replyOffer    = 2  // version
+	replyFieldsNo = 7  // of version 1
+	replyOfferNo  = 11 // of version 2
+)
 
 // EnrolCode says how an enrolment ended.
 type EnrolCode uint8
@@ -65,6 +39,9 @@ const (
 	EnrolUsed    EnrolCode = 3 // ErrUsed
 	EnrolBad     EnrolCode = 4 // ErrBadMessage: the request can't be read, or is of a version that is not known
 	EnrolFailed  EnrolCode = 5 // the issuer could not, for reasons of its own
+	EnrolPending EnrolCode = 6 // ErrPending: ask again
+
+	EnrolElsewhere EnrolCode = 7 // ErrElsewhere
 )
 
 // ErrEnrolFailed says that the issuer could not answer an enrolment, for reasons of its own; the text has them.
@@ -72,7 +49,7 @@ var ErrEnrolFailed = errors.New("the inviting pod could not enrol this one")
 
 var enrolErrors = [...]error{
 	EnrolOK: nil, EnrolDenied: ErrDenied, EnrolExpired: ErrExpired, EnrolUsed: ErrUsed, EnrolBad: ErrBadMessage,
-	EnrolFailed: ErrEnrolFailed,
+	EnrolFailed: ErrEnrolFailed, EnrolPending: ErrPending, EnrolElsewhere: ErrElsewhere,
 }
 
 // EnrolPeer is a pod of the network and where it was last reached.
@@ -84,11 +61,19 @@ type EnrolPeer struct {
 // EnrolReply is the issuer's answer: the new pod's chain and what it needs to begin, or why not.
 type EnrolReply struct {
 	Code        EnrolCode
-	Text        string // why not, for people; "" with EnrolOK
+	Text        string // why not, for people; with EnrolOK "", but in answer to StepLook how strangers are taken in
 	Chain       Chain
 	NetworkName string
 	Statements  [][]byte // as EncodeStatement writes them
 	Peers       []EnrolPeer
+	Offer       *EnrolOffer // in answer to StepOffer alone, and then there are neither statements nor peers
+}
+
+// EnrolOffer is what a user may sign a certificate with for a new pod: a name and numbers that nobody has. It comes with the user's chain.
+type EnrolOffer struct {
+	PodName          string
+	Member           uint32
+	RangeLo, RangeHi uint32 // both 0: none
 }
 
 // RefuseEnrol is the reply that carries an error: its code, and its text. nil is the programmer's error and gives
@@ -96,7 +81,7 @@ type EnrolReply struct {
 func RefuseEnrol(err error) EnrolReply {
 	reply := EnrolReply{Code: EnrolFailed}
 	// ErrExpired and ErrUsed are ErrDenied too, so the order matters.
-	for _, code := range []EnrolCode{EnrolExpired, EnrolUsed, EnrolDenied, EnrolBad} {
+	for _, code := range []EnrolCode{EnrolExpired, EnrolUsed, EnrolDenied, EnrolBad, EnrolPending, EnrolElsewhere} {
 		if errors.Is(err, enrolErrors[code]) {
 			reply.Code = code
 			break
@@ -134,8 +119,12 @@ func (y EnrolReply) Encode() []byte {
 	} else {
 		y = EnrolReply{Code: y.Code, Text: y.Text}
 	}
-	b := cbor.AppendArray(nil, 7)
-	b = cbor.AppendUint(b, formatVersion)
+	fields, version := replyFieldsNo, uint64(formatVersion)
+	if y.Offer != nil {
+		fields, version = replyOfferNo, replyOffer
+	}
+	b := cbor.AppendArray(nil, fields)
+	b = cbor.AppendUint(b, version)
 	b = cbor.AppendUint(b, uint64(y.Code))
 	b = cbor.AppendText(b, cutText(y.Text))
 	b = cbor.AppendBytes(b, chain)
@@ -151,6 +140,12 @@ func (y EnrolReply) Encode() []byte {
 		b = cbor.AppendBytes(b, p.Pod[:])
 		b = appendAddrs(b, usableAddrs(p.Addrs))
 	}
+	if o := y.Offer; o != nil {
+		b = cbor.AppendText(b, o.PodName)
+		for _, n := range []uint32{o.Member, o.RangeLo, o.RangeHi} {
+			b = cbor.AppendUint(b, uint64(n))
+		}
+	}
 	return b
 }
 
@@ -161,8 +156,13 @@ func DecodeEnrolReply(b []byte) (EnrolReply, error) {
 		return EnrolReply{}, fmt.Errorf("enrol reply: %w: %d bytes, over the limit of %d", ErrBadMessage, len(b), EnrolReplyMax)
 	}
 	r := cbor.NewReader(b)
-	r.Tuple(7)
-	readVersion(r)
+	fields := r.Array(replyOfferNo)
+	offers := fields == replyOfferNo
+	switch v := r.Uint(); {
+	case r.Err() != nil:
+	case offers && v != replyOffer, !offers && (v != formatVersion || fields != replyFieldsNo):
+		r.Fail("version %d with %d fields is not known", v, fields)
+	}
 	y := EnrolReply{Code: EnrolCode(r.UintMax(math.MaxUint8)), Text: r.Text(enrolTextMax)}
 	chain := r.Bytes(ChainBytesMax)
 	y.NetworkName = r.Text(NameMax)
@@ -172,6 +172,10 @@ func DecodeEnrolReply(b []byte) (EnrolReply, error) {
 	for range r.Array(enrolPeersMax) {
 		r.Tuple(2)
 		y.Peers = append(y.Peers, EnrolPeer{Pod: readPod(r), Addrs: readAddrs(r)})
+	}
+	if offers {
+		number := func() uint32 { return uint32(r.UintMax(ident.MemberMax)) }
+		y.Offer = &EnrolOffer{PodName: readName(r), Member: number(), RangeLo: number(), RangeHi: number()}
 	}
 	err := r.Done()
 	if err == nil {
@@ -186,13 +190,16 @@ func DecodeEnrolReply(b []byte) (EnrolReply, error) {
 // readBody fills in the chain and checks that a refusal carries nothing but its reason.
 func (y *EnrolReply) readBody(chain []byte) error {
 	if y.Code != EnrolOK {
-		if len(chain) > 0 || y.NetworkName != "" || len(y.Statements) > 0 || len(y.Peers) > 0 {
+		if len(chain) > 0 || y.NetworkName != "" || len(y.Statements) > 0 || len(y.Peers) > 0 || y.Offer != nil {
 			return errors.New("a refusal with more than its reason")
 		}
 		return nil
 	}
 	if err := CheckName(y.NetworkName); err != nil {
 		return err
+	}
+	if y.Offer != nil && (y.Offer.Member == 0 || len(y.Statements) > 0 || len(y.Peers) > 0) {
+		return errors.New("an offer of no number, or with more than an offer")
 	}
 	var err error
 	y.Chain, err = DecodeChain(chain)

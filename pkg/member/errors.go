@@ -13,6 +13,10 @@ var (
 	ErrExpired = fmt.Errorf("%w: expired", ErrDenied)
 	// ErrUsed is an ErrDenied: the invite was redeemed as often as it may be.
 	ErrUsed = fmt.Errorf("%w: used already", ErrDenied)
+	// ErrPending says that an admin has yet to let a pod in that asked.
+	ErrPending = errors.New("waits for an admin to let it in")
+	// ErrElsewhere says that a pod was asked which is of another network.
+	ErrElsewhere = errors.New("is of another network")
 	// ErrBadToken says that a text is no token: mistyped, cut short, or of another version.
 	ErrBadToken = errors.New("no valid token")
 	// ErrBadCert says that a certificate or chain does not prove what it claims.

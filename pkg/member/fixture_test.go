@@ -59,10 +59,20 @@ func testChain(t testing.TB) Chain {
 	return issue(t, userSeed, user, podCert())
 }
 
+// testSSHChain is testChain with the user's signature as an OpenSSH key makes it.
+func testSSHChain(t testing.TB) Chain {
+	t.Helper()
+	chain, err := IssueBySSH(testChain(t)[:2], podCert(), func(m []byte) ([]byte, error) { return ed25519.Sign(testKey(userSeed), m), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chain
+}
+
 // forge signs whatever it is given, as a hostile issuer would: Issue would refuse.
 func forge(key byte, issuer Chain, c Cert) Chain {
 	c.Network, c.Issuer = testNet, testPub(key)
-	c.Sig = ed25519.Sign(testKey(key), signed(domainCert, c.body()))
+	c.Sig = ed25519.Sign(testKey(key), c.message())
 	return append(append(Chain{}, issuer...), c)
 }
 

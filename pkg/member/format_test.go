@@ -26,10 +26,23 @@ func formats(t testing.TB) map[string]struct {
 	request := EnrolRequest{Secret: [16]byte{1, 2, 3}, PodName: "desk-1"}
 	reply := testReply(t)
 	return map[string]format{
-		"chain":       {testChain(t).Encode(), func(b []byte) ([]byte, error) { c, err := DecodeChain(b); return c.Encode(), err }},
-		"token":       {[]byte(testToken().String()), func(b []byte) ([]byte, error) { k, err := ParseToken(string(b)); return []byte(k.String()), err }},
-		"invite":      {invite.Encode(), func(b []byte) ([]byte, error) { i, err := DecodeInvite(b); return i.Encode(), err }},
-		"enrol-ask":   {request.Encode(), func(b []byte) ([]byte, error) { q, err := DecodeEnrolRequest(b); return q.Encode(), err }},
+		"chain":     {testChain(t).Encode(), func(b []byte) ([]byte, error) { c, err := DecodeChain(b); return c.Encode(), err }},
+		"chain-ssh": {testSSHChain(t).Encode(), func(b []byte) ([]byte, error) { c, err := DecodeChain(b); return c.Encode(), err }},
+		"token":     {[]byte(testToken().String()), func(b []byte) ([]byte, error) { k, err := ParseToken(string(b)); return []byte(k.String()), err }},
+		"invite":    {invite.Encode(), func(b []byte) ([]byte, error) { i, err := DecodeInvite(b); return i.Encode(), err }},
+		"enrol-ask": {request.Encode(), func(b []byte) ([]byte, error) { q, err := DecodeEnrolRequest(b); return q.Encode(), err }},
+		"enrol-offer-ask": {
+			EnrolRequest{Step: StepOffer, NetworkName: "home", User: testPub(userSeed), PodName: "desk-1"}.Encode(),
+			func(b []byte) ([]byte, error) { q, err := DecodeEnrolRequest(b); return q.Encode(), err },
+		},
+		"enrol-user-ask": {
+			EnrolRequest{Step: StepUser, Cert: new(testSSHChain(t).Leaf()), PodName: "desk-1"}.Encode(),
+			func(b []byte) ([]byte, error) { q, err := DecodeEnrolRequest(b); return q.Encode(), err },
+		},
+		"enrol-offer": {
+			EnrolReply{Chain: testChain(t)[:2], NetworkName: "home", Offer: &EnrolOffer{PodName: "desk-1", Member: 100, RangeLo: 150, RangeHi: 160}}.Encode(),
+			func(b []byte) ([]byte, error) { y, err := DecodeEnrolReply(b); return y.Encode(), err },
+		},
 		"enrol-reply": {reply.Encode(), func(b []byte) ([]byte, error) { y, err := DecodeEnrolReply(b); return y.Encode(), err }},
 		"enrol-refusal": {RefuseEnrol(ErrUsed).Encode(), func(b []byte) ([]byte, error) {
 			y, err := DecodeEnrolReply(b)
@@ -126,8 +139,8 @@ func fuzz(f *testing.F, name string, others ...string) {
 
 func FuzzToken(f *testing.F)      { fuzz(f, "token") }
 func FuzzInvite(f *testing.F)     { fuzz(f, "invite") }
-func FuzzEnrolAsk(f *testing.F)   { fuzz(f, "enrol-ask") }
-func FuzzEnrolReply(f *testing.F) { fuzz(f, "enrol-reply") }
+func FuzzEnrolAsk(f *testing.F)   { fuzz(f, "enrol-ask", "enrol-offer-ask", "enrol-user-ask") }
+func FuzzEnrolReply(f *testing.F) { fuzz(f, "enrol-reply", "enrol-offer") }
 func FuzzSettings(f *testing.F)   { fuzz(f, "settings", "settings-sealed") }
 func FuzzSealedKey(f *testing.F)  { fuzz(f, "key") }
 func FuzzOut(f *testing.F)        { fuzz(f, "out", "lost") }
@@ -138,6 +151,7 @@ func FuzzChain(f *testing.F) {
 	good := testChain(f).Encode()
 	f.Add(good)
 	f.Add(issue(f, rootSeed, nil, adminCert()).Encode())
+	f.Add(testSSHChain(f).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeChain(b)
 		if err != nil {

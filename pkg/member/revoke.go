@@ -1,6 +1,7 @@
 package member
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -12,28 +13,34 @@ import (
 
 const (
 	domainRevoke   = "wormhole/revoke/1"
-	revokeFieldsNo = 7
+	revokeFieldsNo = 9
 	// RevokeCutsMax is the most actors of which one Revoke names a last commit.
-	RevokeCutsMax = 1024
+	RevokeCutsMax = 512
+	// RevokeKeptMax is the most keys that one Revoke lets stay.
+	RevokeKeptMax = 256
 )
 
 // Cut is the last commit of an actor, which may be a branch, that its Revoke lets count for certain.
 type Cut struct {
-	Actor ident.Actor
-	Seq   uint64
+	Actor  ident.Actor
+	Seq    uint64  // 1 or more
+	Digest [8]byte // the first bytes of the commit's digest
 }
 
-// Revoke is the statement of kind KindRevoke: an admin, or the root key, takes away what the key of a pod or user was given. It closes a
-// door and takes nothing back: what others built on commits above the cut counts too. Nothing undoes it; who is to come back gets another key.
+// Revoke is the statement of kind KindRevoke: an admin, or the root key, takes away what the key of a pod, user or admin was given, or gives it another role.
+// It takes nothing back: what others built on commits above the cut counts too. Nothing undoes a revocation; who is to come back gets another key.
 type Revoke struct {
 	Network ident.Network
-	Subject ident.Pod // whose key: a pod's, or a user's, which takes the pods that it signed along
-	Version uint64    // hybrid clock at the signing, over 0; for people to read, since a cut grows whatever the order
+	Subject ident.Pod // whose key: a pod's; a user's, which takes the pods that it signed along; or an admin's, by which nothing is signed any more
+	Version uint64    // hybrid clock at the signing, over 0; of several that give a role the highest counts
+	Role    Role      // that it has from now on, not admin; 0: none, it is shut out
 	Cuts    []Cut     // sorted by actor, each once; of one that is not named nothing counts for certain
-	Ext     []Field
-	By      ident.Pod // whose key signed: an admin's, or the root's
-	Admin   Chain     // the admin's; empty: the root signed
-	Sig     []byte
+	// Kept are the keys whose certificates stay good of those that the subject signed as an admin, sorted; those of others don't count any more.
+	Kept  []ident.Pod
+	Ext   []Field
+	By    ident.Pod // whose key signed: an admin's, or the root's
+	Admin Chain     // the admin's; empty: the root signed
+	Sig   []byte
 }
 
 func (v Revoke) body() []byte {
@@ -42,11 +49,17 @@ func (v Revoke) body() []byte {
 	b = cbor.AppendBytes(b, v.Network[:])
 	b = cbor.AppendBytes(b, v.Subject[:])
 	b = cbor.AppendUint(b, v.Version)
+	b = cbor.AppendUint(b, uint64(v.Role))
 	b = cbor.AppendArray(b, len(v.Cuts))
 	for _, c := range v.Cuts {
-		b = cbor.AppendArray(b, 2)
+		b = cbor.AppendArray(b, 3)
 		b = cbor.AppendUint(b, c.Actor.Uint())
 		b = cbor.AppendUint(b, c.Seq)
+		b = cbor.AppendBytes(b, c.Digest[:])
+	}
+	b = cbor.AppendArray(b, len(v.Kept))
+	for _, k := range v.Kept {
+		b = cbor.AppendBytes(b, k[:])
 	}
 	b = appendExt(b, v.Ext)
 	return cbor.AppendBytes(b, v.By[:])
@@ -71,12 +84,14 @@ func (v Revoke) Verify(net ident.Network) error {
 		return fail("of the root key")
 	case v.Version == 0:
 		return fail("no valid version")
-	case len(v.Cuts) > RevokeCutsMax:
-		return fail("too many cuts")
+	case v.Role != 0 && (!v.Role.valid() || v.Role.MayAdmit()):
+		return fail("gives the role " + v.Role.String())
+	case len(v.Cuts) > RevokeCutsMax || len(v.Kept) > RevokeKeptMax:
+		return fail("too many cuts or keys")
 	case !ed25519.Verify(v.By.Key(), signed(domainRevoke, v.body()), v.Sig):
 		return fail("signature does not hold")
 	}
-	if err := errors.Join(checkCuts(v.Cuts), checkExt(v.Ext)); err != nil {
+	if err := errors.Join(checkCuts(v.Cuts), checkKept(v.Kept), checkExt(v.Ext)); err != nil {
 		return fmt.Errorf("revocation: %w: %w", ErrBadStatement, err)
 	}
 	if len(v.Admin) == 0 {
@@ -113,15 +128,18 @@ func DecodeRevoke(b []byte) (Revoke, error) {
 	r.Tuple(3)
 	r.Tuple(revokeFieldsNo)
 	readVersion(r)
-	v := Revoke{Network: readNetwork(r), Subject: readPod(r), Version: r.Uint()}
+	v := Revoke{Network: readNetwork(r), Subject: readPod(r), Version: r.Uint(), Role: Role(r.UintMax(uint64(RoleStorage)))}
 	for range r.Array(RevokeCutsMax) {
 		v.Cuts = append(v.Cuts, readCut(r))
+	}
+	for range r.Array(RevokeKeptMax) {
+		v.Kept = append(v.Kept, readPod(r))
 	}
 	v.Ext = readExt(r)
 	v.By = readPod(r)
 	chain := r.Bytes(ChainBytesMax)
 	v.Sig = r.Fixed(ed25519.SignatureSize)
-	err := errors.Join(r.Done(), checkCuts(v.Cuts))
+	err := errors.Join(r.Done(), checkCuts(v.Cuts), checkKept(v.Kept))
 	if err == nil && len(chain) > 0 {
 		v.Admin, err = DecodeChain(chain)
 	}
@@ -135,12 +153,14 @@ func DecodeRevoke(b []byte) (Revoke, error) {
 }
 
 func readCut(r *cbor.Reader) Cut {
-	r.Tuple(2)
+	r.Tuple(3)
 	a, err := ident.ActorOf(r.Uint())
 	if err != nil {
 		r.Fail("%v", err)
 	}
-	return Cut{Actor: a, Seq: r.Uint()}
+	c := Cut{Actor: a, Seq: r.Uint()}
+	copy(c.Digest[:], r.Fixed(len(c.Digest)))
+	return c
 }
 
 // checkCuts says whether cuts are in their one order.
@@ -150,14 +170,34 @@ func checkCuts(cuts []Cut) error {
 			return errors.New("cuts are not sorted by actor")
 		}
 	}
+	for _, c := range cuts {
+		if c.Actor.Member == 0 || c.Seq == 0 {
+			return errors.New("a cut at no commit")
+		}
+	}
 	return nil
 }
 
-// Cut is the highest seq of an actor that counts for certain; 0: none.
-func (v Revoke) Cut(a ident.Actor) uint64 {
-	i, found := slices.BinarySearchFunc(v.Cuts, a, func(c Cut, a ident.Actor) int { return c.Actor.Compare(a) })
-	if !found {
-		return 0
+// checkKept says whether keys are in their one order.
+func checkKept(kept []ident.Pod) error {
+	for i := 1; i < len(kept); i++ {
+		if bytes.Compare(kept[i-1][:], kept[i][:]) >= 0 {
+			return errors.New("kept keys are not sorted")
+		}
 	}
-	return v.Cuts[i].Seq
+	return nil
+}
+
+// Keeps says whether the certificate of a key stays good that the subject signed.
+func (v Revoke) Keeps(key ident.Pod) bool {
+	_, found := slices.BinarySearchFunc(v.Kept, key, func(a, b ident.Pod) int { return bytes.Compare(a[:], b[:]) })
+	return found
+}
+
+// Newer says whether of two statements about one key this one's role counts: the higher version, of equal ones the greater bytes.
+func (v Revoke) Newer(old Revoke) bool {
+	if v.Version != old.Version {
+		return v.Version > old.Version
+	}
+	return bytes.Compare(v.Encode(), old.Encode()) > 0
 }

@@ -13,7 +13,9 @@ func testRevoke(t testing.TB) Revoke {
 	t.Helper()
 	v, err := Revoke{
 		Network: testNet, Subject: ident.PodOf(testPub(podSeed)), Version: 9 << 16,
-		Cuts: []Cut{{Actor: ident.Actor{Member: 100}, Seq: 7}, {Actor: ident.Actor{Member: 100, Incarnation: 2}, Seq: 1 << 40}},
+		Role: RoleReader,
+		Cuts: []Cut{{Actor: ident.Actor{Member: 100}, Seq: 7, Digest: [8]byte{1, 2}}, {Actor: ident.Actor{Member: 100, Incarnation: 2}, Seq: 1 << 40}},
+		Kept: []ident.Pod{{5}, {6}},
 		Ext:  []Field{{ID: 1, Value: []byte("later")}},
 		By:   ident.PodOf(testPub(adminSeed)), Admin: issue(t, rootSeed, nil, adminCert()),
 	}.Sign(signWith(adminSeed))
@@ -55,6 +57,14 @@ func TestHostileRevoke(t *testing.T) {
 		"of no version":          func() Revoke { v := admins; v.Version = 0; return by(v, adminSeed, v.Admin) },
 		"with a lower cut":       func() Revoke { v := admins; v.Cuts = v.Cuts[:1]; return v },
 		"with cuts out of order": func() Revoke { v := admins; v.Cuts = []Cut{v.Cuts[1], v.Cuts[0]}; return by(v, adminSeed, v.Admin) },
+		"with a cut at no commit": func() Revoke {
+			v := admins
+			v.Cuts = []Cut{{Actor: ident.Actor{Member: 5}}}
+			return by(v, adminSeed, v.Admin)
+		},
+		"with keys out of order": func() Revoke { v := admins; v.Kept = []ident.Pod{{6}, {5}}; return by(v, adminSeed, v.Admin) },
+		"that makes an admin":    func() Revoke { v := admins; v.Role = RoleAdmin; return by(v, adminSeed, v.Admin) },
+		"with another role":      func() Revoke { v := admins; v.Role = 0; return v },
 		"with other fields":      func() Revoke { v := admins; v.Ext = nil; return v },
 		"of the root": func() Revoke {
 			v := admins
@@ -77,15 +87,17 @@ func TestHostileRevoke(t *testing.T) {
 	}
 }
 
-// A cut is of one incarnation; what is not named has none.
-func TestRevokeCut(t *testing.T) {
-	v := testRevoke(t)
-	for actor, want := range map[ident.Actor]uint64{
-		{Member: 100}: 7, {Member: 100, Incarnation: 2}: 1 << 40, {Member: 100, Incarnation: 1}: 0, {Member: 101}: 0,
-	} {
-		if got := v.Cut(actor); got != want {
-			t.Errorf("%v: got %d, want %d", actor, got, want)
-		}
+// Of several statements about one key the highest version gives the role, of equal ones the greater bytes: whatever the order.
+func TestRevokeNewer(t *testing.T) {
+	old := testRevoke(t)
+	later, same := old, old
+	later.Version++
+	same.Role = RoleStorage
+	if !later.Newer(old) || old.Newer(later) || old.Newer(old) || same.Newer(old) == old.Newer(same) {
+		t.Error("the order is not one")
+	}
+	if !old.Keeps(old.Kept[1]) || old.Keeps(ident.Pod{77}) {
+		t.Error("keeps others than it names")
 	}
 }
 
@@ -95,6 +107,10 @@ func TestRevokeLargest(t *testing.T) {
 	v.Cuts = nil
 	for i := range RevokeCutsMax {
 		v.Cuts = append(v.Cuts, Cut{Actor: ident.Actor{Member: ident.MemberMax - uint32(RevokeCutsMax) + uint32(i), Incarnation: ident.IncarnationMax}, Seq: 1 << 60})
+	}
+	v.Kept = nil
+	for i := range RevokeKeptMax {
+		v.Kept = append(v.Kept, ident.Pod{byte(i >> 8), byte(i), 9})
 	}
 	v, err := v.Sign(signWith(adminSeed))
 	if err != nil {

@@ -109,4 +109,9 @@ func (c *chunkCache) linkLocked(e *cached) {
 	e.prev.next, e.next.prev = e, e
 }
 
-func (e *cached) unlink() { e.prev.next, e.next.prev = e.next, e.prev }
+// unlink takes an entry out of the ring. It forgets its neighbours: else one that is kept to be used again, or that somebody still waits for, would keep all in
+// memory that went after it.
+func (e *cached) unlink() {
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.prev, e.next = nil, nil
+}

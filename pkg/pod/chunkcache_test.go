@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -61,4 +62,44 @@ func TestChunkCache(t *testing.T) {
 	if inRing != len(c.byID) || c.bytes != int64(inRing*blockBytes) || c.bytes > c.limit {
 		t.Errorf("%d in the ring, %d in the map, %d bytes", inRing, len(c.byID), c.bytes)
 	}
+}
+
+// TestChunkCacheForgets breaks if blocks that had to go stay in memory: behind an entry that is kept to be used again, or one that somebody still has.
+func TestChunkCacheForgets(t *testing.T) {
+	const size, blocks = 1 << 20, 64
+	c := newChunkCache(4 * size)
+	number := uint64(0)
+	load := func(share bool) *cached {
+		number++
+		_, l, first := c.get(block.Sum(block.Raw, binary.BigEndian.AppendUint64(nil, number)))
+		if !first {
+			t.Fatal("it is there already")
+		}
+		if share {
+			c.share(l)
+		}
+		c.finish(l, make([]byte, size), nil)
+		return l
+	}
+	for range 8 {
+		load(false) // the first ones are kept to be used again
+	}
+	held := load(true)
+	before := heapBytes()
+	for range blocks {
+		load(true)
+	}
+	if grown := heapBytes() - before; grown > blocks/4*size {
+		t.Errorf("%d MiB are in memory beside the limit of %d MiB", grown>>20, c.limit>>20)
+	}
+	runtime.KeepAlive(held)
+	runtime.KeepAlive(c)
+}
+
+// heapBytes is how much memory is in use.
+func heapBytes() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

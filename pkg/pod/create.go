@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -35,31 +37,35 @@ type CreateOptions struct {
 	NetworkName string // see member.CheckName
 	PodName     string
 	Encrypt     bool        // seal the chunks of files under a data key, which is made here
+	Access      string      // who may join with no invitation: "", AccessInvite, AccessAsk or AccessOpen
 	Clock       clock.Clock // nil: clock.Real
 }
 
 // Create makes a network and its first pod in dir, which must not exist: complete, or not at all.
-// Errors: ErrExists, member.ErrBadName.
+// Errors: ErrExists, member.ErrBadName; config.ErrBad for access.
 func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 	for _, name := range []string{o.NetworkName, o.PodName} {
 		if err := member.CheckName(name); err != nil {
 			return Info{}, err
 		}
 	}
+	ext, err := accessText(o.Access)
+	if err != nil {
+		return Info{}, err
+	}
+	if o.Access == AccessOpen && o.Encrypt {
+		return Info{}, fmt.Errorf("access: %w: an encrypted network is not open, since who joins gets its key", config.ErrBad)
+	}
 	var info Info
-	err := build(dir, func(tmp string) error {
+	err = build(dir, func(tmp string) error {
 		root, err := newKey(tmp, fileRootKey)
 		if err != nil {
 			return err
 		}
-		adminKey, err := newKey(tmp, fileAdminKey)
-		if err != nil {
-			return err
+		adminKey, admin, err := newAdmin(root)
+		if err == nil {
+			err = writeKey(tmp, fileAdminKey, adminKey)
 		}
-		admin, err := member.Issue(root, nil, member.Cert{
-			Subject: public(adminKey), Kind: member.KindAdmin, Name: "admin", Role: member.RoleAdmin,
-			RangeLo: 1, RangeHi: ident.MemberMax,
-		})
 		if err != nil {
 			return err
 		}
@@ -81,7 +87,7 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 		}
 		now := uint64(state.NextHLC(0, orReal(o.Clock).Now()))
 		settings := member.Settings{
-			Network: chain[0].Network, Name: o.NetworkName, Policy: defaultPolicy, Durability: defaultDurable, Version: now,
+			Network: chain[0].Network, Name: o.NetworkName, Policy: defaultPolicy, Durability: defaultDurable, Version: now, Ext: ext,
 		}
 		statements := [][]byte{member.EncodeStatement(member.KindChain, chain.Encode())}
 		if o.Encrypt {
@@ -108,13 +114,17 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 // JoinOptions say which network Join is to join.
 type JoinOptions struct {
 	Token   string
-	PodName string // wished
+	PodName string  // wished
+	Ticket  *Ticket // instead of a token and a name
 }
 
-// Join makes a pod in dir, which must not exist, of the network that a token invites to: complete, or not at all.
+// Join makes a pod in dir, which must not exist, of the network that a token invites to, or a ticket is for: complete, or not at all.
 // Errors: ErrExists, member.ErrBadToken, member.ErrDenied, member.ErrExpired, member.ErrUsed, p2p.ErrUnreachable; ErrNoKey where the
 // network is encrypted and its key did not come with the answer.
 func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
+	if o.Ticket != nil {
+		return joinAt(ctx, dir, *o.Ticket, o.Ticket.request())
+	}
 	token, err := member.ParseToken(o.Token)
 	if err != nil {
 		return Info{}, err
@@ -122,41 +132,42 @@ func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
 	if err := member.CheckName(o.PodName); err != nil {
 		return Info{}, err
 	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return Info{}, fmt.Errorf("pod: make a key: %w", err)
+	}
+	t := Ticket{Key: key, Network: token.Network, NetworkName: token.NetworkName, At: p2p.Found{Pod: token.Issuer, Addrs: token.Addrs}}
+	return joinAt(ctx, dir, t, member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode())
+}
+
+// joinAt makes a pod of what the pod t.At answers to a request.
+func joinAt(ctx context.Context, dir string, t Ticket, request []byte) (Info, error) {
 	var info Info
-	err = build(dir, func(tmp string) error {
-		key, err := newKey(tmp, fileKey)
+	err := build(dir, func(tmp string) error {
+		if err := writeKey(tmp, fileKey, t.Key); err != nil {
+			return err
+		}
+		reply, err := askToEnrol(ctx, t.Key, t.At, request)
+		if err != nil {
+			return fmt.Errorf("pod: join %s: %w", t.NetworkName, err)
+		}
+		cert, err := reply.Chain.Verify(t.Network)
 		if err != nil {
 			return err
 		}
-		request := member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode()
-		answer, err := p2p.Enrol(ctx, key, token.Issuer, token.Addrs, request)
-		if err != nil {
-			return fmt.Errorf("pod: join %s by its pod %s: %w", token.NetworkName, token.Issuer, err)
-		}
-		reply, err := member.DecodeEnrolReply(answer)
-		if err != nil {
-			return err
-		}
-		if err := reply.Err(); err != nil {
-			return err
-		}
-		cert, err := reply.Chain.Verify(token.Network)
-		if err != nil {
-			return err
-		}
-		if cert.Pod() != ident.PodOf(public(key)) {
-			return fmt.Errorf("pod: join %s: the certificate is for another key: %w", token.NetworkName, member.ErrBadCert)
+		if cert.Kind != member.KindPod || cert.Pod() != ident.PodOf(public(t.Key)) {
+			return fmt.Errorf("pod: join %s: the certificate is for another key: %w", t.NetworkName, member.ErrBadCert)
 		}
 		if err := writeFile(tmp, fileCerts, reply.Chain.Encode()); err != nil {
 			return err
 		}
-		addrs := addressBook{token.Issuer: token.Addrs}
+		addrs := addressBook{t.At.Pod: t.At.Addrs}
 		for _, peer := range reply.Peers {
 			addrs.learn(peer.Pod, peer.Addrs)
 		}
 		info = infoOf(reply.Chain, reply.NetworkName)
 		statements := append([][]byte{member.EncodeStatement(member.KindChain, reply.Chain.Encode())}, reply.Statements...)
-		return seed(ctx, tmp, key, reply.Chain, statements, addrs)
+		return seed(ctx, tmp, t.Key, reply.Chain, statements, addrs)
 	})
 	return info, err
 }

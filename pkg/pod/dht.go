@@ -63,8 +63,8 @@ func (p *Pod) checkHead(pod ident.Pod, b []byte) (*state.Head, error) {
 		return nil, state.ErrForeign
 	case !known:
 		return nil, fmt.Errorf("pod: head of %s: no certificate of it is known: %w", pod, member.ErrDenied)
-	case !cert.Role.MayWrite():
-		return nil, fmt.Errorf("pod: head of %q, which is a %s: %w", cert.Name, cert.Role, member.ErrDenied)
+	case !p.reg.mayWrite(pod):
+		return nil, fmt.Errorf("pod: head of %q, which is a %s, or was revoked: %w", cert.Name, p.reg.role(pod), member.ErrDenied)
 	case head.Actor.Member != cert.Member:
 		return nil, fmt.Errorf("pod: head of %q names member %d, not %d: %w", cert.Name, head.Actor.Member, cert.Member, member.ErrDenied)
 	case -clock.Since(p.stamps, head.HLC.Time()) > state.FutureMax:

@@ -60,7 +60,7 @@ func (p *Pod) askDuty(ctx context.Context, name string, duty int) (Drained, erro
 	switch {
 	case pod == p.id:
 		d, err = p.doDuty(ctx, duty)
-	case duty != dutyLook && !p.own.chain.Leaf().Role.MayAdmit():
+	case duty != dutyLook && !p.role().MayAdmit():
 		err = fmt.Errorf("pod: only an admin's pod may drain or remove others: %w", member.ErrDenied)
 	default:
 		var answer []byte
@@ -81,8 +81,7 @@ func (p *Pod) answerDuty(ctx context.Context, from ident.Pod, body []byte) ([]by
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("pod: question about its duties: %w", err)
 	}
-	cert, known := p.reg.cert(from)
-	if duty != dutyLook && (!known || !cert.Role.MayAdmit()) {
+	if _, known := p.reg.cert(from); duty != dutyLook && (!known || !p.reg.role(from).MayAdmit()) {
 		return nil, fmt.Errorf("pod: only an admin's pod may drain or remove this one: %w", member.ErrDenied)
 	}
 	d, err := p.doDuty(ctx, duty)

@@ -23,7 +23,7 @@ func (p *Pod) Invite(ctx context.Context, role string, ttl time.Duration, uses i
 	if err != nil {
 		return "", err
 	}
-	if _, err := readAuthority(p.dir, p.own); err != nil {
+	if _, err := p.authority(); err != nil {
 		return "", err
 	}
 	if err := p.seal.usable(); err != nil && r.MayRead() {
@@ -49,7 +49,7 @@ func inviteKey(hash [32]byte) string { return keyInvite + hex.EncodeToString(has
 func (p *Pod) enrol(ctx context.Context, pod ident.Pod, request []byte) ([]byte, error) {
 	reply, err := p.enrolPod(ctx, pod, request)
 	if err != nil {
-		p.log.WarnContext(ctx, "a pod was not let in", "pod", pod, "err", err)
+		p.refused(ctx, pod, "a pod was not let in", err)
 		reply = member.RefuseEnrol(err)
 	}
 	return reply.Encode(), nil
@@ -60,12 +60,28 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	p.inviting.Lock()
-	defer p.inviting.Unlock()
-
 	if p.reg.isRevoked(pod) {
 		return member.EnrolReply{}, fmt.Errorf("pod: the key of this pod was revoked, make a new pod: %w", member.ErrDenied)
 	}
+	if q.Step == member.StepAsk {
+		return p.enrolAsker(ctx, pod, q) // it may wait for an admin
+	}
+	p.inviting.Lock()
+	defer p.inviting.Unlock()
+	switch q.Step {
+	case member.StepToken:
+		return p.enrolByToken(ctx, pod, q)
+	case member.StepOffer:
+		return p.offer(pod, q)
+	case member.StepUser:
+		return p.enrolByUser(ctx, pod, *q.Cert)
+	case member.StepLook:
+		return p.look(q)
+	}
+	return member.EnrolReply{}, fmt.Errorf("pod: step %d: %w", q.Step, member.ErrBadMessage)
+}
+
+func (p *Pod) enrolByToken(ctx context.Context, pod ident.Pod, q member.EnrolRequest) (member.EnrolReply, error) {
 	key := inviteKey(member.HashSecret(q.Secret))
 	b, ok, err := p.db.Local(key)
 	if err != nil {
@@ -86,16 +102,29 @@ func (p *Pod) enrolPod(ctx context.Context, pod ident.Pod, request []byte) (memb
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	dataKey, err := p.keyFor(chain.Leaf())
-	if err != nil {
+	if _, err := p.keyFor(chain.Leaf()); err != nil {
 		return member.EnrolReply{}, err
 	}
 	// The use is durable before the certificate leaves, so that "once" holds whatever happens.
 	if err := p.db.SetLocal(ctx, key, invite.Encode()); err != nil {
 		return member.EnrolReply{}, err
 	}
+	return p.letIn(ctx, chain)
+}
+
+// letIn makes a pod a member, durably, and tells it what it needs to begin.
+func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply, error) {
+	pod := chain.Leaf().Pod()
+	dataKey, err := p.keyFor(chain.Leaf())
+	if err != nil {
+		return member.EnrolReply{}, err
+	}
+	_, known := p.reg.cert(pod)
 	if err := p.learn(ctx, member.EncodeStatement(member.KindChain, chain.Encode()), pod); err != nil {
 		return member.EnrolReply{}, err
+	}
+	if !known {
+		p.event(Event{Kind: EventJoined, Pod: chain.Leaf().Name, Text: "with the role " + chain.Leaf().Role.String()})
 	}
 	if dataKey != nil {
 		if err := p.learn(ctx, dataKey, pod); err != nil {
@@ -121,21 +150,20 @@ func (p *Pod) certify(pod ident.Pod, name string, role member.Role) (member.Chai
 	if known {
 		return chain, nil
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return nil, err
 	}
 	if err := member.CheckName(name); err != nil {
 		name = member.CleanName(name)
 	}
-	taken := make(map[string]bool)
-	for _, cert := range p.reg.pods() {
-		taken[cert.Name] = true
-	}
+	taken := p.reg.taken()
 	issuer := by.chain.Leaf()
 	all := member.Range{Lo: issuer.RangeLo, Hi: issuer.RangeHi}
-	given := p.reg.given()
-	cert := member.Cert{Subject: pod.Key(), Kind: member.KindPod, Role: role, Name: member.FreeName(name, func(s string) bool { return taken[s] })}
+	given := p.reg.given(by.chain)
+	cert := member.Cert{
+		Subject: pod.Key(), Kind: member.KindPod, Role: role, Name: member.FreeName(name, func(s string) bool { return taken[s] }), NotAfter: p.newEnd(),
+	}
 	if cert.Member, err = member.NextNumber(all, given); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,13 @@ const (
 	EventMended       = "block_mended"     // another pod's copy took its place
 	EventConflict     = "conflict"         // Path was changed on several pods apart
 	EventMoved        = "moved_home"       // Path is at home where it is read most now
+	EventAsks         = "asks_to_join"     // a stranger that calls itself Pod waits for an admin to let it in
+	EventJoined       = "pod_joined"       // Pod was let in here
+	EventRefused      = "refused"          // somebody was not let in, or not connected with; Pod is its id or name
+	EventEnded        = "member_revoked"   // Pod, a pod, user or admin, was shut out
+	EventRole         = "role_changed"     // Pod, a pod or user, was given another role
+	EventRebuilt      = "rebuilt"          // changes that don't count were taken back here
+	EventForked       = "pod_forked"       // copies of Pod went on apart: one identity was used twice
 	EventRepairBegan  = "repair_began"     // copies are made again that were lost
 	EventRepairEnded  = "repair_ended"     // they are there, as far as can be
 	EventWarning      = "warning"          // a warning of Code that people should know of holds
@@ -41,7 +48,7 @@ const (
 func EventKinds() []string {
 	return []string{
 		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventConflict, EventMoved,
-		EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
+		EventAsks, EventJoined, EventRefused, EventEnded, EventRole, EventRebuilt, EventForked, EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
 	}
 }
 

@@ -115,9 +115,27 @@ func (p *Pod) runForks(ctx context.Context) error {
 		case <-p.forks.kick:
 		}
 		if list := p.forks.take(); len(list) > 0 {
+			p.noteForks(ctx, list)
 			p.tellAll(p2p.KindStatements, encodeStatements(list))
 			p.touched()
 			p.pulls.retry()
 		}
+	}
+}
+
+// noteForks tells people of pods whose identity was used twice.
+func (p *Pod) noteForks(ctx context.Context, list [][]byte) {
+	for _, s := range list {
+		_, body, err := member.DecodeStatement(s)
+		if err != nil {
+			continue // the state made or proved it
+		}
+		f, err := state.DecodeFork(body)
+		if err != nil {
+			continue
+		}
+		name := p.reg.actorName(f.Actor())
+		p.log.WarnContext(ctx, "copies of a pod went on apart", "pod", name)
+		p.event(Event{Kind: EventForked, Pod: name, Text: "copies of it went on apart, as of a copied disk or a backup: nothing is lost; run one of them, and join anew with the other"})
 	}
 }

@@ -20,6 +20,14 @@ var _ p2p.Handler = handler{}
 
 // admit lets in who shows a valid chain of this network for its own key.
 func (p *Pod) admit(pod ident.Pod, hello []byte) error {
+	err := p.admitChain(pod, hello)
+	if err != nil {
+		p.refused(context.Background(), pod, "a pod was refused", err)
+	}
+	return err
+}
+
+func (p *Pod) admitChain(pod ident.Pod, hello []byte) error {
 	chain, err := member.DecodeChain(hello)
 	if err != nil {
 		return err
@@ -31,18 +39,14 @@ func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 	if cert.Kind != member.KindPod || cert.Pod() != pod {
 		return fmt.Errorf("the certificate is of %s %q, not of the key that connects: %w", cert.Kind, cert.Name, member.ErrDenied)
 	}
-	if err := chain.ValidAt(p.clock.Now()); err != nil {
-		return err
-	}
 	if err := p.reg.refusesChain(pod, chain); err != nil {
-		p.log.Warn("a pod that was revoked is refused", "pod", cert.Name)
 		return err
 	}
-	statement := member.EncodeStatement(member.KindChain, hello)
-	if _, known := p.reg.cert(pod); known {
-		return nil
+	if err := p.inDate(p.reg.longest(pod, chain)); err != nil {
+		p.expired(pod)
+		return err
 	}
-	return p.learn(context.Background(), statement, pod)
+	return p.learnShown(context.Background(), pod, chain)
 }
 
 // Connected is p2p.Handler's.
@@ -54,6 +58,7 @@ func (h handler) Connected(pod ident.Pod) {
 	p.pulls.connected(pod)
 	p.records.connected()
 	p.spread.poke()
+	p.lookAtRenewals()
 }
 
 // Disconnected is p2p.Handler's.

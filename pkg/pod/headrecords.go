@@ -115,7 +115,7 @@ func (p *Pod) headNow() headMark {
 func (p *Pod) putHead(ctx context.Context, d p2p.DHT, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if !p.own.chain.Leaf().Role.MayWrite() || len(p.connected()) == 0 || !p.compareOwnHead(ctx, d) {
+	if !p.role().MayWrite() || len(p.connected()) == 0 || !p.compareOwnHead(ctx, d) {
 		return
 	}
 	now := p.headNow()
@@ -182,7 +182,7 @@ func (p *Pod) findHeads(ctx context.Context, d p2p.DHT) {
 	defer cancel()
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
-		if pod == p.id || !cert.Role.MayWrite() || p.net.Connected(pod) || ctx.Err() != nil {
+		if pod == p.id || !p.reg.mayWrite(pod) || p.net.Connected(pod) || ctx.Err() != nil {
 			continue
 		}
 		b, err := d.FindHead(ctx, pod)
@@ -215,7 +215,7 @@ func (p *Pod) untold(pod ident.Pod) uint64 {
 	}
 	var n uint64
 	vv := p.db.VV()
-	for a, seq := range head.VV {
+	for a, seq := range p.wanted(head.VV) {
 		n += seq - min(seq, vv[a])
 	}
 	return n

@@ -65,10 +65,11 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		SuspectAfter:   p.suspectAfter(),
 		Copies:         all[0].policy.Losses() + 1,
 		StoredBytes:    used.OwnedBytes + used.CachedBytes + used.TrashBytes, CacheBytes: used.CachedBytes, FreeBytes: used.FreeBytes,
-		ClockBehind: p.clockOff(), NoKey: p.seal.usable() != nil && p.own.chain.Leaf().Role.MayRead(),
+		ClockBehind: p.clockOff(), NoKey: p.seal.usable() != nil && p.role().MayRead(),
 		Conflicts: p.conflicts.count(), Version: p.o.Version, UnknownRules: unknownRules(p.reg.defaults()),
 	}
 	out.Minority = p.minorityText()
+	out.MembershipEnds, out.MembershipEnded = p.membership()
 	if err := p.guard.err(); err != nil {
 		out.DiskError = err.Error()
 	}
@@ -86,7 +87,7 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		known := p.peers.of(pod.Pod)
 		out.Pods = append(out.Pods, health.Pod{
 			Name: pod.Name, Self: pod.Self, Stores: pod.Weight > 0, State: pod.State, LastSeen: pod.LastSeen, UsedBytes: pod.UsedBytes, FreeBytes: pod.FreeBytes,
-			Diverged: known.diverged, Untold: int(p.untold(pod.Pod)), Future: known.future, Version: agents[pod.Pod],
+			Diverged: known.diverged, Expired: p.expiredText(pod.Pod), Untold: int(p.untold(pod.Pod)), Future: known.future, Version: agents[pod.Pod],
 		})
 	}
 	return out, nil

@@ -60,7 +60,7 @@ func (p *Pod) runHeat(ctx context.Context) error {
 			continue
 		}
 		looked = now
-		if p.textRule(textRules["moves"]).Value == movesAuto && p.own.chain.Leaf().Role.MayWrite() {
+		if p.textRule(textRules["moves"]).Value == movesAuto && p.role().MayWrite() {
 			if err := p.moveHere(ctx); err != nil && ctx.Err() == nil {
 				p.log.WarnContext(ctx, "files could not be moved to where they are read", "err", err)
 			}

@@ -16,7 +16,8 @@ import (
 )
 
 // The files of a pod's folder that hold who it is. They are the operating system's files, not those of Options.FS: they must be
-// for their owner only, and new, which a pebble vfs.FS can't say. They are synced before the folder gets its name, and never change.
+// for their owner only, and new, which a pebble vfs.FS can't say. They are synced before the folder gets its name; afterwards UseRootKey adds an admin's, DropRootKey
+// removes the root key, and no other changes.
 const (
 	fileKey      = "key"       // the pod's private key, PKCS #8 in PEM
 	fileCerts    = "certs"     // the pod's chain of certificates
@@ -33,11 +34,16 @@ func newKey(dir, name string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pod: make a key: %w", err)
 	}
+	return key, writeKey(dir, name, key)
+}
+
+// writeKey writes a key to a file that must not exist.
+func writeKey(dir, name string, key ed25519.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("pod: encode a key: %w", err)
+		return fmt.Errorf("pod: encode a key: %w", err)
 	}
-	return key, writeFile(dir, name, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: der}))
+	return writeFile(dir, name, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: der}))
 }
 
 // readKey reads a key; fs.ErrNotExist where there is none.
@@ -51,13 +57,24 @@ func readKey(dir, name string) (ed25519.PrivateKey, error) {
 	if p == nil || p.Type != keyPEM {
 		return nil, fmt.Errorf("pod: %s is no key in PEM: %w", path, block.ErrCorrupt)
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(p.Bytes)
+	key, err := parseKey(p.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("pod: key %s: %w: %w", path, err, block.ErrCorrupt)
 	}
+	return key, nil
+}
+
+var errKeyKind = errors.New("the key is not Ed25519")
+
+// parseKey reads a key in PKCS #8.
+func parseKey(der []byte) (ed25519.PrivateKey, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says which key
+	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("pod: key %s is not Ed25519: %w", path, block.ErrCorrupt)
+		return nil, errKeyKind
 	}
 	return key, nil
 }

@@ -477,6 +477,9 @@ func (p *Pod) name(n *node, c *content) error {
 	if errors.Is(err, vfs.ErrNotExist) {
 		row, err = p.makeAgain(n, next)
 	}
+	if errors.Is(err, vfs.ErrReadOnly) {
+		p.dropStagedLocked(n)
+	}
 	if err != nil {
 		return fmt.Errorf("pod: file %d: name its contents: %w", n.id, err)
 	}
@@ -494,4 +497,15 @@ func (p *Pod) name(n *node, c *content) error {
 	p.unlogLocked(n) // nothing is logged while contents are staged
 	p.release(n)
 	return nil
+}
+
+// dropStagedLocked drops contents that can't be named any more, since the pod may not write: who waits for them gets an error. n.mu is held.
+func (p *Pod) dropStagedLocked(n *node) {
+	p.log.Warn("what was written to a file is dropped, since this pod may not write any more", "file", n.id)
+	n.staged = nil
+	if row, err := p.db.Get(n.row); err == nil && !n.dirty {
+		n.attr = row.Attr
+	}
+	p.unlogLocked(n)
+	p.release(n)
 }

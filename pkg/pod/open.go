@@ -117,6 +117,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		nodes:   nodes{byID: make(map[vfs.NodeID]*node), copies: make(map[*node]bool), logged: make(map[*node]bool), kept: make(map[*keptFile]bool)},
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
+		askers:  newAskers(),
 		events:  newEvents(o.FS, o.Dir, o.Log),
 		started: o.Clock.Now(),
 		stamps:  &stampClock{Clock: o.Clock},
@@ -126,6 +127,8 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		background:  newBackground(),
 		forks:       newForkNews(),
 		checkpoints: make(chan struct{}, 1),
+		cutKick:     make(chan struct{}, 1),
+		renewals:    make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
 		cuts:        make(chan *node),
@@ -160,9 +163,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		id, _, err := p.putChunk(ctx, plain)
 		return id, err
 	}
-	if !cert.Role.MayWrite() {
-		so.Sign = nil
-	}
+	so.SignHead = so.Sign // others must know what it has, also if it may not write: see enforce
 	if p.db, err = state.Open(ctx, so); err != nil {
 		return nil, err
 	}
@@ -174,6 +175,9 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		return nil, err
 	}
 	p.prepareSealing()
+	if err := p.enforce(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}
@@ -248,7 +252,7 @@ func (p *Pod) openNetwork() (network, error) {
 	}
 	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
-		Hello: p.own.chain.Encode, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
+		Hello: func() []byte { return p.ownChain().Encode() }, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
 		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log.With("part", "p2p"), Agent: p.o.Version,
 	})
 }
@@ -272,6 +276,7 @@ func (p *Pod) readStatements(ctx context.Context) error {
 	if err := p.db.DropStatements(ctx, old); err != nil {
 		return err
 	}
+	p.reg.lengthen()
 	if p.reg.defaults().Version == 0 {
 		return fmt.Errorf("pod: %s: the network's settings are missing: %w", p.dir, block.ErrCorrupt)
 	}

@@ -161,7 +161,7 @@ func (p *Pod) RemoveLost(ctx context.Context, name string) (Drained, error) {
 	if err != nil {
 		return Drained{}, err
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return Drained{}, fmt.Errorf("pod: only an admin's pod may say that another is lost: %w", err)
 	}

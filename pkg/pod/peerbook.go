@@ -32,6 +32,8 @@ type peerFacts struct {
 	future     bool     // its newest changes are refused: they are stamped ahead of the clock here
 	diverged   bool     // it has another state of the same history
 
+	expired time.Time // when it was refused last because its certificate had ended
+
 	found *state.Head // what it said last, as others keep it; nil: nothing was found. Not to be changed
 
 	heard, passed time.Time // see passage

@@ -90,10 +90,14 @@ type Pod struct {
 	closed      atomic.Bool
 	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
-	inviting    sync.Mutex   // one enrolment at a time, so that no number is given twice
+	askers      askers
+	refusals    refusals
+	inviting    sync.Mutex    // one enrolment at a time, so that no number is given twice
+	renewals    chan struct{} // capacity 1: certificates are to be looked at
 
 	forks       *forkNews
 	checkpoints chan struct{} // capacity 1: something was committed or applied
+	cutKick     chan struct{} // capacity 1: there may be changes here that don't count
 	folds       chan struct{} // capacity 1: a journal is to be folded
 	aheads      chan block.ID // capacity aheadQueue: blocks to be read ahead
 	cuts        chan *node    // capacity 0: files to be cut behind their writers
@@ -142,11 +146,13 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runSnapshots(work) })
 	group.Go(func() error { return p.runConflicts(work) })
 	group.Go(func() error { return p.runForks(work) })
+	group.Go(func() error { return p.runCuts(work) })
 	group.Go(func() error { return p.events.run(work) })
 	group.Go(func() error { return p.runHeadRecords(work) })
 	group.Go(func() error { return p.runAnnounce(work) })
 	group.Go(func() error { return p.runClocks(work) })
 	group.Go(func() error { return p.runHealth(work) })
+	group.Go(func() error { return p.runRenewals(work) })
 	group.Go(func() error { return p.runCache(work) })
 	group.Go(func() error { return p.runHeat(work) })
 	group.Go(func() error { return p.runMinority(work) })

@@ -116,6 +116,7 @@ func (u *puller) run(ctx context.Context) error {
 		}
 		u.compareRoots(ctx)
 		u.rest()
+		u.p.lookAtCuts()
 		if failed {
 			// Not at once, since what failed is no reason to hurry; what is told meanwhile is taken in as it comes.
 			if err := clock.Sleep(ctx, u.p.clock, pullAgain); err != nil {
@@ -192,12 +193,12 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 func (u *puller) pull(ctx context.Context, pod ident.Pod, vv state.VV) error {
 	p := u.p
 	tree := true // worth a question
-	for !vv.LessEqual(p.db.VV()) {
-		size, err := u.pullLog(ctx, pod)
+	for !p.wanted(vv).LessEqual(p.db.VV()) {
+		size, err := u.pullLog(ctx, pod, vv)
 		switch {
 		case errors.Is(err, block.ErrNotFound): // the log doesn't reach back
 			err = p.catchUp(ctx, pod)
-		case err == nil && tree && size >= logBytes/2 && !vv.LessEqual(p.db.VV()):
+		case err == nil && tree && size >= logBytes/2 && !p.wanted(vv).LessEqual(p.db.VV()):
 			err = p.catchUp(ctx, pod)
 			if tree = err == nil; errors.Is(err, errLogIsShorter) || errors.Is(err, block.ErrNotFound) {
 				err = nil
@@ -211,10 +212,10 @@ func (u *puller) pull(ctx context.Context, pod ident.Pod, vv state.VV) error {
 }
 
 // pullLog asks a pod for some of the commits that are lacking here; size is how many bytes came.
-func (u *puller) pullLog(ctx context.Context, pod ident.Pod) (size int, err error) {
+func (u *puller) pullLog(ctx context.Context, pod ident.Pod, vv state.VV) (size int, err error) {
 	p := u.p
-	before := p.db.VV()
-	answer, err := p.ask(ctx, pod, p2p.KindLog, before.Append(nil))
+	before, with := p.db.VV(), p.askWith(vv)
+	answer, err := p.ask(ctx, pod, p2p.KindLog, with.Append(nil))
 	if err != nil {
 		return 0, err
 	}
@@ -227,6 +228,13 @@ func (u *puller) pullLog(ctx context.Context, pod ident.Pod) (size int, err erro
 	}
 	u.count(func(c *CatchUps) { c.LogBytes += int64(len(answer)) })
 	n, err := p.apply(ctx, commits)
+	if again := p.askWith(vv); errors.Is(err, state.ErrRefused) || errors.Is(err, state.ErrGap) && !(again.LessEqual(with) && with.LessEqual(again)) {
+		// What does not count was passed over, or more counts by what these rest on.
+		p.log.DebugContext(ctx, "a pod sent changes that don't count, or before others on which they rest", "pod", p.reg.name(pod), "err", err)
+		if n > 0 || !(again.LessEqual(with) && with.LessEqual(again)) {
+			return len(answer), nil
+		}
+	}
 	if n == 0 && err == nil && p.db.VV().LessEqual(before) { // else they came by another way
 		err = fmt.Errorf("pod: %s sends changes that were not asked for: %w", p.reg.name(pod), block.ErrCorrupt)
 	}
@@ -257,18 +265,18 @@ func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
 	// The pod counts as met once what its head shows is here, or is being asked for.
 	defer p.peers.update(from, func(f *peerFacts) { f.root, f.met, f.vv = head.TreeRoot, true, head.VV })
 	p.pulls.compare(from, head)
-	if head.VV.LessEqual(p.db.VV()) {
+	if p.wanted(head.VV).LessEqual(p.db.VV()) {
 		p.noteFuture(from, nil)
 		return
 	}
 	if len(commits) > 0 {
 		_, err := p.apply(ctx, commits)
 		p.noteFuture(from, err)
-		if err != nil && !errors.Is(err, state.ErrGap) {
+		if err != nil && !errors.Is(err, state.ErrGap) && !errors.Is(err, state.ErrRefused) {
 			p.log.WarnContext(ctx, "changes that a pod sent were not taken over", "pod", p.reg.name(from), "err", err)
 		}
 	}
-	if !head.VV.LessEqual(p.db.VV()) {
+	if !p.wanted(head.VV).LessEqual(p.db.VV()) {
 		p.pulls.behind(from, head.VV)
 	}
 }

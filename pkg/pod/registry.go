@@ -12,14 +12,16 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // registry is what the statements say: who the members are, what the layout is, what the network's settings are.
 type registry struct {
 	network ident.Network
 
-	mu       sync.RWMutex // guards the fields below
-	chains   map[ident.Pod]member.Chain
+	mu       sync.RWMutex               // guards the fields below
+	chains   map[ident.Pod]member.Chain // of pods
+	users    map[ident.Pod]member.Chain // by their keys
 	members  map[uint32]ident.Pod
 	entries  map[ident.Pod]placement.Entry
 	signed   map[ident.Pod][]byte // of entries, as they came
@@ -27,19 +29,22 @@ type registry struct {
 	settings member.Settings
 	keys     map[ident.Pod][]member.SealedKey
 	outs     outs
-	revoked  map[ident.Pod]bool // keys of pods and users
+	revoked  map[ident.Pod]bool            // keys of pods, users and admins that were shut out
+	ends     map[ident.Pod][]member.Revoke // all that was said about a key
 }
 
 func newRegistry(network ident.Network) *registry {
 	return &registry{
 		network: network,
 		chains:  make(map[ident.Pod]member.Chain),
+		users:   make(map[ident.Pod]member.Chain),
 		members: make(map[uint32]ident.Pod),
 		entries: make(map[ident.Pod]placement.Entry),
 		signed:  make(map[ident.Pod][]byte),
 		keys:    make(map[ident.Pod][]member.SealedKey),
 		outs:    newOuts(),
 		revoked: make(map[ident.Pod]bool),
+		ends:    make(map[ident.Pod][]member.Revoke),
 	}
 }
 
@@ -79,7 +84,11 @@ func (r *registry) addChain(body []byte) (what, error) {
 	if err != nil {
 		return what{}, err
 	}
-	if cert.Kind != member.KindPod {
+	switch cert.Kind {
+	case member.KindPod:
+	case member.KindUser:
+		return r.addUser(chain), nil
+	default:
 		return what{}, nil
 	}
 	r.mu.Lock()
@@ -89,7 +98,7 @@ func (r *registry) addChain(body []byte) (what, error) {
 		return what{}, fmt.Errorf("pod: %s %q and %q both have member number %d: %w",
 			cert.Kind, cert.Name, r.chains[other].Leaf().Name, cert.Member, member.ErrBadCert)
 	}
-	if _, known := r.chains[pod]; known {
+	if old, known := r.chains[pod]; known && !renews(chain, old) {
 		return what{}, nil
 	}
 	r.chains[pod] = chain
@@ -128,6 +137,9 @@ func (r *registry) addSettings(body []byte) (what, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.settingsAfterEnd(s); err != nil {
+		return what{}, err
+	}
 	if r.settings.Version != 0 && !s.Newer(r.settings) {
 		return what{}, nil
 	}
@@ -173,6 +185,9 @@ func (r *registry) stale(statement []byte) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	switch kind {
+	case member.KindChain:
+		c, err := member.DecodeChain(body)
+		return err != nil || r.staleChainLocked(c)
 	case member.KindLayout:
 		e, err := placement.DecodeEntry(body)
 		return err != nil || !bytes.Equal(r.signed[e.Pod], body)
@@ -215,6 +230,10 @@ func (r *registry) entry(pod ident.Pod) (placement.Entry, bool) {
 func (r *registry) pods() []member.Cert {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.podsLocked()
+}
+
+func (r *registry) podsLocked() []member.Cert {
 	var out []member.Cert
 	for _, c := range r.chains {
 		out = append(out, c.Leaf())
@@ -247,7 +266,8 @@ func (r *registry) name(pod ident.Pod) string {
 // errUnknownAuthor says that no certificate of an author is known yet.
 var errUnknownAuthor = errors.New("no certificate of the author is known")
 
-// author is the key of an actor that may write.
+// author is the key of an actor that may write, or could once: how far its commits count, cuts says. The error is state.ErrRefused and
+// member.ErrDenied if it never could.
 func (r *registry) author(a ident.Actor) (ed25519.PublicKey, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -255,9 +275,9 @@ func (r *registry) author(a ident.Actor) (ed25519.PublicKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("pod: actor %s: %w", a, errUnknownAuthor)
 	}
-	cert := r.chains[pod].Leaf()
-	if !cert.Role.MayWrite() {
-		return nil, fmt.Errorf("pod: %s %q is a %s: %w", cert.Kind, cert.Name, cert.Role, member.ErrDenied)
+	if !r.couldWriteLocked(pod) {
+		cert := r.chains[pod].Leaf()
+		return nil, fmt.Errorf("pod: %s %q is a %s and may not write: %w: %w", cert.Kind, cert.Name, r.roleLocked(pod), member.ErrDenied, state.ErrRefused)
 	}
 	return pod.Key(), nil
 }
@@ -279,18 +299,23 @@ func (r *registry) actorName(a ident.Actor) string {
 	return a.String()
 }
 
-// given are the member numbers and ranges that certificates gave so far.
-func (r *registry) given() []member.Range {
+// given are the member numbers and ranges that certificates gave so far, but for the ranges of by, out of which more are to be given.
+func (r *registry) given(by member.Chain) []member.Range {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	own := func(c member.Cert) bool {
+		return slices.ContainsFunc(by, func(b member.Cert) bool { return bytes.Equal(b.Subject, c.Subject) })
+	}
 	var out []member.Range
-	for _, chain := range r.chains {
-		for _, c := range chain {
-			if c.Member != 0 {
-				out = append(out, member.Range{Lo: c.Member, Hi: c.Member})
-			}
-			if c.Kind == member.KindPod && c.RangeLo != 0 {
-				out = append(out, member.Range{Lo: c.RangeLo, Hi: c.RangeHi})
+	for _, chains := range []map[ident.Pod]member.Chain{r.chains, r.users} {
+		for _, chain := range chains {
+			for _, c := range chain {
+				if c.Member != 0 {
+					out = append(out, member.Range{Lo: c.Member, Hi: c.Member})
+				}
+				if c.Kind != member.KindAdmin && c.RangeLo != 0 && !own(c) {
+					out = append(out, member.Range{Lo: c.RangeLo, Hi: c.RangeHi})
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -16,7 +17,7 @@ type parter interface {
 	Part(pod ident.Pod, why error)
 }
 
-// addRevoke takes in that a key was revoked. All of them count, in whatever order they come, so that all pods come to the same.
+// addRevoke takes in that a key was revoked, or has another role. All of them count, in whatever order they come, so that all pods come to the same.
 func (r *registry) addRevoke(body []byte) (what, error) {
 	v, err := member.DecodeRevoke(body)
 	if err == nil {
@@ -27,17 +28,22 @@ func (r *registry) addRevoke(body []byte) (what, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.revoked[v.Subject] {
+	if slices.ContainsFunc(r.ends[v.Subject], func(old member.Revoke) bool { return bytes.Equal(old.Encode(), body) }) {
 		return what{}, nil
 	}
-	r.revoked[v.Subject] = true
+	r.ends[v.Subject] = append(r.ends[v.Subject], v)
+	if v.Role == 0 {
+		r.revoked[v.Subject] = true
+	}
 	r.layoutLocked()
 	return what{members: true, layout: true, revoked: true}, nil
 }
 
-// revokedLocked says whether a pod's key was revoked, or that of the user who runs it; mu is held. Those that an admin admitted stay when the admin goes.
+// revokedLocked says whether a pod's key was revoked, or that of the user who runs it, or whether the admin who signed it was, and whoever revoked that one did not know of it; mu is held.
+// Those that an admin had admitted until then stay when the admin goes.
 func (r *registry) revokedLocked(pod ident.Pod) bool {
-	return r.revoked[pod] || revokedUser(r.revoked, r.chains[pod])
+	_, unkept := r.unkept(r.chains[pod])
+	return r.revoked[pod] || revokedUser(r.revoked, r.chains[pod]) || unkept
 }
 
 func revokedUser(revoked map[ident.Pod]bool, chain member.Chain) bool {
@@ -65,32 +71,54 @@ func (r *registry) refusesChain(pod ident.Pod, chain member.Chain) error {
 	if r.revokedLocked(pod) || revokedUser(r.revoked, chain) {
 		return fmt.Errorf("pod: %q was revoked: %w", chain.Leaf().Name, member.ErrDenied)
 	}
+	if by, unkept := r.unkept(chain); unkept {
+		return fmt.Errorf("pod: %q was admitted by %q, which may not do that any more: %w", chain.Leaf().Name, by.Name, member.ErrDenied)
+	}
 	return nil
 }
 
-// Revoke shuts a pod out for good: no pod that has heard of it talks to that one again, and what it held is made again on others where they have enough of it.
+// Revoke shuts a pod, or all pods of a user, out for good: no pod that has heard of it talks to that one again, and what it held is made again on others where they have enough of it.
 // What it did until then stays. It is durable here, and sent to all that are connected, when it returns nil.
 //
-// Errors: ErrNoSuchPod; ErrNotSafe for this pod itself; member.ErrDenied if this pod is no admin's.
+// Errors: ErrNoSuchPod; ErrNotSafe for this pod itself and for the user who runs it; member.ErrDenied if this pod is no admin's.
 func (p *Pod) Revoke(ctx context.Context, name string) error {
-	pod, err := p.podNamed(name)
+	pod, err := p.memberNamed(name)
 	if err != nil {
 		return err
-	}
-	if pod == p.id {
-		return fmt.Errorf("pod: a pod does not revoke itself; do it on another admin's pod: %w", ErrNotSafe)
-	}
-	by, err := readAuthority(p.dir, p.own)
-	if err != nil {
-		return fmt.Errorf("pod: only an admin's pod may revoke another: %w", err)
 	}
 	if p.reg.isRevoked(pod) {
 		return nil
 	}
-	cert, _ := p.reg.cert(pod)
+	return p.end(ctx, pod, name, 0)
+}
+
+// end signs and spreads that a member has another role, or is shut out.
+func (p *Pod) end(ctx context.Context, key ident.Pod, name string, role member.Role) error {
+	if key == p.id {
+		return fmt.Errorf("pod: a pod does not do that to itself; do it on another admin's pod: %w", ErrNotSafe)
+	}
+	if slices.Contains(usersIn(p.own.chain), key) {
+		return fmt.Errorf("pod: %q runs this pod; do it on another admin's: %w", name, ErrNotSafe)
+	}
+	by, err := p.authority()
+	if err != nil {
+		return fmt.Errorf("pod: only an admin's pod may do that: %w", err)
+	}
+	signer := ident.PodOf(by.chain.Leaf().Subject)
+	if signer == key {
+		return fmt.Errorf("pod: %q is the admin's key of this pod; do it on another admin's: %w", name, ErrNotSafe)
+	}
+	if role != 0 && p.reg.isRevoked(key) {
+		return fmt.Errorf("pod: %q was revoked: %w", name, member.ErrDenied)
+	}
+	tips, err := p.db.Tips()
+	if err != nil {
+		return err
+	}
+	_, last := p.reg.roleOf(key)
 	v := member.Revoke{
-		Network: p.reg.network, Subject: pod, Version: uint64(state.NextHLC(0, p.clock.Now())), Cuts: cutsOf(p.db.VV(), cert.Member),
-		By: ident.PodOf(by.chain.Leaf().Subject), Admin: by.chain,
+		Network: p.reg.network, Subject: key, Version: uint64(state.NextHLC(state.HLC(last), p.clock.Now())), Role: role,
+		Cuts: cutsOf(tips, p.reg.numbersOf(key)), Kept: p.reg.signedBy(key), By: signer, Admin: by.chain,
 	}
 	if v, err = v.Sign(by.sign); err != nil {
 		return err
@@ -98,12 +126,71 @@ func (p *Pod) Revoke(ctx context.Context, name string) error {
 	return p.learn(ctx, member.EncodeStatement(member.KindRevoke, v.Encode()), p.id)
 }
 
-// cutsOf are the last commits of a member that a vector covers; of more incarnations than a statement holds, the newest.
-func cutsOf(vv state.VV, number uint32) []member.Cut {
+// memberNamed is the key of a pod or user. Error: ErrNoSuchPod.
+func (p *Pod) memberNamed(name string) (ident.Pod, error) {
+	for _, user := range p.reg.userList() {
+		if user.Name == name {
+			return user.Pod(), nil
+		}
+	}
+	pod, err := p.podNamed(name)
+	if err != nil {
+		if admin, ok := p.reg.adminNamed(name, p.signerKey()); ok {
+			return admin, nil
+		}
+	}
+	return pod, err
+}
+
+// signerKey is the key by which this pod signs members; zero: it signs none.
+func (p *Pod) signerKey() ident.Pod {
+	by, err := p.authority()
+	if err != nil {
+		return ident.Pod{}
+	}
+	return by.chain.Leaf().Pod()
+}
+
+// adminNamed is the key of an admin that is neither a pod nor a user, by its name or id: of the network's first pod, or made by the root key. Several may have one
+// name: then it is the one besides own, if there is one such.
+func (r *registry) adminNamed(name string, own ident.Pod) (ident.Pod, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	found := make(map[ident.Pod]bool)
+	for _, chains := range []map[ident.Pod]member.Chain{r.chains, r.users} {
+		for _, chain := range chains {
+			for _, c := range chain {
+				if key := c.Pod(); c.Kind == member.KindAdmin && (c.Name == name && key != own || key.String() == name) {
+					found[key] = true
+				}
+			}
+		}
+	}
+	for key := range found {
+		return key, len(found) == 1
+	}
+	return ident.Pod{}, false
+}
+
+// numbersOf are the numbers of a pod, or of all pods that a user runs.
+func (r *registry) numbersOf(key ident.Pod) map[uint32]bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make(map[uint32]bool)
+	for pod, chain := range r.chains {
+		if pod == key || revokedUser(map[ident.Pod]bool{key: true}, chain) {
+			out[chain.Leaf().Member] = true
+		}
+	}
+	return out
+}
+
+// cutsOf are the last commits of members, by what is here; of more incarnations than a statement holds, the newest.
+func cutsOf(tips []state.Tip, numbers map[uint32]bool) []member.Cut {
 	var cuts []member.Cut
-	for a, seq := range vv {
-		if a.Member == number {
-			cuts = append(cuts, member.Cut{Actor: a, Seq: seq})
+	for _, t := range tips {
+		if numbers[t.Actor.Member] {
+			cuts = append(cuts, member.Cut{Actor: t.Actor, Seq: t.Seq, Digest: [8]byte(t.Digest[:8])})
 		}
 	}
 	slices.SortFunc(cuts, func(a, b member.Cut) int { return a.Actor.Compare(b.Actor) })

@@ -95,15 +95,18 @@ func TestRevokedUserTakesPodsAlong(t *testing.T) {
 
 // A revocation names all that the member had done, in all incarnations, and nothing of others.
 func TestCutsOfMember(t *testing.T) {
-	vv := state.VV{{Member: 7}: 3, {Member: 7, Incarnation: 2}: 9, {Member: 8}: 4}
-	got := cutsOf(vv, 7)
-	if len(got) != 2 || got[0].Seq != 3 || got[1].Seq != 9 || got[1].Actor.Incarnation != 2 {
+	tip := func(a ident.Actor, seq uint64) state.Tip {
+		return state.Tip{Dot: state.Dot{Actor: a, Seq: seq}, Digest: [32]byte{byte(seq)}}
+	}
+	tips := []state.Tip{tip(ident.Actor{Member: 7}, 3), tip(ident.Actor{Member: 7, Incarnation: 2}, 9), tip(ident.Actor{Member: 8}, 4)}
+	got := cutsOf(tips, map[uint32]bool{7: true})
+	if len(got) != 2 || got[0].Seq != 3 || got[1].Seq != 9 || got[1].Actor.Incarnation != 2 || got[1].Digest[0] != 9 {
 		t.Errorf("got %v", got)
 	}
 	for i := range uint32(member.RevokeCutsMax + 5) {
-		vv[ident.Actor{Member: 7, Incarnation: i}] = 1 + uint64(time.Second)
+		tips = append(tips, tip(ident.Actor{Member: 7, Incarnation: 3 + i}, 1))
 	}
-	if got := cutsOf(vv, 7); len(got) != member.RevokeCutsMax || got[len(got)-1].Actor.Incarnation != member.RevokeCutsMax+4 {
+	if got := cutsOf(tips, map[uint32]bool{7: true}); len(got) != member.RevokeCutsMax || got[len(got)-1].Actor.Incarnation != member.RevokeCutsMax+7 {
 		t.Errorf("%d cuts", len(got))
 	}
 }

@@ -76,7 +76,7 @@ func RuleKeys() config.Keys {
 			Name: "lower", Type: config.Duration, Default: DefaultLower.String(), Check: checkRule,
 			Doc: "How long a policy must have held until what it does not ask for is given up.",
 		},
-	}, careKeys()...)}
+	}, append(careKeys(), accessKeys()...)...)}
 }
 
 func checkRule(s string) error {
@@ -129,7 +129,7 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	if _, err := k.Literal(value); err != nil {
 		return err
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return err
 	}
@@ -142,6 +142,9 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	case "durability":
 		s.Durability = value
 	default:
+		if key == "access" && value == AccessOpen && s.Encrypted() {
+			return fmt.Errorf("access: %w: an encrypted network is not open, since who joins gets its key", config.ErrBad)
+		}
 		if rule, ok := textRules[key]; ok {
 			s.Ext = withField(s.Ext, rule.field, []byte(value))
 			break

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,9 @@ var textRules = map[string]textRule{
 	"moves":              {fieldMoves, movesSuggest, oneOf(movesOff, movesSuggest, movesAuto)},
 	"minority":           {fieldMinority, minorityWrite, oneOf(minorityWrite, minorityRead)},
 	"minority_read_only": {fieldMinorityPaths, "", checkPaths},
+	"access":             {fieldAccess, AccessInvite, checkAccess},
+	"certificate_life":   {fieldCertLife, certLifeNever, checkCertLife},
+	"members_max":        {fieldMembersMax, strconv.Itoa(defaultMembersMax), checkMembersMax},
 }
 
 func oneOf(words ...string) func(string) error {

@@ -211,7 +211,7 @@ func (p *Pod) keyFor(cert member.Cert) ([]byte, error) {
 	if len(p.reg.sealedKeys(cert.Pod(), p.seal.key.ID())) > 0 {
 		return nil, nil
 	}
-	by, err := readAuthority(p.dir, p.own)
+	by, err := p.authority()
 	if err != nil {
 		return nil, err
 	}

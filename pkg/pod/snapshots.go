@@ -239,13 +239,13 @@ func (p *Pod) runSnapshots(ctx context.Context) error {
 // keepsSnapshots says whether it is this pod that makes automatic snapshots: the one with the least id of those that may write and are not down. Where pods
 // can't see each other, several do, and give equal names to what they make in the same ten minutes.
 func (p *Pod) keepsSnapshots() bool {
-	if !p.own.chain.Leaf().Role.MayWrite() {
+	if !p.role().MayWrite() {
 		return false
 	}
 	live := p.live()
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
-		if live[pod] && cert.Role.MayWrite() && slices.Compare(pod[:], p.id[:]) < 0 {
+		if live[pod] && p.reg.mayWrite(pod) && slices.Compare(pod[:], p.id[:]) < 0 {
 			return false
 		}
 	}

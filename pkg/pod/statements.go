@@ -41,10 +41,17 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 			p.net.Tell(pod, p2p.KindStatements, message)
 		}
 	}
+	if changed.members || changed.revoked {
+		if err := p.enforce(ctx); err != nil {
+			return err
+		}
+	}
 	if changed.revoked {
 		p.partRevoked(ctx)
+		p.toldOfEnd(ctx, statement)
 	}
 	if changed.members {
+		p.reg.lengthen()
 		p.pulls.retry() // commits of an author that was not known may be applied now
 	}
 	if changed.layout || changed.members || changed.settings {

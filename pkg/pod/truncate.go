@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"math"
 
 	"github.com/wormhole-fs/wormhole/pkg/state"
 )
@@ -16,6 +17,9 @@ const (
 func (p *Pod) truncateLog(ctx context.Context) {
 	lim := p.logLimits()
 	lim.Keep, lim.Max = p.o.LogKeep, p.o.LogMax
+	if !p.mayWrite() {
+		lim.Max = math.MaxInt64 // nobody joins its tree: what it alone has can be had by its log only
+	}
 	dropped, err := p.db.Truncate(ctx, lim)
 	switch {
 	case err != nil && ctx.Err() == nil:

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +19,11 @@ const FutureMax = 5 * time.Minute
 const applyRows = 1024
 
 // Apply applies commits of others, in this order; those that are known are passed over. applied is how many were new.
-// An error is that of the first one that can't be applied; all before it are. After one that waits for its time those are applied that don't rest on it: a clock that
-// is wrong must not keep the changes of others from who hears of them by that pod alone.
+// An error is that of the first one that can't be applied; all before it are. After one that waits for its time, or that does not count (Cut), those are applied that don't rest on it: a clock that
+// is wrong, or a member that was revoked, must not keep the changes of others from who hears of them by that pod alone.
 //
 // Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrGap (one on which it rests is missing), ErrFork (it rests on
-// commits that are others than those here, and where they part is not known: see Reconcile), ErrFuture. A commit whose number and predecessor are those of another
+// commits that are others than those here, and where they part is not known: see Reconcile), ErrFuture, ErrRefused. A commit whose number and predecessor are those of another
 // one here proves a fork, which is taken in. One of this pod's own incarnation proves that it was set back, or copied: it takes a new one. Sync: one of the write-ahead log, for all.
 func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err error) {
 	d.life.RLock()
@@ -35,8 +36,11 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 	if err := d.finishJoin(ctx); err != nil {
 		return 0, err
 	}
+	if err := d.noteHeaders(commits); err != nil {
+		return 0, err
+	}
 	news := VV{}
-	var late error // of the first that waits
+	var late passedOver
 	for len(commits) > 0 && err == nil {
 		var batch []*Commit
 		var encoded [][]byte
@@ -47,7 +51,9 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 				continue
 			}
 			var c *Commit
-			if c, err = d.open(next); err == nil {
+			if c, err = d.open(next); late.by(err) {
+				err = nil
+			} else if err == nil {
 				batch, encoded = append(batch, c), append(encoded, next)
 				rows += 1 + len(c.Rows)
 				if c.Actor == d.self { // which this pod ceases to be then
@@ -62,7 +68,28 @@ func (d *DB) Apply(ctx context.Context, commits [][]byte) (applied int, err erro
 		}
 		err = errors.Join(err, ctx.Err())
 	}
-	return applied, errors.Join(late, err, d.settle(news))
+	return applied, errors.Join(late.future, late.refused, err, d.settle(news))
+}
+
+// passedOver is why the first commits are not applied that are no reason not to go on.
+type passedOver struct {
+	future  error // it waits for its time
+	refused error // it does not count
+}
+
+// by says whether a commit is passed over, for what is wrong with it, or since it may rest on one that was.
+func (p *passedOver) by(err error) bool {
+	switch {
+	case errors.Is(err, ErrFuture):
+		p.future = cmp.Or(p.future, err)
+	case errors.Is(err, ErrRefused):
+		p.refused = cmp.Or(p.refused, err)
+	case errors.Is(err, ErrGap):
+		return p.future != nil || p.refused != nil
+	default:
+		return false
+	}
+	return true
 }
 
 // settle makes what was applied durable, and publishes it.
@@ -79,7 +106,7 @@ func (d *DB) settle(news VV) error {
 }
 
 // applyForked is applyBatch that takes in the forks that the commits prove.
-func (d *DB) applyForked(batch []*Commit, encoded [][]byte, news VV, late *error) (applied int, err error) {
+func (d *DB) applyForked(batch []*Commit, encoded [][]byte, news VV, late *passedOver) (applied int, err error) {
 	for {
 		n, done, err := d.applyBatch(batch, encoded, news, late)
 		applied += n
@@ -150,7 +177,7 @@ func (d *DB) open(encoded []byte) (*Commit, error) {
 
 // applyBatch applies commits in one batch, as far as they can be: done of them were looked at, n were new. It adds to news what it applied. late is the error of the
 // first one that waits for its time, here or in a batch before: those that rest on it are passed over.
-func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV, late *error) (n, done int, err error) {
+func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV, late *passedOver) (n, done int, err error) {
 	if len(batch) == 0 {
 		return 0, 0, nil
 	}
@@ -159,13 +186,13 @@ func (d *DB) applyBatch(batch []*Commit, encoded [][]byte, news VV, late *error)
 	t := d.begin()
 	defer t.close()
 	in := &intake{tx: t, digests: map[Dot][32]byte{}, seqs: VV{}}
+	if in.limits, err = d.limits(); err != nil {
+		return 0, 0, err
+	}
 	var fresh []labelled
 	for i, c := range batch {
 		r, readErr := in.admit(c)
-		if errors.Is(readErr, ErrFuture) && *late == nil {
-			*late = readErr
-		}
-		if *late != nil && (errors.Is(readErr, ErrFuture) || errors.Is(readErr, ErrGap)) {
+		if late.by(readErr) {
 			done++
 			continue
 		}
@@ -212,6 +239,7 @@ type intake struct {
 
 	digests map[Dot][32]byte // applied in this batch, by label
 	seqs    VV               // the same: the last of each label
+	limits  *reach           // how far cut members' commits count; nil: none is cut
 }
 
 // applied is what was applied, for reading. opMu must be held.
@@ -245,6 +273,9 @@ func (in *intake) admit(c *Commit) (reading, error) {
 	if ahead := -clock.Since(in.d.o.Clock, c.HLC.Time()); ahead > FutureMax {
 		return r, fmt.Errorf("state: commit %d of actor %s is %v ahead: %w", c.Seq, c.Actor, ahead, ErrFuture)
 	}
+	if err := in.refuses(&c.Header, &r); err != nil {
+		return r, err
+	}
 	if r.begins() {
 		in.forks = t.enter(&c.Header, &r)
 		r.m.t = in.forks
@@ -253,7 +284,7 @@ func (in *intake) admit(c *Commit) (reading, error) {
 			return r, err
 		}
 	}
-	if c.Actor == in.d.self && in.self == (ident.Actor{}) && in.d.o.Sign != nil {
+	if c.Actor == in.d.self && in.self == (ident.Actor{}) && in.d.signer() != nil {
 		in.d.slog.Warn("other pods have changes of this one that it doesn't know: it was set back, or is a copy, and goes on under a new incarnation", "actor", c.Actor.String())
 		return r, in.renew()
 	}

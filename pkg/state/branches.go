@@ -44,6 +44,13 @@ func (t *branches) set(name ident.Actor, b branch) {
 	}
 }
 
+// remove forgets a branch of which no commit is here any more.
+func (t *branches) remove(name ident.Actor) {
+	incarnation := t.incarnation(name)
+	delete(t.byName, name)
+	t.names[incarnation] = slices.DeleteFunc(slices.Clone(t.names[incarnation]), func(a ident.Actor) bool { return a == name })
+}
+
 // closed says whether an incarnation has forked: nobody may go on with it.
 func (t *branches) closed(incarnation ident.Actor) bool {
 	for p := range t.points {

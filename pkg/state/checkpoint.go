@@ -62,7 +62,7 @@ func (d *DB) LastCheckpoint() CheckpointInfo {
 
 // Head is the pod's head, signed anew: what is durable here, and the newest checkpoint. Error: vfs.ErrReadOnly if there is no key to sign with.
 func (d *DB) Head(ctx context.Context) ([]byte, error) {
-	if d.o.Sign == nil {
+	if d.headSigner() == nil {
 		return nil, fmt.Errorf("state: head: %w", vfs.ErrReadOnly)
 	}
 	d.mu.Lock()
@@ -165,7 +165,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	if err := d.finishJoin(ctx); err != nil {
 		return nil, err
 	}
-	if d.o.Sign != nil { // most of it while operations go on
+	if d.signer() != nil { // most of it while operations go on
 		if _, err := d.installDirty(ctx); err != nil {
 			return nil, err
 		}
@@ -229,7 +229,7 @@ func (d *DB) commitAll(ctx context.Context) error {
 			}
 			d.chunked = false
 		}
-		if err := d.install(c, c.Encode(d.o.Sign), rows); err != nil {
+		if err := d.install(c, c.Encode(d.signer()), rows); err != nil {
 			return err
 		}
 	}

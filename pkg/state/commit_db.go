@@ -110,7 +110,7 @@ func (d *DB) installOnce(ctx context.Context, until uint64) (held, more bool, er
 			return held, false, fmt.Errorf("state: before commit %d: %w", c.Seq, err)
 		}
 	}
-	b := c.Encode(d.o.Sign)
+	b := c.Encode(d.signer())
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
 	return held, more, d.install(c, b, rows)

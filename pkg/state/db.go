@@ -43,6 +43,8 @@ type Options struct {
 	Rand io.Reader
 	// Sign signs with the pod's key; nil: every operation is refused with vfs.ErrReadOnly.
 	Sign func(msg []byte) []byte
+	// SignHead signs heads, by which others learn what this pod has; nil: Sign does. A pod that only reads has heads too, which prove nothing to join.
+	SignHead func(msg []byte) []byte
 	// Author is the key of an actor that may write; an error: it may not, or is not known yet.
 	Author func(ident.Actor) (ed25519.PublicKey, error)
 	// PodName is the name of an actor's pod, for conflict names. It must not block; nil or "": the actor's number.

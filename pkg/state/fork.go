@@ -78,6 +78,9 @@ func (f *Fork) broken() string {
 	return ""
 }
 
+// Actor is the incarnation that the copies shared.
+func (f *Fork) Actor() ident.Actor { return f.at.actor }
+
 // point is where the branches part.
 func (f *Fork) point() forkPoint { return f.at }
 

@@ -160,7 +160,7 @@ func (d *DB) learnBatch(f *Fork) (fresh bool, err error) {
 			return false, fmt.Errorf("state: fork of actor %s after commit %d: %w", p.actor, p.seq, err)
 		}
 	}
-	if p.actor == d.self && d.o.Sign != nil {
+	if p.actor == d.self && d.signer() != nil {
 		if err := t.renew(); err != nil {
 			return false, err
 		}
@@ -176,6 +176,7 @@ func (d *DB) learnBatch(f *Fork) (fresh bool, err error) {
 			delete(d.published, a)
 		}
 	}
+	d.reach = nil
 	d.mu.Unlock()
 	d.slog.Warn("two copies of one pod have changed things apart; what both did stays", "actor", p.actor.String(), "after", p.seq)
 	if d.onFork != nil {

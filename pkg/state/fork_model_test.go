@@ -97,9 +97,13 @@ func (p *forkPod) renew(w *forkWorld) {
 
 // commit makes a commit of the dirty rows.
 func (p *forkPod) commit(w *forkWorld) {
-	if len(p.dirty) == 0 {
-		return
+	if len(p.dirty) > 0 {
+		p.commitAlways(w)
 	}
+}
+
+// commitAlways is commit that may be of no rows.
+func (p *forkPod) commitAlways(w *forkWorld) {
 	c := &Commit{Header: Header{Network: testNet, Actor: p.actor, Seq: p.vv[p.actor] + 1, HLC: p.hlc}}
 	for _, a := range p.vv.Actors() {
 		if a != p.actor {

@@ -27,7 +27,7 @@ const joinBytes = 4 << 20
 // The forks that the offer tells of are taken in first, as by LearnFork. The offer must be complete (Offer.Complete).
 //
 // Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork (commits that are here and in the root parted, and where is not known: see Reconcile),
-// ErrFuture, ErrDiverged, ErrOutdated, those of Options.Blocks. Sync: BeforeCommit before the first
+// ErrFuture, ErrRefused, ErrDiverged, ErrOutdated, those of Options.Blocks. Sync: BeforeCommit before the first
 // row is written; one of the write-ahead log behind the last.
 func (d *DB) Join(ctx context.Context, o Offer) (joined bool, err error) {
 	d.life.RLock()
@@ -40,13 +40,18 @@ func (d *DB) Join(ctx context.Context, o Offer) (joined bool, err error) {
 	if err := d.settled(ctx); err != nil {
 		return false, err
 	}
-	p, err := d.prove(ctx, &o)
+	p, err := d.prove(ctx, &o, false)
 	if err != nil {
 		return false, err
 	}
 	if p.root.VV.LessEqual(p.mine) {
 		return false, d.compareRoot(p.root)
 	}
+	return d.joinProven(ctx, p, &o)
+}
+
+// joinProven joins a root that was proven. commitMu must be held.
+func (d *DB) joinProven(ctx context.Context, p *proof, o *Offer) (joined bool, err error) {
 	if d.o.BeforeCommit != nil {
 		if err := d.o.BeforeCommit(ctx); err != nil {
 			return false, fmt.Errorf("state: before a join: %w", err)
@@ -55,7 +60,7 @@ func (d *DB) Join(ctx context.Context, o Offer) (joined bool, err error) {
 	if err := d.storeWays(ctx, p, o.Ways); err != nil {
 		return false, err
 	}
-	if err := d.join(ctx, p, joinRecord{head: o.Head}); err != nil {
+	if err := d.join(ctx, p, joinRecord{head: o.Head, replace: p.replace}); err != nil {
 		if d.joining == nil {
 			err = errors.Join(err, d.dropBeyond())
 		}
@@ -86,6 +91,7 @@ func (d *DB) finishJoin(ctx context.Context) error {
 	}
 	p, err := d.readProof(ctx, h)
 	if err == nil {
+		p.replace = d.joining.replace
 		err = d.storedNews(p)
 	}
 	if err == nil {
@@ -120,7 +126,7 @@ type joinRow struct{ key, theirs []byte }
 
 // join joins a root from a key on. commitMu must be held.
 func (d *DB) join(ctx context.Context, p *proof, record joinRecord) error {
-	j := &joiner{d: d, p: p, record: record, adopt: p.mine.LessEqual(p.root.VV)}
+	j := &joiner{d: d, p: p, record: record, adopt: p.replace || p.mine.LessEqual(p.root.VV)}
 	d.mu.Lock()
 	j.base = d.checkpoint.rows
 	d.mu.Unlock()

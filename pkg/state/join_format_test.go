@@ -35,6 +35,12 @@ func exampleJoinRecord() *joinRecord {
 // TestJoinFormats breaks if what a join leaves on the disk, or in the log, is written otherwise than before.
 func TestJoinFormats(t *testing.T) {
 	golden(t, "join-record", exampleJoinRecord().encode())
+	rebuild := exampleJoinRecord()
+	rebuild.replace = true
+	golden(t, "join-record-rebuild", rebuild.encode())
+	if back, err := decodeJoinRecord(rebuild.encode()); err != nil || !back.replace {
+		t.Errorf("a rebuild is read as %v, %v", back, err)
+	}
 	c := &Commit{Header: Header{Network: testNet, Actor: actor(1), Seq: 1, HLC: 5}}
 	whole := c.Encode(testSign(actor(1)))
 	for name, encoded := range map[string][]byte{"log-entry": whole, "log-entry-header": c.AppendSigned(nil), "log-entry-digest": nil} {

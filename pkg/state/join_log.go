@@ -29,7 +29,7 @@ func (d *DB) storeWays(ctx context.Context, p *proof, ways []Way) (err error) {
 		if _, news := p.news[ways[i].Label]; !news {
 			continue
 		}
-		if err := w.way(ctx, &ways[i]); err != nil {
+		if err := errors.Join(w.way(ctx, &ways[i]), w.headers(&ways[i])); err != nil {
 			return err
 		}
 	}
@@ -77,6 +77,28 @@ func (w *wayWriter) way(ctx context.Context, way *Way) error {
 	return nil
 }
 
+// headers adds headers to commits that are here without, as far as a root takes them back: the log begins there then.
+func (w *wayWriter) headers(way *Way) error {
+	if way.To >= w.p.mine[way.Label] {
+		return nil
+	}
+	for _, b := range way.Headers {
+		h, err := DecodeHeader(b)
+		if err != nil {
+			return err
+		}
+		e, ok, err := (view{d: w.d, r: w.d.db}).entryAt(way.Label, h.Seq)
+		if err == nil && ok && len(e.encoded) == 0 && e.digest == h.Digest() {
+			e.encoded = b
+			err = w.b.Set(logKey(way.Label, h.Seq), e.encode(), nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // total is that of the last commit of a label, or of those before it, that was applied here.
 func (w *wayWriter) total(a ident.Actor) (uint64, error) {
 	for {
@@ -95,7 +117,7 @@ func (w *wayWriter) total(a ident.Actor) (uint64, error) {
 func (d *DB) storedNews(p *proof) error {
 	v := view{d: d, r: d.db}
 	for a, to := range p.root.VV {
-		if to <= p.mine[a] {
+		if !p.changes(a) {
 			continue
 		}
 		_, encoded, err := v.commitAt(a, to)

@@ -17,6 +17,8 @@ var ErrOutdated = fmt.Errorf("commits have other labels now: %w", block.ErrNotFo
 
 // proof is a state root that is believed, and what it brings.
 type proof struct {
+	replace bool // the root takes the place of what is here
+
 	root Root
 	mine VV // what was applied here
 	// news are the labels of whose commits the root has more than mine; no stamp in their versions is later than this.
@@ -28,8 +30,8 @@ type proof struct {
 // of each label the digests of the commits, which must be those here as far as these go; and for each of whose commits it has more than were applied here the signed
 // header of the last one. commitMu must be held.
 //
-// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrFork, ErrFuture, ErrOutdated, block.ErrNotFound, those of Options.Blocks.
-func (d *DB) prove(ctx context.Context, o *Offer) (*proof, error) {
+// Errors: ErrForeign, block.ErrCorrupt, ErrSignature, Options.Author's, ErrRefused, ErrFork, ErrFuture, ErrOutdated, block.ErrNotFound, those of Options.Blocks.
+func (d *DB) prove(ctx context.Context, o *Offer, replace bool) (*proof, error) {
 	h, err := DecodeHead(o.Head)
 	if err != nil {
 		return nil, err
@@ -44,6 +46,9 @@ func (d *DB) prove(ctx context.Context, o *Offer) (*proof, error) {
 	if err := h.Verify(key); err != nil {
 		return nil, err
 	}
+	if d.ended(h.Actor) {
+		return nil, fmt.Errorf("state: head of actor %s: %w", h.Actor, ErrRefused)
+	}
 	for _, statement := range o.Forks {
 		f, err := d.openFork(statement)
 		if err == nil {
@@ -57,6 +62,7 @@ func (d *DB) prove(ctx context.Context, o *Offer) (*proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.replace = replace
 	d.opMu.Lock()
 	c := &rootChecker{proof: p, in: d.applied(), known: d.forks, ways: make(map[ident.Actor]*Way, len(o.Ways)), asked: o.Asked}
 	d.opMu.Unlock()
@@ -95,6 +101,12 @@ func (d *DB) readProof(ctx context.Context, h *Head) (*proof, error) {
 		p.mine[a] = s.seq
 	}
 	return p, nil
+}
+
+// changes says whether other commits of a label are applied with the root than are here.
+func (p *proof) changes(a ident.Actor) bool {
+	to := p.root.VV[a]
+	return to > p.mine[a] || p.replace && to < p.mine[a]
 }
 
 // brings notes a label of which the root has more, with the header of the last commit, nil if a fork statement stands for it.
@@ -151,14 +163,47 @@ func (c *rootChecker) check(ctx context.Context) error {
 		}
 	}
 	for _, a := range labels {
-		if c.root.VV[a] <= c.mine[a] {
+		if !c.changes(a) {
 			continue
 		}
 		if err := errors.Join(c.signed(a), ctx.Err()); err != nil {
 			return err
 		}
 	}
+	return c.counted()
+}
+
+// counted checks that what the root has of members whose right to write has ended counts, or is here already.
+func (c *rootChecker) counted() error {
+	d := c.in.d
+	d.opMu.Lock()
+	cuts := d.cuts
+	mine, err := d.limits()
+	d.opMu.Unlock()
+	if len(cuts) == 0 || err != nil {
+		return err
+	}
+	theirs, err := newReach(cuts, c.root.branches, c, c.root.VV.Actors(), c.top, nil)
+	if err != nil {
+		return err
+	}
+	for a, seq := range c.root.VV {
+		if last := max(theirs.upTo(a, seq), mine.upTo(a, seq)); last < seq && (c.replace || seq > c.mine[a]) {
+			return fmt.Errorf("state: state root: %w", &cutError{at: Dot{a, seq}, last: last})
+		}
+	}
 	return nil
+}
+
+// top is a signed header of the root's, as far as the offer or the log here has it.
+func (c *rootChecker) top(label ident.Actor, seq uint64) (*Header, error) {
+	if w := c.ways[label]; seq == c.root.VV[label] && len(w.Headers) > 0 {
+		return DecodeHeader(w.Headers[0])
+	}
+	if seq > c.mine[label] {
+		return nil, nil //nolint:nilnil // it is not known
+	}
+	return c.in.signedAt(label, seq)
 }
 
 // chain checks the digests of a label: that none is lacking, and that they are those here.

@@ -56,20 +56,33 @@ func (d *DB) JoiningBlocks(ctx context.Context, f func(id block.ID) error) error
 	})
 }
 
-// joinRecord is a join that was begun: [head, up to]. The digests and headers that it brings are in the log.
+// joinRecord is a join that was begun: [head, up to], and true behind them for a Rebuild. The digests and headers that it brings are in the log.
 type joinRecord struct {
 	head []byte
 	upTo []byte // keys up to this one are joined
+
+	replace bool // it takes the place of what is here
 }
 
 func (r *joinRecord) encode() []byte {
+	if r.replace {
+		return cbor.AppendBool(cbor.AppendBytes(cbor.AppendBytes(cbor.AppendArray(nil, 3), r.head), r.upTo), true)
+	}
 	return cbor.AppendBytes(cbor.AppendBytes(cbor.AppendArray(nil, 2), r.head), r.upTo)
 }
 
 func decodeJoinRecord(b []byte) (*joinRecord, error) {
 	r := cbor.NewReader(b)
-	r.Tuple(2)
+	n := r.Array(3)
 	j := &joinRecord{head: r.Bytes(2 * HeaderMax), upTo: r.Bytes(dag.KeyMax)}
+	switch {
+	case n == 3:
+		if j.replace = r.Bool(); !j.replace {
+			r.Fail("false, which is left out")
+		}
+	case n != 2:
+		r.Fail("%d fields", n)
+	}
 	if err := r.Done(); err != nil {
 		return nil, corrupt("join that was begun", err)
 	}

@@ -87,10 +87,15 @@ func (j *joiner) end(t *tx) error {
 		if err := errors.Join(t.cut(a, to, j.p.mine[a]), t.set(actorKey(a), s.encode())); err != nil {
 			return err
 		}
-		if a == t.d.self && t.d.o.Sign != nil { // made in an earlier life, and given back by others
+		if a == t.d.self && (t.d.signer() != nil || j.p.replace) { // made in an earlier life, and given back by others
 			if err := t.renew(); err != nil {
 				return err
 			}
+		}
+	}
+	if j.p.replace {
+		if err := j.retract(t); err != nil {
+			return err
 		}
 	}
 	if j.adopt {
@@ -107,6 +112,8 @@ func (j *joiner) end(t *tx) error {
 func (j *joiner) remember() {
 	d := j.d
 	maps.Copy(d.heads, j.heads)
+	d.reach = nil
+	j.forget()
 	d.hlc = max(d.hlc, j.p.newest)
 	d.joining = nil
 	if j.adopt {
@@ -273,7 +280,7 @@ func (s *sets[T]) join(p *proof, mine, theirs []byte) (err error) {
 			return fmt.Errorf("version of commit %d of actor %s: %w: %w", v.Dot.Seq, v.Dot.Actor, err, block.ErrCorrupt)
 		}
 	}
-	if news == len(other) && len(s.was) == 0 {
+	if p.replace || news == len(other) && len(s.was) == 0 {
 		s.is, s.out = other, theirs
 		return nil
 	}

@@ -21,11 +21,8 @@ import (
 func (d *DB) Journal(ino Ino, r *JournalRecord) (gen uint64, err error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
-	switch {
-	case d.closed:
+	if d.closed {
 		return 0, vfs.ErrClosed
-	case d.o.Sign == nil:
-		return 0, vfs.ErrReadOnly
 	}
 	if err := r.check(); err != nil {
 		return 0, fmt.Errorf("state: journal of file %d: %w", ino, err)
@@ -33,6 +30,9 @@ func (d *DB) Journal(ino Ino, r *JournalRecord) (gen uint64, err error) {
 	value := appendJournal(make([]byte, 0, r.Len()), r)
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
+	if err := d.readOnly(); err != nil {
+		return 0, err
+	}
 	if (r.Base == nil) != (len(d.journal[ino]) > 0) {
 		return 0, fmt.Errorf("state: journal of file %d: %d records, and a new one with the base %v: %w", ino, len(d.journal[ino]), r.Base, vfs.ErrInvalid)
 	}

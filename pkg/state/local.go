@@ -65,6 +65,18 @@ func (d *DB) Local(key string) (value []byte, ok bool, err error) {
 	return value, value != nil, err
 }
 
+// Locals are the local values whose keys have a prefix, by key.
+func (d *DB) Locals(prefix string) (map[string][]byte, error) {
+	out := make(map[string][]byte)
+	err := d.read(func(v view) error {
+		return scanPrefix(v.r, textKey(keyLocal, prefix), func(key, value []byte) error {
+			out[string(key[1:])] = append([]byte{}, value...)
+			return nil
+		})
+	})
+	return out, err
+}
+
 // SetLocal sets a local value, or removes it if it is nil. Sync: one of the write-ahead log, before the return.
 func (d *DB) SetLocal(ctx context.Context, key string, value []byte) error {
 	d.life.RLock()

@@ -56,6 +56,7 @@ func (t *tx) logged(c *Commit, label ident.Actor) {
 	d := t.d
 	d.heads[label] = actorState{seq: c.Seq, digest: c.Digest(), hlc: c.HLC}
 	d.hlc = max(d.hlc, c.HLC)
+	d.reach = nil
 }
 
 // entryAt is an entry of the log; false: there is none.

@@ -110,7 +110,7 @@ func (v view) digests(a ident.Actor, from, to uint64) ([]byte, error) {
 // Offer is what somebody who has seen have needs to join the newest checkpoint. Errors: vfs.ErrReadOnly (this pod's head counts for nothing);
 // block.ErrNotFound (the newest checkpoint has nothing that is lacking, or is from before a fork was known; the next one is better), with LogBytes.
 func (d *DB) Offer(ctx context.Context, have VV) (Offer, error) {
-	if d.o.Sign == nil {
+	if d.signer() == nil {
 		return Offer{}, fmt.Errorf("state: offer: %w", vfs.ErrReadOnly)
 	}
 	d.mu.Lock()
@@ -159,7 +159,7 @@ func (v view) head(self ident.Actor, vv VV, cp checkpointState) ([]byte, error) 
 			return nil, err
 		}
 	}
-	return h.Encode(d.o.Sign), nil
+	return h.Encode(d.headSigner()), nil
 }
 
 // statements are those of the forks behind which the branches of a vector begin.

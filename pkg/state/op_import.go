@@ -36,11 +36,11 @@ func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
 	if err := d.usable(ctx); err != nil {
 		return nil, err
 	}
-	if d.o.Sign == nil {
-		return nil, vfs.ErrReadOnly
-	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
+	if d.signer() == nil {
+		return nil, vfs.ErrReadOnly
+	}
 	if err := d.finishJoin(ctx); err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (d *DB) importAll(files []NewFile, out []Imported) (faulty bool, err error)
 	if err != nil {
 		return false, err
 	}
-	return false, t.finishCommit(c, c.Encode(d.o.Sign))
+	return false, t.finishCommit(c, c.Encode(d.signer()))
 }
 
 // free says whether a name may be taken. Errors: those of tx.free, errUnheard.

@@ -229,6 +229,12 @@ func TestContentsAndLocal(t *testing.T) {
 	if v, ok, err := p.a.Local("k"); !ok || len(v) != 0 || err != nil {
 		t.Error(v, ok, err)
 	}
+	if err := p.a.SetLocal(t.Context(), "j/1", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if all := must[map[string][]byte](t)(p.a.Locals("j/")); len(all) != 1 || string(all["j/1"]) != "x" {
+		t.Errorf("locals %q", all)
+	}
 }
 
 // TestWatch: surfaces hear of every name and node that changed, computed names included.

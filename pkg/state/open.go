@@ -70,11 +70,15 @@ type DB struct {
 	heads      map[ident.Actor]actorState // what was applied, durable or not
 	forks      *branches                  // never changed, but replaced
 	refused    map[ident.Actor]bool       // incarnations whose commits here and elsewhere parted
+	cuts       map[uint32][]Dep           // of SetCuts
+	pending    map[ident.Actor]*Header    // commits that are not applied, and rest on what is cut
+	reach      *reach                     // how far cut members' commits count; nil: to be computed
 	chunked    bool                       // rows may name what went through PutChunk since the last BeforeCommit
 	onDirty    func()
 	onFork     func(statement []byte)
 	watchers   []func(changes []vfs.Change, local bool)
 
+	sign     atomic.Pointer[func(msg []byte) []byte] // nil: operations are refused
 	isDirty  atomic.Bool
 	forgot   atomic.Bool   // dirty rows were removed without a trace since the last sync of a commit
 	version  atomic.Uint64 // odd while a change becomes visible
@@ -137,6 +141,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if o.JoinRows > 0 {
 		d.joinRows = o.JoinRows
+	}
+	if o.Sign != nil {
+		d.sign.Store(&d.o.Sign)
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
 		return nil, errors.Join(err, pdb.Close(), d.mark.close())

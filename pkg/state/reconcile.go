@@ -64,7 +64,7 @@ func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 // restampFor makes own commits anew that another pod refuses.
 func (d *DB) restampFor(ctx context.Context, p Peer, tips []Tip) error {
 	d.opMu.Lock()
-	ahead := d.o.Sign != nil && d.isAhead(d.o.Clock.Now())
+	ahead := d.signer() != nil && d.isAhead(d.o.Clock.Now())
 	d.opMu.Unlock()
 	if !ahead {
 		return nil
@@ -79,7 +79,7 @@ func (d *DB) restampFor(ctx context.Context, p Peer, tips []Tip) error {
 
 // compareOwn takes a new incarnation if another pod knows more of the present one than is here.
 func (d *DB) compareOwn(ctx context.Context, tips []Tip) error {
-	if d.o.Sign == nil {
+	if d.signer() == nil {
 		return nil
 	}
 	d.commitMu.Lock()
@@ -96,7 +96,7 @@ func (d *DB) compareOwn(ctx context.Context, tips []Tip) error {
 // CompareHead is what Reconcile does with what a head of this pod's own says, which was found elsewhere and whose signature the caller has verified: it takes a new
 // incarnation, and says so, if the head knows commits of the present one that are not here, or another in the place of one that is. Sync: as Renew's.
 func (d *DB) CompareHead(ctx context.Context, h *Head) (renewed bool, err error) {
-	if d.o.Sign == nil {
+	if d.signer() == nil {
 		return false, nil
 	}
 	d.commitMu.Lock()
@@ -227,7 +227,7 @@ func (d *DB) lastCommon(ctx context.Context, p Peer, at Dot) (uint64, error) {
 
 // giveWord says, if the incarnation of a label is one of this pod, that it forked behind a commit of that label.
 func (d *DB) giveWord(ctx context.Context, label ident.Actor, seq uint64) (own bool, err error) {
-	if d.o.Sign == nil || label.Member != d.o.Actor.Member {
+	if d.signer() == nil || label.Member != d.o.Actor.Member {
 		return false, nil
 	}
 	d.opMu.Lock()
@@ -241,7 +241,7 @@ func (d *DB) giveWord(ctx context.Context, label ident.Actor, seq uint64) (own b
 		err = ErrGap
 	}
 	if err == nil {
-		_, err = d.LearnFork(ctx, newForkWord(d.o.Network, p, d.o.Sign).Encode())
+		_, err = d.LearnFork(ctx, newForkWord(d.o.Network, p, d.signer()).Encode())
 	}
 	return true, err
 }

@@ -21,7 +21,7 @@ func (d *DB) Restamp(ctx context.Context, accepted VV, theirs time.Time) (n int,
 	if err := d.usable(ctx); err != nil {
 		return 0, err
 	}
-	if d.o.Sign == nil {
+	if d.signer() == nil {
 		return 0, fmt.Errorf("state: restamp: %w", vfs.ErrReadOnly)
 	}
 	d.commitMu.Lock()
@@ -91,7 +91,7 @@ func (d *DB) restamp(accepted VV) (int, error) {
 		delete(d.published, r.from)
 	}
 	d.mu.Unlock()
-	d.hlc = 0
+	d.hlc, d.reach = 0, nil
 	for _, at := range r.times {
 		d.hlc = max(d.hlc, at)
 	}
@@ -244,7 +244,7 @@ func (t *tx) remake(r *restamp, commits []*Commit) (left actorState, made []*Com
 		if err != nil {
 			return left, nil, err
 		}
-		encoded := n.Encode(t.d.o.Sign)
+		encoded := n.Encode(t.d.signer())
 		if err := t.del(logKey(r.from, c.Seq)); err != nil {
 			return left, nil, err
 		}

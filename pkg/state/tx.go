@@ -136,6 +136,7 @@ func (t *tx) remember() {
 	if t.forks != nil {
 		d.forks = t.forks
 	}
+	d.reach = nil
 	if t.self != (ident.Actor{}) {
 		d.mu.Lock()
 		d.self, d.lot = t.self, lot{}
@@ -162,9 +163,6 @@ func (d *DB) op(f func(t *tx) error) error {
 	if d.closed {
 		return vfs.ErrClosed
 	}
-	if d.o.Sign == nil {
-		return vfs.ErrReadOnly
-	}
 	first, err := d.runOp(f)
 	if first != nil {
 		first()
@@ -176,6 +174,9 @@ func (d *DB) op(f func(t *tx) error) error {
 func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
+	if err := d.readOnly(); err != nil {
+		return nil, err
+	}
 	was := len(d.dirty) > 0 && len(d.journal) == 0 // rows that wait for a fold do so for long
 	t := d.begin()
 	defer t.close()

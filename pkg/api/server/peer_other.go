@@ -1,8 +1,8 @@
-//go:build !linux
+//go:build !(linux || darwin || freebsd)
 
 package server
 
 import "net"
 
-// checkPeer lets everybody in who can open the socket: its mode, or that of its folder, is what guards it here.
-func checkPeer(net.Conn) error { return nil }
+// credOf tells nothing here.
+func credOf(net.Conn) (cred peerCred, known bool, err error) { return cred, false, nil }

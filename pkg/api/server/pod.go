@@ -23,6 +23,7 @@ type Pod interface {
 	History
 	Keeping
 	Caring
+	Membership
 	Info() pod.Info
 	FS() vfs.FS
 	// Invite makes a token; uses is at least 1.

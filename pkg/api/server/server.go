@@ -31,16 +31,20 @@ type Server struct {
 	clock   clock.Clock
 	log     *slog.Logger
 	mux     *http.ServeMux
+	access  Access
 
 	transfers sync.WaitGroup // hijacked connections
 }
 
 // New is a server for the machine; version is what it says of itself.
 func New(m Machine, version string, c clock.Clock, log *slog.Logger) *Server {
-	s := &Server{machine: m, version: version, clock: c, log: log, mux: http.NewServeMux()}
+	s := &Server{machine: m, version: version, clock: c, log: log, mux: http.NewServeMux(), access: Access{Group: -1}}
 	s.routes()
 	return s
 }
+
+// Allow lets other users in than the daemon's own and root. It is called before Serve, if at all.
+func (s *Server) Allow(a Access) { s.access = a }
 
 func (s *Server) routes() {
 	post(s, "health", func(context.Context, struct{}) (api.Health, error) {
@@ -68,6 +72,19 @@ func (s *Server) routes() {
 	}))
 	post(s, "notify/test", func(ctx context.Context, _ struct{}) ([]api.Notified, error) { return s.machine.TestNotify(ctx) })
 	onPod(s, "invite", invite)
+	onPod(s, "members", members)
+	onPod(s, "member/add", addMember)
+	onPod(s, "member/revoke", revokeMember)
+	onPod(s, "member/renew", renewMember)
+	onPod(s, "member/role", setRole)
+	onPod(s, "member/log", memberLog)
+	onPod(s, "member/pending", pending)
+	onPod(s, "member/accept", accept)
+	onPod(s, "member/root", rootKey)
+	onPod(s, "member/root/drop", dropRootKey)
+	onPod(s, "member/root/use", useRootKey)
+	onPod(s, "invites", invites)
+	onPod(s, "invites/remove", removeInvite)
 	onPod(s, "pods", pods)
 	onPod(s, "peers", peers)
 	onPod(s, "stats", stats)
@@ -127,7 +144,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext: func(c context.Context, conn net.Conn) context.Context {
-			return context.WithValue(c, peerKey{}, checkPeer(conn))
+			return context.WithValue(c, callerKey{}, s.callerOf(conn))
 		},
 	}
 	stopped := make(chan struct{})
@@ -150,16 +167,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return fmt.Errorf("api: serve: %w", err)
 }
 
-// peerKey is the context key of what checkPeer found: nil, or an error.
-type peerKey struct{}
-
-// ServeHTTP refuses strangers and answers everybody else.
+// ServeHTTP refuses whom the request is not for, and answers everybody else.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	if err, ok := ctx.Value(peerKey{}).(error); ok && err != nil {
-		s.log.WarnContext(ctx, "refused a stranger on the local socket", "error", err)
-		s.fail(w, r, err)
-		return
+	if c, ok := ctx.Value(callerKey{}).(caller); ok {
+		if err := c.check(r.URL.Path); err != nil {
+			s.log.WarnContext(ctx, "refused a user on the local socket", "path", r.URL.Path, "uid", c.uid, "error", err)
+			s.fail(w, r, err)
+			return
+		}
 	}
 	defer func() {
 		if p := recover(); p != nil {

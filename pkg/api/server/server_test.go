@@ -67,18 +67,46 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-func TestCheckUID(t *testing.T) {
-	if err := checkUID(1000, 1000); err != nil {
-		t.Error(err)
+// What users may is a contract with whoever shares the machine: the daemon's own and root all, a group what it is given, others nothing.
+func TestPrivileges(t *testing.T) {
+	const own, group = 1000, 77777
+	for name, row := range map[string]struct {
+		access Access
+		cred   peerCred
+		want   api.Privilege
+	}{
+		"owner":         {Access{Group: -1}, peerCred{uid: own}, api.PrivilegeAdminister},
+		"root":          {Access{Group: -1}, peerCred{uid: 0}, api.PrivilegeAdminister},
+		"another":       {Access{Group: -1}, peerCred{uid: 54321, groups: []int{group}}, ""},
+		"a member":      {Access{group, api.PrivilegeMount}, peerCred{uid: 54321, groups: []int{5, group}}, api.PrivilegeMount},
+		"not a member":  {Access{group, api.PrivilegeAdminister}, peerCred{uid: 54321, groups: []int{5}}, ""},
+		"a group of no": {Access{Group: group}, peerCred{uid: 54321, groups: []int{group}}, ""},
+	} {
+		if got := row.access.of(row.cred, own); got != row.want {
+			t.Errorf("%s: got %q, want %q", name, got, row.want)
+		}
 	}
-	if err := checkUID(0, 1000); err != nil {
-		t.Error(err)
-	}
-	if err := checkUID(1001, 1000); !errors.Is(err, api.ErrNotOwner) {
-		t.Error(err)
-	}
-	if err := checkUID(1000, 0); !errors.Is(err, api.ErrNotOwner) {
-		t.Error(err)
+	for _, row := range []struct {
+		may  api.Privilege
+		path string
+		want error
+	}{
+		{"", "/v1/health", api.ErrNotOwner},
+		{api.PrivilegeStatus, "/v1/status", nil},
+		{api.PrivilegeStatus, "/v1/mount", api.ErrPrivilege},
+		{api.PrivilegeStatus, "/v1/ls", api.ErrPrivilege},
+		{api.PrivilegeStatus, "/v1/status/../cat", api.ErrPrivilege},
+		{api.PrivilegeStatus, "/debug", api.ErrPrivilege},
+		{api.PrivilegeMount, "/v1/status", nil},
+		{api.PrivilegeMount, "/v1/unmount", nil},
+		{api.PrivilegeMount, "/v1/stop", api.ErrPrivilege},
+		{api.PrivilegeMount, "/v1/config", api.ErrPrivilege},
+		{api.PrivilegeAdminister, "/v1/add", nil},
+	} {
+		err := caller{uid: 7, may: row.may}.check(row.path)
+		if !errors.Is(err, row.want) || err != nil && !strings.Contains(err.Error(), string(api.PrivilegeFor(row.path))) {
+			t.Errorf("%q asks %s: got %v, want %v", row.may, row.path, err, row.want)
+		}
 	}
 }
 
@@ -108,13 +136,23 @@ func TestStranger(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	done := make(chan error, 1)
-	go func() { done <- newServer().Serve(ctx, l) }()
-	for uid, want := range map[uint32]string{0: `"version":"test"`, 65534: `"code":"not_owner"`} {
-		c := exec.CommandContext(ctx, curl, "-s", "--unix-socket", path, "-X", "POST", "http://x/v1/health")
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	s := newServer()
+	s.Allow(Access{Group: 65533, May: api.PrivilegeStatus})
+	go func() { done <- s.Serve(ctx, l) }()
+	for _, row := range []struct {
+		uid, gid   uint32
+		path, want string
+	}{
+		{0, 0, "health", `"version":"test"`},
+		{65534, 65534, "health", `"code":"not_owner"`},
+		{65534, 65533, "health", `"version":"test"`},
+		{65534, 65533, "stop", `"code":"no_privilege"`},
+	} {
+		c := exec.CommandContext(ctx, curl, "-s", "--unix-socket", path, "-X", "POST", "http://x/v1/"+row.path)
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: row.uid, Gid: row.gid}}
 		out, err := c.Output()
-		if err != nil || !strings.Contains(string(out), want) {
-			t.Errorf("user %d: %s, %v", uid, out, err)
+		if err != nil || !strings.Contains(string(out), row.want) {
+			t.Errorf("user %d, group %d, %s: %s, %v", row.uid, row.gid, row.path, out, err)
 		}
 	}
 	cancel()
