@@ -139,7 +139,7 @@ func (m *docMachines) home(name string) string {
 		}
 	}
 	if who := m.account(name); who != nil {
-		if out, err := exec.Command("chown", "-R", who.Username+":", pictures).CombinedOutput(); err != nil { //nolint:noctx // it is quick
+		if out, err := exec.Command("chown", "-R", who.Username+":", pictures).CombinedOutput(); err != nil {
 			m.t.Fatalf("%s", out)
 		}
 	}
@@ -187,7 +187,7 @@ func (m *docMachines) run(s docStep) (string, error) {
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // A daemon that it has left holds the pipe.
 	}
-	for _, line := range strings.Split(out.String(), "\n") {
+	for line := range strings.SplitSeq(out.String(), "\n") {
 		if docToken.MatchString(line) {
 			m.token = line
 		}
@@ -242,6 +242,7 @@ var docVaries = []struct {
 	{regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|µs|ns|s)\b`), "(duration)"},
 	{regexp.MustCompile(`\b(pid|process|port|line) \d+\b`), "$1 (number)"},
 	{regexp.MustCompile(`:\d{4,5}\b`), ":(port)"},
+	{regexp.MustCompile(`\b\d+ (bytes|blocks)\b`), "(number) $1"},
 	{regexp.MustCompile(`[a-z]+ whole(, [a-z]+ whole)+`), "(holders)"}, // By their ids, and who has read it.
 	{regexp.MustCompile(`\s+`), " "},
 }

@@ -33,7 +33,7 @@ func TestDocumentsNameCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range inline.FindAllStringSubmatch(string(text), -1) {
-			for _, line := range strings.Split(m[1], "; ") {
+			for line := range strings.SplitSeq(m[1], "; ") {
 				check(file, line, false)
 			}
 		}
@@ -65,13 +65,19 @@ func commandsIn(sentence string) []string {
 // wrongCommand says what is wrong with a command line as documents have them: words in capitals, in brackets and with bars stand for
 // others. In prose the sentence may go on behind the command. "": nothing.
 func wrongCommand(root *cobra.Command, words []string, prose bool) string {
-	c := root
+	c, value := root, false
 	for _, w := range words[1:] {
+		if value {
+			value = false
+			continue
+		}
 		if strings.HasPrefix(w, "-") {
-			name := strings.TrimLeft(strings.Trim(strings.SplitN(w, "=", 2)[0], "[].,;:…"), "-")
-			if !hasFlag(c, name, strings.HasPrefix(w, "--")) {
+			name, _, given := strings.Cut(strings.Trim(w, "[].,;:…"), "=")
+			flag := flagOf(c, strings.TrimLeft(name, "-"), strings.HasPrefix(w, "--"))
+			if flag == nil {
 				return "no flag " + w
 			}
+			value = !given && flag.NoOptDefVal == ""
 			continue
 		}
 		all := strings.Split(strings.Trim(w, "[].,;:…"), "|")
@@ -101,12 +107,17 @@ func wrongCommand(root *cobra.Command, words []string, prose bool) string {
 	return ""
 }
 
-func hasFlag(c *cobra.Command, name string, long bool) bool {
+// flagOf is a command's flag; nil if it has none of that name.
+func flagOf(c *cobra.Command, name string, long bool) *pflag.Flag {
 	c.InitDefaultHelpFlag()
 	for _, flags := range []*pflag.FlagSet{c.Flags(), c.InheritedFlags(), c.PersistentFlags()} {
-		if long && flags.Lookup(name) != nil || !long && len(name) == 1 && flags.ShorthandLookup(name) != nil {
-			return true
+		flag := flags.Lookup(name)
+		if !long && len(name) == 1 {
+			flag = flags.ShorthandLookup(name)
+		}
+		if flag != nil {
+			return flag
 		}
 	}
-	return false
+	return nil
 }

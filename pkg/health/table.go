@@ -43,7 +43,7 @@ const flap = time.Minute
 var table = []Definition{
 	{
 		Code: CodePodDown, Severity: Serious, Title: "A pod is lost", Unhealthy: true, Tell: 2 * time.Minute, Hold: flap,
-		Todo: "start that machine, or its daemon (wh up); if it won't come back: wh pod remove NAME",
+		Todo: "start that machine, or its daemon (wh up); if it won't come back: wh pod remove NAME --lost",
 	},
 	{
 		Code: CodePodSuspect, Severity: Warned, Title: "A pod is silent", Tell: 5 * time.Minute, Hold: flap,
