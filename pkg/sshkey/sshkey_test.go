@@ -38,7 +38,7 @@ func startAgent(t *testing.T, file string) string {
 	if err != nil {
 		testneed.Missing(t, "ssh-agent: %v", err)
 	}
-	dir, err := os.MkdirTemp("", "a") // a socket's path is short
+	dir, err := os.MkdirTemp("", "a") //nolint:usetesting // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
