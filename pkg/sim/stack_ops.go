@@ -24,6 +24,13 @@ type stackText struct {
 	dropped bool // somebody who saw it replaced or removed it
 	ino     vfs.NodeID
 	at      time.Time // when it was written
+	spot    spot      // where its file was put last
+}
+
+// spot is a name in a folder.
+type spot struct {
+	parent vfs.NodeID
+	name   string
 }
 
 // meanwhile is how old a text of another pod is at most that may come to a pod between a look at its file and the change that follows: longer than messages are on
@@ -193,6 +200,22 @@ func (p *stackPod) changed(ctx context.Context, a vfs.Attr, gone bool) error {
 	return nil
 }
 
+// taken notes that a name is taken, from whatever is there then: it may be what came from another pod since this user looked.
+func (p *stackPod) taken(at spot) {
+	for _, t := range p.w.texts {
+		t.dropped = t.dropped || t.spot == at && t.pod != p.n && clock.Since(clock.Real{}, t.at) < meanwhile
+	}
+}
+
+// moved notes where a file is put.
+func (p *stackPod) moved(id vfs.NodeID, to spot) {
+	for _, t := range p.w.texts {
+		if t.ino == id {
+			t.spot = to
+		}
+	}
+}
+
 // read is what a file holds.
 func (p *stackPod) read(ctx context.Context, id vfs.NodeID) (text string, err error) {
 	f, err := p.fs.Open(ctx, id)
@@ -239,7 +262,9 @@ func (p *stackPod) create(ctx context.Context, parent vfs.NodeID, name string) (
 		return a, err
 	}
 	p.w.trace.say("%d: create %d/%q = %d", p.n, parent, name, a.ID)
-	return a, p.put(ctx, a.ID)
+	err = p.put(ctx, a.ID)
+	p.moved(a.ID, spot{parent, name})
+	return a, err
 }
 
 func (p *stackPod) opCreate(ctx context.Context) error {
@@ -353,6 +378,8 @@ func (p *stackPod) rename(ctx context.Context, at stackPlace, parent vfs.NodeID,
 	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
 		return err
 	}
+	p.taken(spot{parent, name})
+	p.moved(at.attr.ID, spot{parent, name})
 	p.w.trace.say("%d: rename %d/%q (%d) to %d/%q, over %d", p.n, at.parent, at.name, at.attr.ID, parent, name, dst.ID)
 	return p.fs.Rename(ctx, at.parent, at.name, parent, name, 0)
 }
@@ -365,6 +392,7 @@ func (p *stackPod) opRemove(ctx context.Context) error {
 	if err := p.changed(ctx, at.attr, true); err != nil {
 		return err
 	}
+	p.taken(spot{at.parent, at.name})
 	p.w.trace.say("%d: remove %d/%q (%d)", p.n, at.parent, at.name, at.attr.ID)
 	return p.fs.Remove(ctx, at.parent, at.name, at.attr.Kind == vfs.KindFolder)
 }
