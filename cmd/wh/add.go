@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -18,6 +19,7 @@ type addOptions struct {
 	policy string
 	move   bool
 	force  bool
+	pin    bool
 }
 
 func newAdd(e *env) *cobra.Command {
@@ -37,6 +39,7 @@ func newAdd(e *env) *cobra.Command {
 	c.Flags().StringVar(&o.to, "to", "/", "where to, in the network")
 	c.Flags().StringVar(&o.name, "name", "", "name of what comes from stdin")
 	c.Flags().StringVar(&o.policy, "policy", "", "policy of what is added: none, raid0, raid1, raid5, raid6, replica:N, rs:K+M")
+	c.Flags().BoolVar(&o.pin, "pin", false, "keep whole copies of it on this pod (wh pin)")
 	c.Flags().BoolVar(&o.move, "move", false, "delete the sources afterwards")
 	c.Flags().BoolVar(&o.force, "force", false, "replace files and links that are in the way")
 	return c
@@ -49,6 +52,11 @@ func runAdd(ctx context.Context, e *env, o addOptions) error {
 	}
 	ao := client.AddOptions{To: o.to, Policy: o.policy, Force: o.force, Move: o.move}
 	return addAll(ctx, e, ao, sources, func(a api.Added) error {
+		if o.pin {
+			if _, err := call[struct{}](ctx, e, "pins/set", api.PinRequest{Path: a.Path}); err != nil {
+				return fmt.Errorf("%s was added, and not pinned: %w", e.name(string(a.Path)), err)
+			}
+		}
 		if e.json {
 			return e.document(a)
 		}

@@ -18,6 +18,7 @@ import (
 type joinOptions struct {
 	where    string // a token, a network's name, an address
 	identity string
+	portal   bool
 	flags    newPodFlags
 }
 
@@ -38,6 +39,7 @@ func newJoin(e *env) *cobra.Command {
 		}),
 	}
 	o.flags.add(c)
+	c.Flags().BoolVar(&o.portal, "portal", false, "store nothing for others: mount, and keep copies of what is read here (weight 0)")
 	c.Flags().StringVar(&o.identity, "identity", "", "OpenSSH Ed25519 key to join by, with no token")
 	return c
 }
@@ -47,7 +49,7 @@ func runJoin(ctx context.Context, e *env, o joinOptions) error {
 	if err != nil {
 		return err
 	}
-	r := api.JoinRequest{Name: o.flags.name, Listen: o.flags.listen, Mount: m}
+	r := api.JoinRequest{Name: o.flags.name, Listen: o.flags.listen, Mount: m, Portal: o.portal}
 	switch {
 	case o.identity != "":
 		r.Ticket, err = ticketByKey(ctx, e, o)

@@ -18,10 +18,10 @@ const drainLook = time.Second
 func newPod(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pod",
-		Short: "Empty a pod, and take it out",
-		Long:  "Empty a pod, and take it out of those that store data for others. An admin's pod may do that to any that is connected, each pod to itself." + online(exitNotFound),
+		Short: "Say what a pod stores, empty it, and take it out",
+		Long:  "Say what this pod stores for others. Empty a pod, and take it out of those that store data for others. An admin's pod may do that to any that is connected, each pod to itself." + online(exitNotFound),
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usage("pod needs drain or remove") },
+		RunE:  func(*cobra.Command, []string) error { return usage("pod needs set, drain, remove, freeze or unfreeze") },
 	}
 	var q api.DrainRequest
 	var watch bool
@@ -49,7 +49,7 @@ func newPod(e *env) *cobra.Command {
 		}),
 	}
 	remove.Flags().BoolVar(&lost, "lost", false, "it never answers again")
-	c.AddCommand(drain, remove, newFreeze(e), newUnfreeze(e))
+	c.AddCommand(newPodSet(e), drain, remove, newFreeze(e), newUnfreeze(e))
 	return c
 }
 

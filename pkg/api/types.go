@@ -45,6 +45,7 @@ type JoinRequest struct {
 	Name   string   `json:"name"`
 	Listen []string `json:"listen"`
 	Mount  *Mount   `json:"mount,omitempty"`
+	Portal bool     `json:"portal,omitempty"` // it stores nothing for others
 }
 
 // Made tells of a pod that init or join made.

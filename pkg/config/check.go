@@ -81,7 +81,7 @@ func (k Key) text(v any) (string, error) {
 			return strconv.FormatBool(v), nil
 		}
 	case int64:
-		if k.Type == Bytes {
+		if k.Type == Bytes || k.Type == Number {
 			return strconv.FormatInt(v, 10), nil
 		}
 	case []any:
@@ -124,6 +124,8 @@ func (t Type) String() string {
 		return "true or false"
 	case Bytes:
 		return "a number of bytes"
+	case Number:
+		return "a whole number"
 	case Duration:
 		return "a duration, as \"48h\""
 	}

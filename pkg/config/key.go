@@ -22,6 +22,7 @@ const (
 	Bool          // true or false
 	Bytes         // a number of bytes; on a command line with KiB, MiB, GiB or TiB behind it, or without
 	Duration      // as time.ParseDuration has it: 90s, 48h
+	Number        // a whole number, 0 or more
 )
 
 // Key is one key of a file, as its template tells of it and as it is set by a command. Tables of a file, like the mounts of a pod,
@@ -145,6 +146,12 @@ func (k Key) literal(value string) (string, error) {
 	case Bytes:
 		n, err := ParseBytes(value)
 		return strconv.FormatInt(n, 10), err
+	case Number:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < 0 {
+			return "", fmt.Errorf("%q is no whole number of 0 or more", value)
+		}
+		return strconv.FormatInt(n, 10), nil
 	case Duration:
 		d, err := time.ParseDuration(value)
 		switch {

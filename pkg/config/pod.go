@@ -39,6 +39,15 @@ func PodKeys() Keys {
 			Name: "capacity_bytes", Type: Bytes, Default: "0", Restart: true,
 			Doc: "Most bytes that the pod stores in all. 0: what the disk has.",
 		},
+		{
+			Name: "weight", Type: Number, Default: "100", Check: checkWeight,
+			Doc: "How much of the network's data the pod stores, beside the weights of others. 0: nothing, as a portal, which mounts and keeps copies for itself.",
+		},
+		{
+			Name: "zone", Check: checkLabel,
+			Doc: "What fails together, as a room or a power line: copies and fragments are spread over zones. Empty: a zone of its own.",
+		},
+		{Name: "class", Check: checkLabel, Doc: "What kind of disk the pod has, as \"ssd\": for people."},
 	}, rateKeys()...), Tables: []Table{mountTable}}
 }
 
@@ -50,6 +59,31 @@ var mountTable = Table{
 		{Name: "dir", Default: "/photos", Doc: "The folder, an absolute path. It is made if it is missing."},
 		{Name: "options", Type: List, Default: "ro", Doc: "Any of allow_other, ro, dev, suid, noexec, writeback, keep, uid=HERE[:NETWORK], gid=HERE[:NETWORK]."},
 	},
+}
+
+// Limits of what a pod says of itself, as the layout has them.
+const (
+	weightMax = 1_000_000
+	labelMax  = 63
+)
+
+func checkWeight(value string) error {
+	if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 || n > weightMax {
+		return fmt.Errorf("%q is no number from 0 to %d", value, weightMax)
+	}
+	return nil
+}
+
+func checkLabel(value string) error {
+	other := func(r rune) bool { return !strings.ContainsRune("-_.", r) && (r >= 0x80 || !isAlnum(byte(r))) }
+	if len(value) > labelMax || strings.ContainsFunc(value, other) {
+		return fmt.Errorf("%q is not at most %d letters, digits, '-', '_' and '.'", value, labelMax)
+	}
+	return nil
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 func checkListens(value string) error {
@@ -80,6 +114,10 @@ type Pod struct {
 	CacheFree     int64 `toml:"cache_free_bytes"` // what the cache leaves free of the disk; 0: the pod's own default
 	CapacityBytes int64 `toml:"capacity_bytes"`   // limit of the whole store; 0: none
 
+	Weight int64  `toml:"weight"` // share of the network's data; 0: a portal
+	Zone   string `toml:"zone"`   // what fails together
+	Class  string `toml:"class"`  // what kind of disk it is
+
 	Rates
 
 	Mounts []Mount `toml:"mount,omitempty"`
@@ -91,9 +129,12 @@ type Mount struct {
 	Options []string `toml:"options,omitempty"` // of MountOptions
 }
 
+// DefaultWeight is a pod's weight where nobody chose one.
+const DefaultWeight = 100
+
 // NewPod is a file of defaults.
 func NewPod() Pod {
-	return Pod{Kind: "pod", Version: Version, Discover: true}
+	return Pod{Kind: "pod", Version: Version, Discover: true, Weight: DefaultWeight}
 }
 
 // LoadPod reads and checks a pod.toml. The error is ErrBad, or the file system's.
@@ -147,6 +188,12 @@ func (p Pod) Get(key string) string {
 		return strconv.FormatInt(p.CacheFree, 10)
 	case "capacity_bytes":
 		return strconv.FormatInt(p.CapacityBytes, 10)
+	case "weight":
+		return strconv.FormatInt(p.Weight, 10)
+	case "zone":
+		return p.Zone
+	case "class":
+		return p.Class
 	}
 	return p.Rates.get(key)
 }
@@ -188,10 +235,12 @@ func (p Pod) check() (key string, err error) {
 			return key, negative(PodKeys().All, key)
 		}
 	}
-	if key, err := p.Rates.check(); err != nil {
-		return key, err
+	for key, err := range map[string]error{"weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": checkLabel(p.Zone), "class": checkLabel(p.Class)} {
+		if err != nil {
+			return key, fmt.Errorf("%s: %w", key, err)
+		}
 	}
-	return "", nil
+	return p.Rates.check()
 }
 
 // checkMounts says what is wrong with which of the mounts, and at which of its keys.

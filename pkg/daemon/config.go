@@ -132,6 +132,11 @@ func (m *machine) applyPod(ctx context.Context, r *running, cfg config.Pod) {
 	if t := tuning(cfg); t != tuning(old) {
 		r.pod.Tune(ctx, t)
 	}
+	if s := share(cfg); s != share(old) {
+		if err := r.pod.SetShare(ctx, s); err != nil {
+			m.o.Log.ErrorContext(ctx, "other pods don't know this pod's new weight, zone and class; they will after wh down and wh up", "pod", r.name, "err", err)
+		}
+	}
 	for _, k := range config.PodKeys().All {
 		value := cfg.Get(k.Name)
 		if value == old.Get(k.Name) {
@@ -148,6 +153,11 @@ func tuning(cfg config.Pod) pod.Tuning {
 	t.Rates.Class[pace.Read], t.Rates.Class[pace.Spread] = cfg.Read, cfg.Spread
 	t.Rates.Class[pace.Repair], t.Rates.Class[pace.Balance] = cfg.Repair, cfg.Balance
 	return t
+}
+
+// share is what a pod's file says that the pod takes of the network's data.
+func share(cfg config.Pod) pod.Share {
+	return pod.Share{Weight: uint32(cfg.Weight), Zone: cfg.Zone, Class: cfg.Class} //nolint:gosec // the file was checked
 }
 
 // stamp tells whether a file was changed.

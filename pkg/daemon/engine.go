@@ -32,6 +32,7 @@ type Pod interface {
 	Close() error
 	// Tune has other options in force from here on.
 	Tune(ctx context.Context, t pod.Tuning)
+	SetShare(ctx context.Context, s pod.Share) error
 	// ListenPort is the TCP port that it listens on; 0 if on none.
 	ListenPort() int
 	// Told are the warnings that people should know of.
@@ -70,6 +71,7 @@ type OpenOptions struct {
 	Discover, Offline bool
 	CapacityBytes     int64
 	Tuning            pod.Tuning
+	Share             pod.Share
 	Log               *slog.Logger
 	Version           string                // of the program
 	Unmounted         func() []health.Mount // folders where the pod should be mounted, and is not

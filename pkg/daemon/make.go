@@ -101,7 +101,7 @@ func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (lo
 	if err != nil {
 		return local{}, pod.Info{}, err
 	}
-	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
+	return build(ctx, home, all, config.DefaultWeight, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
 		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt, Access: r.Access})
 	})
 }
@@ -121,7 +121,11 @@ func join(ctx context.Context, home api.Home, e Engine, r api.JoinRequest) (loca
 	if o.PodName, err = podName(all, r.Name); err != nil {
 		return local{}, pod.Info{}, err
 	}
-	return build(ctx, home, all, r.Listen, r.Mount, func(dir string) (pod.Info, error) { return e.Join(ctx, dir, o) })
+	weight := int64(config.DefaultWeight)
+	if r.Portal {
+		weight = 0
+	}
+	return build(ctx, home, all, weight, r.Listen, r.Mount, func(dir string) (pod.Info, error) { return e.Join(ctx, dir, o) })
 }
 
 // joinOptions are how a network is joined, and which.
@@ -219,8 +223,9 @@ func freeName(taken map[string]bool, name string) string {
 
 // build has make make a pod's folder, adds its pod.toml, and gives it its name. It is complete or undone; the rename,
 // after which the folder of the pods is synced, is what completes it.
-func build(ctx context.Context, home api.Home, all []local, listen []string, m *api.Mount, do func(dir string) (pod.Info, error)) (local, pod.Info, error) {
+func build(ctx context.Context, home api.Home, all []local, weight int64, listen []string, m *api.Mount, do func(dir string) (pod.Info, error)) (local, pod.Info, error) {
 	cfg := config.NewPod()
+	cfg.Weight = weight
 	var err error
 	if cfg.Listen, err = listenOn(ctx, listen); err != nil {
 		return local{}, pod.Info{}, err

@@ -95,7 +95,7 @@ func (p *Pod) doDuty(ctx context.Context, duty int) (Drained, error) {
 	case duty == dutyDrain && !e.Drain, duty == dutyUndrain && e.Drain:
 		e.Drain = duty == dutyDrain
 		if !e.Drain {
-			e.Weight = p.o.Weight
+			e.Weight = p.share.Load().Weight
 		}
 	case duty == dutyRemove && e.Drain && d.Known && d.Left == 0:
 		e.Weight = 0

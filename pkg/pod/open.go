@@ -178,6 +178,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.enforce(ctx); err != nil {
 		return nil, err
 	}
+	p.share.Store(&Share{Weight: p.o.Weight, Zone: p.o.Zone, Class: p.o.Class})
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}

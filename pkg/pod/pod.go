@@ -67,6 +67,7 @@ type Pod struct {
 	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
 	lastCopies  lastCopies
 	isFrozen    atomic.Bool // see Freeze
+	share       atomic.Pointer[Share]
 	cutOff      atomic.Bool // half of the active pods or less are up, as seen from here
 	repair      repairing
 	heat        *heat.Summary // bytes read, by file

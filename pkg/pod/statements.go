@@ -123,8 +123,9 @@ func decodeStatements(b []byte) ([][]byte, error) {
 
 // announceEntry makes and keeps this pod's layout entry where its options differ from the newest.
 func (p *Pod) announceEntry(ctx context.Context) error {
+	s := p.share.Load()
 	want := placement.Entry{
-		Network: p.reg.network, Pod: p.id, Weight: p.o.Weight, Zone: p.o.Zone, Class: p.o.Class,
+		Network: p.reg.network, Pod: p.id, Weight: s.Weight, Zone: s.Zone, Class: s.Class,
 		CapacityBytes: uint64(p.o.CapacityBytes),
 	}
 	old, known := p.reg.entry(p.id)

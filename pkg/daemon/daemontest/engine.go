@@ -120,5 +120,8 @@ func (p *Pod) Close() error { return nil }
 // Tune does nothing.
 func (p *Pod) Tune(context.Context, pod.Tuning) {}
 
+// SetShare is daemon.Pod's.
+func (p *Pod) SetShare(context.Context, pod.Share) error { return nil }
+
 // ListenPort is the port of the first address.
 func (p *Pod) ListenPort() int { return p.port }
