@@ -7,8 +7,8 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
-	"github.com/wormhole-fs/wormhole/pkg/vfs"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // A pod that was revoked is disconnected at once and stays out, of the layout too, on pods that only heard of it and after a start; what it wrote stays.
