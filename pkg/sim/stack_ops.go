@@ -175,8 +175,8 @@ func (p *stackPod) text() (tag string, size int) {
 }
 
 // wrote notes a text whose bytes a file has now.
-func (p *stackPod) wrote(id vfs.NodeID, tag string, size int) *stackText {
-	t := &stackText{pod: p.n, size: size, ino: id, at: clock.Real{}.Now()}
+func (p *stackPod) wrote(id vfs.NodeID, at spot, tag string, size int) *stackText {
+	t := &stackText{pod: p.n, size: size, ino: id, at: clock.Real{}.Now(), spot: at}
 	p.w.texts[tag] = t
 	p.fresh = append(p.fresh, t)
 	return t
@@ -234,14 +234,14 @@ func (p *stackPod) read(ctx context.Context, id vfs.NodeID) (text string, err er
 	return string(b), nil
 }
 
-// put writes a new text into a file, from the beginning, and makes it durable, or not.
-func (p *stackPod) put(ctx context.Context, id vfs.NodeID) error {
+// put writes a new text into a file, which is at a name, from the beginning, and makes it durable, or not.
+func (p *stackPod) put(ctx context.Context, id vfs.NodeID, at spot) error {
 	tag, size := p.text()
 	f, err := p.fs.Open(ctx, id)
 	if err != nil {
 		return err
 	}
-	t := p.wrote(id, tag, size)
+	t := p.wrote(id, at, tag, size)
 	_, err = f.WriteAt(ctx, stream(tag, size), 0)
 	synced := p.w.rng.IntN(2) == 0
 	if err == nil && synced {
@@ -262,9 +262,7 @@ func (p *stackPod) create(ctx context.Context, parent vfs.NodeID, name string) (
 		return a, err
 	}
 	p.w.trace.say("%d: create %d/%q = %d", p.n, parent, name, a.ID)
-	err = p.put(ctx, a.ID)
-	p.moved(a.ID, spot{parent, name})
-	return a, err
+	return a, p.put(ctx, a.ID, spot{parent, name})
 }
 
 func (p *stackPod) opCreate(ctx context.Context) error {
@@ -303,7 +301,7 @@ func (p *stackPod) opOverwrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.put(ctx, a.ID)
+	return p.put(ctx, a.ID, spot{at.parent, at.name})
 }
 
 // opAppend writes more of the stream of which the file has the beginning.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -19,7 +20,7 @@ import (
 type failing struct {
 	*memBlocks
 
-	left int
+	left atomic.Int64
 }
 
 var (
@@ -29,10 +30,10 @@ var (
 
 // Get is block.Getter's.
 func (f *failing) Get(ctx context.Context, id block.ID) ([]byte, error) {
-	if f.left == 0 {
+	if f.left.Load() == 0 { // a checkpoint reads by several goroutines at once, but none fails then
 		return nil, errFailing
 	}
-	f.left--
+	f.left.Add(-1)
 	return f.memBlocks.Get(ctx, id)
 }
 
@@ -52,7 +53,8 @@ func newCutDBs(t *testing.T, seed uint64) *cutDBs {
 	n, shared := newPods(), newMemBlocks()
 	for i := range 4 {
 		o := n.options(uint32(i+1), pebblevfs.NewMem())
-		f := &failing{memBlocks: shared, left: -1}
+		f := &failing{memBlocks: shared}
+		f.left.Store(-1)
 		o.Blocks, o.JoinRows, o.SignHead = f, 1+c.rng.IntN(3), o.Sign
 		c.o, c.blocks = append(c.o, o), append(c.blocks, f)
 		c.dbs = append(c.dbs, nil)
@@ -144,10 +146,10 @@ func (c *cutDBs) settleCut(i, j int) (rebuilt, broken bool) {
 		return false, false
 	}
 	if c.rng.IntN(2) == 0 {
-		c.blocks[i].left = c.rng.IntN(12)
+		c.blocks[i].left.Store(int64(c.rng.IntN(12)))
 	}
 	rebuilt, err = d.Rebuild(c.t.Context(), o)
-	if c.blocks[i].left = -1; errors.Is(err, errFailing) {
+	if c.blocks[i].left.Store(-1); errors.Is(err, errFailing) {
 		c.open(i)
 		return false, true
 	}
