@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // Who has an address alone learns which pod is there, however the address is written.
@@ -39,7 +40,7 @@ func TestNearby(t *testing.T) {
 		t.Skip("slow")
 	}
 	if !multicast() {
-		t.Skip("SKIPPED: no interface for multicast here")
+		testneed.Missing(t, "no interface for multicast")
 	}
 	a := start(t, 1, func(c *Config, _ *fake) {
 		c.Discover, c.Listen = true, []string{":0"}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 )
 
 // speed is how much faster than the machine's a fast clock runs.
@@ -187,7 +189,7 @@ func TestDiscover(t *testing.T) {
 	found := func(c *Config, _ *fake) { c.Discover, c.Listen = true, []string{":0"} }
 	a, b := start(t, 1, found), start(t, 2, found)
 	if !multicast() {
-		t.Skip("SKIPPED: no interface for multicast here")
+		testneed.Missing(t, "no interface for multicast")
 	}
 	a.until("found", func() bool { return a.up[b.id] })
 	b.until("found", func() bool { return b.up[a.id] })

@@ -59,6 +59,9 @@ var wrongConfigs = []struct {
 	{"mount options that exclude each other", "pod", "[[mount]]\ndir = \"/photos\"\noptions = [\"ro\", \"writeback\"]", 7, []string{"don't go together"}},
 	{"a mount option in the second mount", "pod", "[[mount]]\ndir = \"/a\"\noptions = [\"ro\"]\n[[mount]]\ndir = \"/b\"\noptions = [\"uid=me\"]", 10, []string{"number of a user"}},
 	{"two mounts at one folder", "pod", "[[mount]]\ndir = \"/a\"\n[[mount]]\ndir = \"/a/\"", 8, []string{"two mounts"}},
+	{"a weight below nothing", "pod", "weight = -1", 5, []string{"from 0 to 1000000"}},
+	{"a weight as a text", "pod", "weight = \"100\"", 5, []string{"a whole number"}},
+	{"a zone with a space", "pod", "zone = \"the cellar\"", 5, []string{"letters, digits"}},
 	{"a key of the pod after a table", "pod", "[[mount]]\ndir = \"/a\"\ncache_bytes = 5", 7, []string{"before the first [[mount]]"}},
 
 	{"a misspelt rule", "network", "tarsh = \"1h\"", 3, []string{`do you mean "trash"`}},

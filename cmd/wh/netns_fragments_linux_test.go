@@ -33,14 +33,8 @@ func TestNetnsFragments(t *testing.T) {
 	a, six := hosts[0], hosts[:6]
 	a.must("init", "lan", "--name", "a")
 	a.up()
-	joins := func(h *netnsHost) {
-		t.Helper()
-		lines := strings.Split(strings.TrimSpace(a.must("invite")), "\n")
-		h.must("join", lines[len(lines)-1], "--name", filepath.Base(h.home))
-		h.up()
-	}
 	for _, h := range six[1:] {
-		joins(h)
+		h.joins(a)
 	}
 	for _, h := range six {
 		h.seesUp(6)
@@ -60,18 +54,10 @@ func TestNetnsFragments(t *testing.T) {
 
 	t.Log("two daemons are killed")
 	dead, alive := six[4:], six[:4]
-	for _, h := range dead {
-		if err := h.daemon.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = h.daemon.Wait() // it was killed
-	}
+	kill(dead...)
 	t.Log("a third is killed, and comes back")
 	third := alive[3]
-	if err := third.daemon.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = third.daemon.Wait() // it was killed
+	kill(third)
 	if _, err := alive[1].run("cat", "/large"); err == nil || !strings.Contains(err.Error(), "not connected are") {
 		t.Errorf("with three of six pods gone a file is read, or nobody says why not: %v", err)
 	}
@@ -99,7 +85,7 @@ func TestNetnsFragments(t *testing.T) {
 	t.Log("two others come; what the dead had is made again")
 	begin = time.Now()
 	for _, h := range hosts[6:] {
-		joins(h)
+		h.joins(a)
 	}
 	now := append(append([]*netnsHost{}, alive...), hosts[6:]...)
 	settle(t, now, false, "/large", "/text")
@@ -118,10 +104,7 @@ func TestNetnsFragments(t *testing.T) {
 
 	t.Log("one never comes back, and is taken out")
 	h := hosts[7]
-	if err := h.daemon.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = h.daemon.Wait() // it was killed
+	kill(h)
 	a.eventually("one is lost", func() error { _, err := a.run("pod", "remove", filepath.Base(h.home), "--lost"); return err })
 	settle(t, hosts[:7], true, "/large", "/text")
 	a.eventually("all is well without it", func() error { _, err := a.run("status"); return err })

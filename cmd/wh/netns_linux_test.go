@@ -44,9 +44,7 @@ func TestNetns(t *testing.T) {
 	a.must("init", "lan", "--name", "a")
 	a.up()
 	for _, h := range []*netnsHost{b, c} {
-		lines := strings.Split(strings.TrimSpace(a.must("invite")), "\n")
-		h.must("join", lines[len(lines)-1], "--name", filepath.Base(h.home))
-		h.up()
+		h.joins(a)
 	}
 	// b and c were never told of each other but by a, and c learns b's address from a or by discovery.
 	for _, h := range hosts {
@@ -213,6 +211,28 @@ func (h *netnsHost) up() {
 		}
 	case <-time.After(netnsBoot):
 		h.t.Fatalf("the daemon of %s is not ready after %s", h.ns, netnsBoot)
+	}
+}
+
+// name is the name of the host's pod.
+func (h *netnsHost) name() string { return filepath.Base(h.home) }
+
+// joins makes a pod of the network of a's, and starts the daemon.
+func (h *netnsHost) joins(a *netnsHost) {
+	h.t.Helper()
+	lines := strings.Split(strings.TrimSpace(a.must("invite")), "\n")
+	h.must("join", lines[len(lines)-1], "--name", h.name())
+	h.up()
+}
+
+// kill kills daemons.
+func kill(hosts ...*netnsHost) {
+	for _, h := range hosts {
+		h.t.Helper()
+		if err := h.daemon.Process.Kill(); err != nil {
+			h.t.Fatal(err)
+		}
+		_ = h.daemon.Wait() // it was killed
 	}
 }
 

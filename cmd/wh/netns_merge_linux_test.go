@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,9 +25,7 @@ func TestNetnsMerge(t *testing.T) {
 	a, b := hosts[0], hosts[1]
 	a.must("init", "lan", "--name", "a")
 	a.up()
-	lines := strings.Split(strings.TrimSpace(a.must("invite")), "\n")
-	b.must("join", lines[len(lines)-1], "--name", filepath.Base(b.home))
-	b.up()
+	b.joins(a)
 	a.put("/", "edited.txt", "old")
 	a.put("/", "saved.txt", "old")
 	a.put("/", "deleted.txt", "old")

@@ -76,9 +76,7 @@ func newPairs(t *testing.T) *pairs {
 	a.must("init", "lan", "--name", "a")
 	a.up()
 	for _, h := range p.hosts[1:] {
-		lines := strings.Split(strings.TrimSpace(a.must("invite")), "\n")
-		h.must("join", lines[len(lines)-1], "--name", filepath.Base(h.home))
-		h.up()
+		h.joins(a)
 	}
 	for _, h := range p.hosts {
 		h.seesUp(pairsPods)
@@ -158,8 +156,11 @@ func (p *pairs) places() (seen int, err error) {
 		files = append(files, "/"+filepath.Base(p.tree)+"/"+name)
 	}
 	for _, path := range append([]string{"/large"}, files...) {
-		w := h.where(path)
-		for _, i := range rand.Perm(len(w.Chunks))[:min(len(w.Chunks), pairsChunks-seen)] {
+		w, most := h.where(path), pairsChunks-seen
+		if path == "/large" {
+			most = pairsChunks * 4 / 5 // the others are those of small files
+		}
+		for _, i := range rand.Perm(len(w.Chunks))[:min(len(w.Chunks), most)] {
 			c := w.Chunks[i]
 			if strings.HasPrefix(c.CID, nodeCID) {
 				continue // the file's list of chunks, which nobody gives up
@@ -177,9 +178,6 @@ func (p *pairs) places() (seen int, err error) {
 				return seen, fmt.Errorf("%s: a chunk of %d bytes is on %d pods, want %d: %v", path, c.Bytes, len(on), want, c.Holders)
 			}
 			seen++
-		}
-		if path == "/large" {
-			seen = min(seen, pairsChunks*4/5)
 		}
 	}
 	return seen, nil
@@ -209,7 +207,7 @@ func (p *pairs) pair(i, j int) {
 	begin := time.Now()
 	dead := []*netnsHost{p.hosts[i], p.hosts[j]}
 	alive := p.without(dead)
-	kill(p.t, dead...)
+	kill(dead...)
 	for _, h := range alive {
 		h.eventually("two are down", func() error {
 			if n, err := h.pods("up"); err != nil || n != pairsPods-2 {
@@ -222,25 +220,13 @@ func (p *pairs) pair(i, j int) {
 	p.byMount(alive[r[0]])
 	mounted := time.Since(begin)
 	p.byGet(alive[r[1]])
-	p.t.Logf("without %s and %s: all is there through the mount on %s (%s) and by wh get on %s (%s)", name(dead[0]), name(dead[1]),
-		name(alive[r[0]]), mounted.Round(time.Second), name(alive[r[1]]), (time.Since(begin) - mounted).Round(time.Second))
+	p.t.Logf("without %s and %s: all is there through the mount on %s (%s) and by wh get on %s (%s)", dead[0].name(), dead[1].name(),
+		alive[r[0]].name(), mounted.Round(time.Second), alive[r[1]].name(), (time.Since(begin) - mounted).Round(time.Second))
 	p.back(dead...)
 }
 
-func name(h *netnsHost) string { return filepath.Base(h.home) }
-
 func (p *pairs) without(dead []*netnsHost) []*netnsHost {
 	return slices.DeleteFunc(slices.Clone(p.hosts), func(h *netnsHost) bool { return slices.Contains(dead, h) })
-}
-
-func kill(t *testing.T, hosts ...*netnsHost) {
-	t.Helper()
-	for _, h := range hosts {
-		if err := h.daemon.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = h.daemon.Wait() // it was killed
-	}
 }
 
 // back starts the daemons of some, which mount what they had mounted, and waits until all see all.
@@ -274,7 +260,7 @@ func (p *pairs) byMount(h *netnsHost) {
 	} {
 		in := append([]string{"-t", strconv.Itoa(h.daemon.Process.Pid), "-m"}, c...)
 		if out, err := exec.Command("nsenter", in...).CombinedOutput(); err != nil {
-			p.t.Fatalf("%s on the mount of %s: %v: %.2000s", strings.Join(c, " "), name(h), err, out)
+			p.t.Fatalf("%s on the mount of %s: %v: %.2000s", strings.Join(c, " "), h.name(), err, out)
 		}
 	}
 }
@@ -287,7 +273,7 @@ func (p *pairs) byGet(h *netnsHost) {
 	for _, c := range [][2]string{{"/large", p.large}, {"/" + filepath.Base(p.tree), p.tree}} {
 		h.must("get", c[0], "-o", to)
 		if out, err := exec.Command("diff", "-r", "--no-dereference", c[1], to).CombinedOutput(); err != nil {
-			p.t.Fatalf("what wh get %s on %s wrote: %v: %.2000s", c[0], name(h), err, out)
+			p.t.Fatalf("what wh get %s on %s wrote: %v: %.2000s", c[0], h.name(), err, out)
 		}
 		if err := os.RemoveAll(to); err != nil {
 			p.t.Fatal(err)
@@ -301,7 +287,7 @@ func (p *pairs) three() {
 	dead := []*netnsHost{p.hosts[1], p.hosts[3], p.hosts[4]}
 	gone := map[string]bool{}
 	for _, h := range dead {
-		gone[name(h)] = true
+		gone[h.name()] = true
 	}
 	h := p.hosts[5]
 	var lost, left []string
@@ -318,7 +304,7 @@ func (p *pairs) three() {
 	for _, h := range p.hosts {
 		p.cold(h)
 	}
-	kill(p.t, dead...)
+	kill(dead...)
 	for _, f := range lost {
 		if _, err := h.run("cat", f); err == nil || !strings.Contains(err.Error(), "not connected are") {
 			p.t.Errorf("%s, of which too little is left: %.300v", f, err)

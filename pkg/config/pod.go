@@ -44,10 +44,10 @@ func PodKeys() Keys {
 			Doc: "How much of the network's data the pod stores, beside the weights of others. 0: nothing, as a portal, which mounts and keeps copies for itself.",
 		},
 		{
-			Name: "zone", Check: checkLabel,
+			Name: "zone", Check: ident.CheckLabel,
 			Doc: "What fails together, as a room or a power line: copies and fragments are spread over zones. Empty: a zone of its own.",
 		},
-		{Name: "class", Check: checkLabel, Doc: "What kind of disk the pod has, as \"ssd\": for people."},
+		{Name: "class", Check: ident.CheckLabel, Doc: "What kind of disk the pod has, as \"ssd\": for people."},
 	}, rateKeys()...), Tables: []Table{mountTable}}
 }
 
@@ -61,29 +61,14 @@ var mountTable = Table{
 	},
 }
 
-// Limits of what a pod says of itself, as the layout has them.
-const (
-	weightMax = 1_000_000
-	labelMax  = 63
-)
+// weightMax is placement.WeightMax.
+const weightMax = 1_000_000
 
 func checkWeight(value string) error {
 	if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 || n > weightMax {
 		return fmt.Errorf("%q is no number from 0 to %d", value, weightMax)
 	}
 	return nil
-}
-
-func checkLabel(value string) error {
-	other := func(r rune) bool { return !strings.ContainsRune("-_.", r) && (r >= 0x80 || !isAlnum(byte(r))) }
-	if len(value) > labelMax || strings.ContainsFunc(value, other) {
-		return fmt.Errorf("%q is not at most %d letters, digits, '-', '_' and '.'", value, labelMax)
-	}
-	return nil
-}
-
-func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 func checkListens(value string) error {
@@ -235,7 +220,7 @@ func (p Pod) check() (key string, err error) {
 			return key, negative(PodKeys().All, key)
 		}
 	}
-	for key, err := range map[string]error{"weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": checkLabel(p.Zone), "class": checkLabel(p.Class)} {
+	for key, err := range map[string]error{"weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": ident.CheckLabel(p.Zone), "class": ident.CheckLabel(p.Class)} {
 		if err != nil {
 			return key, fmt.Errorf("%s: %w", key, err)
 		}

@@ -1,12 +1,11 @@
 package daemon_test
 
 import (
-	"net/http"
+	"errors"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
@@ -18,10 +17,6 @@ import (
 func TestGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
 		testneed.Missing(t, "needs root to be somebody else")
-	}
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("SKIPPED: needs curl")
 	}
 	const group = 65533
 	home := newHome(t)
@@ -46,14 +41,16 @@ func TestGroup(t *testing.T) {
 		t.Errorf("WH_HOME without a group: %o", mode(t, string(home)))
 	}
 	r = start(t, options(home, fakes.engine()))
-	ask := func(uid, gid uint32, name, body string) string {
-		c := exec.Command(curl, "-s", "--unix-socket", home.File("api.sock"), "-X", http.MethodPost, "-d", body, "http://x/v1/"+name)
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
-		out, _ := c.Output() // what it can't reach it tells by its exit code
-		return string(out)
+	ask := func(uid, gid int, name, body string) string {
+		t.Helper()
+		out, err := testneed.DoAs(t.Context(), uid, gid, home.File("api.sock"), name, body)
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("ask %s: %v", name, err)
+		}
+		return out
 	}
 	for _, row := range []struct {
-		gid              uint32
+		gid              int
 		name, body, want string
 	}{
 		{65534, "health", "", ""}, // the socket's mode keeps it out

@@ -27,7 +27,6 @@ var (
 const (
 	WeightDefault = 100
 	WeightMax     = 1_000_000 // so that a distance times a weight fits 64 bits
-	LabelMax      = 63        // bytes of a zone or class
 	EntryMax      = 8 << 10   // bytes encoded
 
 	extFieldsMax = 16
@@ -195,27 +194,11 @@ func readExt(r *cbor.Reader) []Field {
 }
 
 func readLabel(r *cbor.Reader) string {
-	s := r.Text(LabelMax)
-	if err := CheckLabel(s); r.Err() == nil && err != nil {
+	s := r.Text(ident.LabelMax)
+	if err := ident.CheckLabel(s); r.Err() == nil && err != nil {
 		r.Fail("%v", err)
 	}
 	return s
-}
-
-// CheckLabel says whether s can be a zone or class: at most 63 bytes of ASCII letters, digits, '-', '_' and '.'.
-// The error is ErrBadEntry.
-func CheckLabel(s string) error {
-	if len(s) > LabelMax {
-		return fmt.Errorf("label of %d bytes, over the limit of %d: %w", len(s), LabelMax, ErrBadEntry)
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return fmt.Errorf("label %q: letters, digits, '-', '_' and '.' only: %w", s, ErrBadEntry)
-		}
-	}
-	return nil
 }
 
 // Verify says whether the entry is of this network and signed by its own pod. Whether that pod is a member is not

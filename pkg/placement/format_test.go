@@ -122,7 +122,7 @@ func TestHostileEntries(t *testing.T) {
 	for name, change := range map[string]func(*Entry){
 		"weight":        func(e *Entry) { e.Weight = WeightMax + 1 },
 		"zone":          func(e *Entry) { e.Zone = "a\x1b[2J" },
-		"class":         func(e *Entry) { e.Class = strings.Repeat("x", LabelMax+1) },
+		"class":         func(e *Entry) { e.Class = strings.Repeat("x", ident.LabelMax+1) },
 		"ext unsorted":  func(e *Entry) { e.Ext = []Field{{ID: 2}, {ID: 1}} },
 		"ext twice":     func(e *Entry) { e.Ext = []Field{{ID: 2}, {ID: 2}} },
 		"ext too long":  func(e *Entry) { e.Ext = []Field{{ID: 2, Value: make([]byte, extBytesMax+1)}} },

@@ -239,7 +239,7 @@ func TestLookIsProved(t *testing.T) {
 		"cut":          {answered{at: at, reply: member.EnrolReply{Chain: first.own.chain[1:], NetworkName: "test"}}, member.ErrBadCert},
 		"another name": {answered{at: at, reply: member.EnrolReply{Chain: first.own.chain, NetworkName: "work"}}, member.ErrElsewhere},
 	} {
-		if err := checkLook(row.a, "test", first.reg.network.Short()); !errors.Is(err, row.want) {
+		if err := row.a.check("test", first.reg.network.Short(), checkLook); !errors.Is(err, row.want) {
 			t.Errorf("%s: got %v, want %v", name, err, row.want)
 		}
 	}

@@ -110,12 +110,25 @@ func TestReadAllocs(t *testing.T) {
 					}
 				}
 				read()
-				if got := testing.AllocsPerRun(100, read); got > 0 {
+				if got := leastAllocs(read); got > 0 {
 					t.Errorf("at %d: %.0f allocations a read, want none", off, got)
 				}
 			}
 		})
 	}
+}
+
+// leastAllocs is how many allocations f makes at the least in five looks: what the rest of the pod takes meanwhile is
+// counted too, but isn't in every look.
+func leastAllocs(f func()) float64 {
+	least := testing.AllocsPerRun(100, f)
+	for range 4 {
+		if least == 0 {
+			break
+		}
+		least = min(least, testing.AllocsPerRun(100, f))
+	}
+	return least
 }
 
 // allocsPerChunk is how many allocations f makes for each chunk of allocBytes.

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,8 +32,65 @@ type answered struct {
 
 func (a answered) network() ident.Network { return a.reply.Chain[0].Network }
 
-// askAll sends a request to pods, and returns all their answers. Refusals are errors.
-func askAll(ctx context.Context, key ed25519.PrivateKey, pods []p2p.Found, request []byte) []answered {
+// question is what a new pod asks before it is of a network.
+type question struct {
+	network string      // NAME or NAME@ID8; "": whichever the pods at at are of
+	at      []p2p.Found // pods to ask
+	request member.EnrolRequest
+	asOther bool                                     // by a key that is thrown away: what asks too often by one key is not answered
+	check   func(a answered, leaf member.Cert) error // what an answer must be besides: of the network, with a chain that holds
+}
+
+// ask makes the new pod's key, and asks. All answers that count must be of one network. The ticket has no user.
+func (o question) ask(ctx context.Context) (Ticket, member.EnrolReply, error) {
+	q := o.request
+	if err := member.CheckName(q.PodName); err != nil {
+		return Ticket{}, member.EnrolReply{}, err
+	}
+	name, short, err := splitNetwork(o.network)
+	if err != nil {
+		return Ticket{}, member.EnrolReply{}, err
+	}
+	q.NetworkName = name
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return Ticket{}, member.EnrolReply{}, fmt.Errorf("pod: make a key: %w", err)
+	}
+	asked := key
+	if o.asOther {
+		asked = nil
+	}
+	answers := askEach(ctx, asked, o.at, q.Encode())
+	for i, a := range answers {
+		if a.err == nil {
+			answers[i].err = a.check(name, short, o.check)
+		}
+	}
+	from, err := oneNetwork(answers, o.network)
+	if err != nil {
+		return Ticket{}, member.EnrolReply{}, err
+	}
+	return Ticket{Key: key, Network: from.network(), NetworkName: from.reply.NetworkName, At: from.at, PodName: q.PodName}, from.reply, nil
+}
+
+// check proves that an answer is of the network that it says it is of, and of the one that is asked for.
+func (a answered) check(name, short string, more func(a answered, leaf member.Cert) error) error {
+	if len(a.reply.Chain) == 0 {
+		return fmt.Errorf("pod: an answer without a certificate: %w", member.ErrBadMessage)
+	}
+	net := a.network()
+	leaf, err := a.reply.Chain.Verify(net)
+	if err == nil {
+		err = more(a, leaf)
+	}
+	if err == nil && (name != "" && a.reply.NetworkName != name || short != "" && net.Short() != short) {
+		err = fmt.Errorf("pod: the pod that answers %w", member.ErrElsewhere)
+	}
+	return err
+}
+
+// askEach sends a request to pods, and returns all their answers. Refusals are errors.
+func askEach(ctx context.Context, key ed25519.PrivateKey, pods []p2p.Found, request []byte) []answered {
 	var mu sync.Mutex
 	var out []answered
 	var g errgroup.Group

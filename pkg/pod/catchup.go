@@ -44,11 +44,7 @@ func (u *puller) count(f func(c *CatchUps)) {
 // block.ErrNotFound (the pod has no checkpoint with something new, or does not know of a fork yet; or the answer is outdated).
 func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 	before := p.db.VV()
-	answer, err := p.ask(ctx, pod, p2p.KindOffer, before.Append(nil))
-	if err != nil {
-		return err
-	}
-	offer, err := state.DecodeOffer(answer)
+	offer, err := p.askOffer(ctx, pod, before)
 	if err != nil {
 		return err
 	}
@@ -56,17 +52,9 @@ func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 	if offer.LogBytes >= 0 && offer.LogBytes < walkLeast {
 		return errLogIsShorter
 	}
-	if err := offer.Complete(ctx, podPeer{p, pod}.Digests); err != nil {
-		return err
-	}
-	head, err := state.DecodeHead(offer.Head)
-	if err != nil {
-		return err
-	}
 	defer p.leases.release(p.leases.hold()) // until what came is the newest checkpoint's
 	begin := p.clock.Now()
-	w := &treeWalk{p: p, from: pod}
-	err = w.walk(ctx, head.Checkpoint, offer.LogBytes)
+	w, err := p.walkOffer(ctx, pod, &offer, offer.LogBytes)
 	p.pulls.count(func(c *CatchUps) {
 		c.TreeNodes, c.TreeBytes, c.Rounds = c.TreeNodes+w.fetched, c.TreeBytes+w.bytes, c.Rounds+w.rounds
 	})
@@ -92,6 +80,28 @@ func (p *Pod) catchUp(ctx context.Context, pod ident.Pod) error {
 		p.touched()
 	}
 	return nil
+}
+
+// askOffer asks a pod for its newest checkpoint, for who has seen have. What it answers is not proved yet.
+func (p *Pod) askOffer(ctx context.Context, pod ident.Pod, have state.VV) (state.Offer, error) {
+	answer, err := p.ask(ctx, pod, p2p.KindOffer, have.Append(nil))
+	if err != nil {
+		return state.Offer{}, err
+	}
+	return state.DecodeOffer(answer)
+}
+
+// walkOffer gets what an offer leaves out, and the nodes of its tree, of at most limit bytes; negative: all. The walk tells what came, also if it failed.
+func (p *Pod) walkOffer(ctx context.Context, pod ident.Pod, offer *state.Offer, limit int64) (*treeWalk, error) {
+	w := &treeWalk{p: p, from: pod}
+	if err := offer.Complete(ctx, podPeer{p, pod}.Digests); err != nil {
+		return w, err
+	}
+	head, err := state.DecodeHead(offer.Head)
+	if err != nil {
+		return w, err
+	}
+	return w, w.walk(ctx, head.Checkpoint, limit)
 }
 
 // markJoining marks the blocks of a join that was begun and has not ended.

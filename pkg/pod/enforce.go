@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -115,25 +114,14 @@ func (p *Pod) rebuildFrom(ctx context.Context, pod ident.Pod) error {
 	if err != nil {
 		return err
 	}
-	answer, err := p.ask(ctx, pod, p2p.KindOffer, have.Append(nil))
-	if err != nil {
-		return err
-	}
-	offer, err := state.DecodeOffer(answer)
-	if err != nil {
-		return err
-	}
-	if err := offer.Complete(ctx, podPeer{p, pod}.Digests); err != nil {
-		return err
-	}
-	head, err := state.DecodeHead(offer.Head)
+	offer, err := p.askOffer(ctx, pod, have)
 	if err != nil {
 		return err
 	}
 	defer p.leases.release(p.leases.hold()) // until what came is the newest checkpoint's
 	begin := p.clock.Now()
-	w := &treeWalk{p: p, from: pod}
-	if err := w.walk(ctx, head.Checkpoint, -1); err != nil {
+	w, err := p.walkOffer(ctx, pod, &offer, -1)
+	if err != nil {
 		return err
 	}
 	if _, err := p.db.Rebuild(ctx, offer); err != nil {

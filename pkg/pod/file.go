@@ -112,7 +112,7 @@ func (f *file) Flush(ctx context.Context) error {
 
 // makeDurable makes what was staged as durable as the policy asks, and notes so of the first writes.
 func (f *file) makeDurable(ctx context.Context, writes uint64) error {
-	err := f.p.durable(ctx, f.n.id)
+	err := errors.Join(f.p.durable(ctx, f.n.id), f.n.lostErr())
 	if err == nil {
 		f.durable.Store(writes)
 	}

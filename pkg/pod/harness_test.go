@@ -55,10 +55,16 @@ func firstPod(t *testing.T) *testPod {
 	return openPod(t, dir)
 }
 
-// joinPod makes a pod that joins the network of another.
+// joinPod makes a writer's pod that joins the network of another.
 func joinPod(t *testing.T, by *testPod, name string) *testPod {
 	t.Helper()
-	token, err := by.Invite(quickly(t), "writer", time.Hour, 1)
+	return joinAs(t, by, name, "writer")
+}
+
+// joinAs is joinPod with a role.
+func joinAs(t *testing.T, by *testPod, name, role string) *testPod {
+	t.Helper()
+	token, err := by.Invite(quickly(t), role, time.Hour, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

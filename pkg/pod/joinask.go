@@ -2,8 +2,6 @@ package pod
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -32,49 +30,21 @@ type AskOptions struct {
 // Errors: ErrSeveral where pods of two networks answer; member.ErrDenied, where an admin said no, or the network is full; p2p.ErrUnreachable, where no pod of
 // such a network is found.
 func AskToJoin(ctx context.Context, o AskOptions) (Ticket, error) {
-	if err := member.CheckName(o.PodName); err != nil {
-		return Ticket{}, err
-	}
-	name, short, err := splitNetwork(o.Network)
+	look := member.EnrolRequest{Step: member.StepLook, PodName: o.PodName}
+	t, reply, err := question{network: o.Network, at: o.At, request: look, asOther: true, check: checkLook}.ask(ctx)
 	if err != nil {
 		return Ticket{}, err
 	}
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return Ticket{}, fmt.Errorf("pod: make a key: %w", err)
-	}
-	look := member.EnrolRequest{Step: member.StepLook, NetworkName: name, PodName: o.PodName}.Encode()
-	answers := askAll(ctx, nil, o.At, look)
-	for i, a := range answers {
-		if a.err == nil {
-			answers[i].err = checkLook(a, name, short)
-		}
-	}
-	from, err := oneNetwork(answers, o.Network)
-	if err != nil {
-		return Ticket{}, err
-	}
-	t := Ticket{Key: key, Network: from.network(), NetworkName: from.reply.NetworkName, At: from.at, PodName: o.PodName}
-	if from.reply.Text == AccessAsk && o.Waiting != nil {
-		o.Waiting(t.Network, t.NetworkName, from.reply.Chain.Leaf().Name, ident.PodOf(public(key)))
+	if reply.Text == AccessAsk && o.Waiting != nil {
+		o.Waiting(t.Network, t.NetworkName, reply.Chain.Leaf().Name, ident.PodOf(public(t.Key)))
 	}
 	return t, t.wait(ctx, orReal(o.Clock))
 }
 
-// checkLook proves that a pod is of the network that it says it is of.
-func checkLook(a answered, name, short string) error {
-	if len(a.reply.Chain) == 0 {
-		return fmt.Errorf("pod: an answer without a certificate: %w", member.ErrBadMessage)
-	}
-	net := a.network()
-	cert, err := a.reply.Chain.Verify(net)
-	switch {
-	case err != nil:
-		return err
-	case cert.Kind != member.KindPod || cert.Pod() != a.at.Pod:
+// checkLook proves that an answer has the certificate of the pod that gave it.
+func checkLook(a answered, leaf member.Cert) error {
+	if leaf.Kind != member.KindPod || leaf.Pod() != a.at.Pod {
 		return fmt.Errorf("pod: an answer with the certificate of another pod: %w", member.ErrBadCert)
-	case name != "" && a.reply.NetworkName != name || short != "" && net.Short() != short:
-		return fmt.Errorf("pod: the pod that answers %w", member.ErrElsewhere)
 	}
 	return nil
 }

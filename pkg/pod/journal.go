@@ -68,12 +68,13 @@ func (p *Pod) syncNode(ctx context.Context, n *node) error {
 	case err != nil:
 		return err
 	case done:
-		return p.syncLog(ctx)
+		err = p.syncLog(ctx)
+	default:
+		if err = p.stage(ctx, n); err == nil {
+			err = p.barrier.wait(ctx)
+		}
 	}
-	if err := p.stage(ctx, n); err != nil {
-		return err
-	}
-	return p.barrier.wait(ctx)
+	return errors.Join(err, n.lostErr())
 }
 
 // syncLog is the sync of the state's log. Who waits for it on a disk that is full, or fails, is told so and not kept waiting; what was written may

@@ -184,14 +184,7 @@ func (p *testPod) refusedEvent(pod, text string) (found bool) {
 // An enrolment that is sent again by the same key is answered again, since the answer may have been lost, and makes no second member; recorded and sent by another key it is nothing.
 func TestReplayedEnrolment(t *testing.T) {
 	first := firstPod(t)
-	s, err := first.Invite(quickly(t), "writer", time.Hour, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := member.ParseToken(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := tokenOf(t, first)
 	request := member.EnrolRequest{Secret: token.Secret, PodName: "guest"}.Encode()
 	send := func(key byte) (member.EnrolReply, error) {
 		t.Helper()

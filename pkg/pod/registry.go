@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -236,17 +235,7 @@ func (r *registry) pods() []member.Cert {
 }
 
 func (r *registry) podsLocked() []member.Cert {
-	var out []member.Cert
-	for _, c := range r.chains {
-		out = append(out, c.Leaf())
-	}
-	slices.SortFunc(out, func(a, b member.Cert) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return slices.Compare(a.Subject, b.Subject)
-	})
-	return out
+	return leaves(r.chains)
 }
 
 // cert is a pod's certificate.

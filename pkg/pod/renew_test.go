@@ -3,7 +3,6 @@ package pod
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -222,18 +221,10 @@ func TestExpiredIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	third.stop()
-	token, err := first.Invite(quickly(t), "admin", time.Hour, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "pod")
-	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: "other"}); err != nil {
-		t.Fatal(err)
-	}
-	other := openPod(t, dir)
+	other := joinAs(t, first, "other", "admin")
 	eventually(t, "they know each other", func() error { _, err := other.podNamed("second"); return err })
 	other.stop()
-	other = runPod(t, Options{Dir: dir, Offline: true, Clock: &turnedClock{ahead: time.Hour}})
+	other = runPod(t, Options{Dir: other.dir, Offline: true, Clock: &turnedClock{ahead: time.Hour}})
 	pods := startLater(t, 25*time.Hour, first, second)
 	first, second = pods[0], pods[1]
 	eventually(t, "second is refused", func() error {

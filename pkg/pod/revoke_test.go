@@ -42,7 +42,9 @@ func TestRevokedPodStaysOut(t *testing.T) {
 	if err := writeFS(quickly(t), third.fs, "/late", "written after"); err != nil && !errors.Is(err, vfs.ErrReadOnly) {
 		t.Fatal(err)
 	}
-	third.settle()
+	if err := third.Settle(quickly(t)); err != nil && !errors.Is(err, vfs.ErrReadOnly) {
+		t.Fatal(err)
+	}
 	third.stop()
 	first.stop()
 	first = openPod(t, first.dir)
@@ -59,15 +61,15 @@ func TestRevokedPodStaysOut(t *testing.T) {
 			t.Error("what a revoked pod wrote afterwards came in")
 		}
 	}
-	request := member.EnrolRequest{Secret: secretOf(t, first), PodName: "third"}
+	request := member.EnrolRequest{Secret: tokenOf(t, first).Secret, PodName: "third"}
 	if _, err := first.enrolPod(quickly(t), gone, request.Encode()); !errors.Is(err, member.ErrDenied) {
 		t.Errorf("let in again by a token: %v", err)
 	}
 	sameRoot(t, first, second)
 }
 
-// secretOf is the secret of a new token.
-func secretOf(t *testing.T, p *testPod) [16]byte {
+// tokenOf is a new token.
+func tokenOf(t *testing.T, p *testPod) member.Token {
 	t.Helper()
 	text, err := p.Invite(quickly(t), "writer", time.Hour, 1)
 	if err != nil {
@@ -77,7 +79,7 @@ func secretOf(t *testing.T, p *testPod) [16]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token.Secret
+	return token
 }
 
 // A user's revocation takes the pods along that the user signed, an admin's leaves those that were admitted.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -14,20 +13,6 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
-
-// joinAs is joinPod with a role.
-func joinAs(t *testing.T, by *testPod, name, role string) *testPod {
-	t.Helper()
-	token, err := by.Invite(quickly(t), role, time.Hour, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "pod")
-	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: name}); err != nil {
-		t.Fatal(err)
-	}
-	return openPod(t, dir)
-}
 
 // newRoles is newCopyable with the roles of the pods behind the first, which are called after them.
 func newRoles(t *testing.T, roles ...string) *copyable {
@@ -250,13 +235,21 @@ func TestPatchedReader(t *testing.T) {
 	}
 }
 
-// TestRevokedTree: a pod that was revoked offers an empty tree under the vector that everybody has, and a tree with what it did since. If it fails, it erases the network.
+// TestRevokedTree: a pod that was revoked offers a tree with what it did since, and one in which all counts, under a vector that everybody has: who signs a tree may have left out
+// of it what it likes. If it fails, it erases the network. (state.TestJoinRefused has the empty tree of a member.)
 func TestRevokedTree(t *testing.T) {
 	first := firstPod(t)
 	gone := joinPod(t, first, "gone")
 	gone.write("/mine", "before")
 	first.reads("/mine", "before")
 	before := first.db.VV()
+	if _, err := gone.db.Checkpoint(quickly(t)); err != nil {
+		t.Fatal(err)
+	}
+	counts, err := gone.db.Offer(quickly(t), state.VV{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	first.stop()
 	gone.write("/later", "after")
 	gone.settle()
@@ -273,6 +266,9 @@ func TestRevokedTree(t *testing.T) {
 	}
 	if _, err := first.db.Join(quickly(t), offer); !errors.Is(err, state.ErrRefused) {
 		t.Errorf("its tree: %v", err)
+	}
+	if _, err := first.db.Join(quickly(t), counts); !errors.Is(err, state.ErrRefused) {
+		t.Errorf("its tree of before: %v", err)
 	}
 	if _, err := first.checkHead(gone.id, offer.Head); !errors.Is(err, member.ErrDenied) {
 		t.Errorf("its head in the dht: %v", err)

@@ -3,7 +3,9 @@ package pod
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
 
@@ -16,12 +18,12 @@ type Share struct {
 // SetShare has the pod take another share from here on, and tells all. What it holds that others should have then it gives up once they have it. A pod
 // that was drained and removed stays so until that is undone. It is durable here when it returns nil. Error: placement.ErrBadEntry.
 func (p *Pod) SetShare(ctx context.Context, s Share) error {
-	err := errors.Join(placement.CheckLabel(s.Zone), placement.CheckLabel(s.Class))
+	err := errors.Join(ident.CheckLabel(s.Zone), ident.CheckLabel(s.Class))
 	if s.Weight > placement.WeightMax {
-		err = errors.Join(err, placement.ErrBadEntry)
+		err = errors.Join(err, fmt.Errorf("weight %d, over the limit of %d", s.Weight, placement.WeightMax))
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("pod: share: %w: %w", placement.ErrBadEntry, err)
 	}
 	p.share.Store(&s)
 	e, _ := p.reg.entry(p.id)

@@ -6,8 +6,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
+
+// TestShareLimits breaks if pod.toml may say what the layout does not take, or may not say what it does.
+func TestShareLimits(t *testing.T) {
+	key, err := config.PodKeys().Find("weight")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := key.Check(fmt.Sprint(placement.WeightMax)); err != nil {
+		t.Error(err)
+	}
+	if key.Check(fmt.Sprint(placement.WeightMax+1)) == nil {
+		t.Error("a weight over the limit of the layout")
+	}
+}
 
 // TestSetShare breaks if a pod that becomes a portal goes on being given what others write, or if its zone and weight are not known to others, or forgotten.
 func TestSetShare(t *testing.T) {
@@ -15,6 +30,9 @@ func TestSetShare(t *testing.T) {
 	a, c, ctx := pods[0], pods[2], quickly(t)
 	if err := c.SetShare(ctx, Share{Weight: 7, Zone: "no spaces"}); !errors.Is(err, placement.ErrBadEntry) {
 		t.Errorf("a zone with a space: %v", err)
+	}
+	if err := c.SetShare(ctx, Share{Weight: placement.WeightMax + 1}); !errors.Is(err, placement.ErrBadEntry) {
+		t.Errorf("too much weight: %v", err)
 	}
 	known := func(p *testPod, want Share) {
 		t.Helper()

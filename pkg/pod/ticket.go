@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/p2p"
@@ -37,54 +36,31 @@ type UserOptions struct {
 //
 // Errors: ErrSeveral where pods of two networks answer; member.ErrDenied, where no pod knows the user; p2p.ErrUnreachable, where none answers.
 func AskAsUser(ctx context.Context, o UserOptions) (Ticket, error) {
-	if err := member.CheckName(o.PodName); err != nil {
-		return Ticket{}, err
-	}
-	name, short, err := splitNetwork(o.Network)
+	check := func(a answered, leaf member.Cert) error { return checkOffer(a, leaf, o.User) }
+	request := member.EnrolRequest{Step: member.StepOffer, User: o.User, PodName: o.PodName}
+	t, reply, err := question{network: o.Network, at: o.At, request: request, check: check}.ask(ctx)
 	if err != nil {
 		return Ticket{}, err
 	}
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return Ticket{}, fmt.Errorf("pod: make a key: %w", err)
-	}
-	request := member.EnrolRequest{Step: member.StepOffer, NetworkName: name, User: o.User, PodName: o.PodName}.Encode()
-	var offers []answered
-	for _, a := range askAll(ctx, key, o.At, request) {
-		if a.err == nil {
-			a.err = checkOffer(a.reply, o.User, name, short)
-		}
-		offers = append(offers, a)
-	}
-	from, err := oneNetwork(offers, o.Network)
-	if err != nil {
-		return Ticket{}, err
-	}
-	user, offer := from.reply.Chain, from.reply.Offer
-	chain, err := member.IssueBySSH(user, member.Cert{
-		Subject: public(key), Kind: member.KindPod, Role: user.Leaf().Role, Name: offer.PodName,
+	user, offer := reply.Chain, reply.Offer
+	t.User, err = member.IssueBySSH(user, member.Cert{
+		Subject: public(t.Key), Kind: member.KindPod, Role: user.Leaf().Role, Name: offer.PodName,
 		Member: offer.Member, RangeLo: offer.RangeLo, RangeHi: offer.RangeHi,
 	}, o.Sign)
 	if err != nil {
 		return Ticket{}, err
 	}
-	return Ticket{Key: key, Network: from.network(), NetworkName: from.reply.NetworkName, At: from.at, User: chain}, nil
+	t.PodName = "" // the certificate has it
+	return t, nil
 }
 
-// checkOffer proves what a pod offers to a user.
-func checkOffer(y member.EnrolReply, user ed25519.PublicKey, name, short string) error {
-	if y.Offer == nil || len(y.Chain) == 0 {
-		return fmt.Errorf("pod: an offer of nothing: %w", member.ErrBadMessage)
-	}
-	net := y.Chain[0].Network
-	cert, err := y.Chain.Verify(net)
+// checkOffer proves that something is offered, and to this user.
+func checkOffer(a answered, leaf member.Cert, user ed25519.PublicKey) error {
 	switch {
-	case err != nil:
-		return err
-	case cert.Kind != member.KindUser || !bytes.Equal(cert.Subject, user):
+	case a.reply.Offer == nil:
+		return fmt.Errorf("pod: an offer of nothing: %w", member.ErrBadMessage)
+	case leaf.Kind != member.KindUser || !bytes.Equal(leaf.Subject, user):
 		return fmt.Errorf("pod: an offer to another user: %w", member.ErrBadCert)
-	case name != "" && y.NetworkName != name || short != "" && net.Short() != short:
-		return fmt.Errorf("pod: the pod that offers %w", member.ErrElsewhere)
 	}
 	return nil
 }

@@ -66,8 +66,13 @@ func (r *registry) userList() []member.Cert {
 }
 
 func (r *registry) userListLocked() []member.Cert {
+	return leaves(r.users)
+}
+
+// leaves are the members whose chains these are, sorted by name.
+func leaves(chains map[ident.Pod]member.Chain) []member.Cert {
 	var out []member.Cert
-	for _, c := range r.users {
+	for _, c := range chains {
 		out = append(out, c.Leaf())
 	}
 	slices.SortFunc(out, func(a, b member.Cert) int {

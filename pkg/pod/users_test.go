@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -91,15 +90,7 @@ func TestUsersRoles(t *testing.T) {
 // An admin's pod that was invited invites others: its own range is what it gives from.
 func TestInvitedAdminInvites(t *testing.T) {
 	first := firstPod(t)
-	token, err := first.Invite(quickly(t), "admin", time.Hour, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "pod")
-	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: "second"}); err != nil {
-		t.Fatal(err)
-	}
-	second := openPod(t, dir)
+	second := joinAs(t, first, "second", "admin")
 	third := joinPod(t, second, "third")
 	third.write("/f", "x")
 	first.reads("/f", "x")
@@ -286,15 +277,7 @@ func TestSeveralNetworks(t *testing.T) {
 func TestReaderIsMet(t *testing.T) {
 	first := firstPod(t)
 	first.write("/f", "x")
-	token, err := first.Invite(quickly(t), "reader", time.Hour, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "pod")
-	if _, err := Join(quickly(t), dir, JoinOptions{Token: token, PodName: "reader"}); err != nil {
-		t.Fatal(err)
-	}
-	reader := openPod(t, dir)
+	reader := joinAs(t, first, "reader", "reader")
 	reader.reads("/f", "x")
 	for _, p := range []*testPod{first, reader} {
 		if err := p.SyncWait(quickly(t), vfs.RootID); err != nil {

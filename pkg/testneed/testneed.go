@@ -1,4 +1,4 @@
-// Package testneed is how tests say that something is missing on the machine on which they run. Where WH_NEED_ALL is set, as .ci/run does where root, FUSE and network
+// Package testneed is what tests need of the machine on which they run: how they say that something is missing, and how they are another of its users. Where WH_NEED_ALL is set, as .ci/run does where root, FUSE and network
 // namespaces are there, nothing may be missing: a test that skips then would look like one that passes.
 package testneed
 
