@@ -349,7 +349,8 @@ func TestOpenSeesWhatIsHere(t *testing.T) {
 // deaf tells of no change for as long as it is watched.
 type deaf struct{ *memfs.FS }
 
-func (deaf) Watch(ctx context.Context, _ func([]vfs.Change)) error {
+func (deaf) Watch(ctx context.Context, tell func([]vfs.Change)) error {
+	tell(nil)
 	<-ctx.Done()
 	return ctx.Err()
 }

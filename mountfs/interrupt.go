@@ -11,8 +11,13 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
-// lookTime is how often the signals of a caller are looked at, once one has come.
-const lookTime = 50 * time.Millisecond
+const (
+	// lookTime is how often the signals of a caller are looked at, once the kernel said that one has come.
+	lookTime = 50 * time.Millisecond
+	// untoldTime is how often they are looked at while the kernel said nothing. It says it once, and the library drops what one thread reads
+	// about an operation that another one has just read (fuse.Connection.handleInterrupt).
+	untoldTime = time.Second
+)
 
 // interruptible is the context of an operation. The kernel says once that any signal has come to the
 // caller: a timer, a child's end, the scheduler of a Go program (SIGURG, up to a hundred times a second).
@@ -31,10 +36,17 @@ func (s *server) interruptible(ctx context.Context, op any) (context.Context, fu
 	if err != nil {
 		caller = 0
 	}
-	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeoutOf(op))
-	stop := context.AfterFunc(ctx, func() { s.interrupted(inner, cancel, caller, isRead) })
+	return s.watched(ctx, int(caller), isRead, s.timeoutOf(op))
+}
+
+// watched is the context of an operation of a thread.
+func (s *server) watched(ctx context.Context, caller int, isRead bool, timeout time.Duration) (context.Context, func()) {
+	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	stop := context.AfterFunc(ctx, func() { s.lookOut(inner, cancel, caller, isRead, true) })
+	late := time.AfterFunc(untoldTime, func() { s.lookOut(inner, cancel, caller, isRead, false) }) //nolint:forbidigo // real, as the timeout is
 	return inner, func() {
 		stop()
+		late.Stop()
 		cancel()
 	}
 }
@@ -48,14 +60,20 @@ func (s *server) timeoutOf(op any) time.Duration {
 	return s.timeout
 }
 
-// interrupted ends an operation as soon as there is a reason, while it lasts.
-func (s *server) interrupted(ctx context.Context, cancel context.CancelFunc, caller uint32, isRead bool) {
+// lookOut ends an operation as soon as there is a reason, while it lasts. A caller that can't be seen, in another pid namespace, has one if the
+// kernel told of a signal.
+func (s *server) lookOut(ctx context.Context, cancel context.CancelFunc, caller int, isRead, told bool) {
+	every := untoldTime
+	if told {
+		every = lookTime
+	}
 	for ctx.Err() == nil {
-		if dying, asked := signals(caller); dying || asked && isRead || s.base.Err() != nil {
+		dying, asked, seen := signals(caller)
+		if dying || isRead && (asked || told && !seen) || s.base.Err() != nil {
 			cancel()
 			return
 		}
-		if clock.Sleep(ctx, s.clock, lookTime) != nil {
+		if clock.Sleep(ctx, s.clock, every) != nil {
 			return
 		}
 	}

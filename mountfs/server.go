@@ -31,7 +31,6 @@ type server struct {
 	notifier  *fuse.Notifier
 	known     known
 	handles   handles
-	ops       sync.WaitGroup
 	keeper    vfs.Keeper    // not nil: files that are opened for reading stay as they are
 	writeback bool          // the kernel gathers writes
 	timeout   time.Duration // of an operation
@@ -70,7 +69,6 @@ func (s *server) ServeOps(c *fuse.Connection) {
 	s.readOps(c)
 	close(s.cut)
 	s.end()
-	s.ops.Wait()
 	cancel()
 	watching.Wait()
 	if f := s.memory.Swap(nil); f != nil {
@@ -80,31 +78,52 @@ func (s *server) ServeOps(c *fuse.Connection) {
 	close(s.gone)
 }
 
-// readOps starts each operation that the kernel asks for, until there is no kernel to ask.
+// idleReaders is how many threads wait for the kernel at the most. Each keeps a message's memory, 1 MiB.
+const idleReaders = 2
+
+// readOps does what the kernel asks for, until there is no kernel to ask. Who reads an operation also does it: to hand it to another thread
+// would take as long as most operations do. Somebody else reads on meanwhile, as many as are needed.
 func (s *server) readOps(c *fuse.Connection) {
-	for {
-		ctx, op, err := c.ReadOp()
-		if _, ok := errors.AsType[*os.PathError](err); ok && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EAGAIN) || errors.Is(err, io.EOF) {
-			if !errors.Is(err, io.EOF) {
-				s.log.Error("mount ends: the kernel can't be read", "error", err)
+	var idle atomic.Int32
+	var readers sync.WaitGroup
+	var read func()
+	read = func() {
+		for idle.Load() < idleReaders {
+			idle.Add(1)
+			ctx, op, err := c.ReadOp()
+			if idle.Add(-1) == 0 && !ended(err) {
+				readers.Go(read)
 			}
-			return
-		}
-		if err != nil {
-			s.log.Warn("request of the kernel not understood", "error", err) // or withdrawn while it was read: ENOENT
-			continue
-		}
-		switch op.(type) {
-		case *fuseops.ForgetInodeOp, *fuseops.BatchForgetOp: // they come in swarms, and are nothing to wait for
-			s.answer(ctx, c, op, s.safely(ctx, op))
-		default:
-			s.ops.Go(func() { s.serve(ctx, c, op) })
+			switch {
+			case ended(err):
+				if !errors.Is(err, io.EOF) {
+					s.log.Error("mount ends: the kernel can't be read", "error", err)
+				}
+				return
+			case err != nil:
+				s.log.Warn("request of the kernel not understood", "error", err) // or withdrawn while it was read: ENOENT
+			default:
+				s.serve(ctx, c, op)
+			}
 		}
 	}
+	readers.Go(read)
+	readers.Wait()
+}
+
+// ended is whether an error of ReadOp says that there is no kernel to ask any more.
+func ended(err error) bool {
+	_, ok := errors.AsType[*os.PathError](err)
+	return ok && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EAGAIN) || errors.Is(err, io.EOF)
 }
 
 // serve does one operation and answers.
 func (s *server) serve(ctx context.Context, c *fuse.Connection, op any) {
+	switch op.(type) {
+	case *fuseops.ForgetInodeOp, *fuseops.BatchForgetOp: // they come in swarms, and nobody waits for them
+		s.answer(ctx, c, op, s.safely(ctx, op))
+		return
+	}
 	inner, over := s.interruptible(ctx, op)
 	err := s.safely(inner, op)
 	over()

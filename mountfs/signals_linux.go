@@ -12,15 +12,15 @@ import (
 // askingSignals ask a process to end; it may catch them.
 const askingSignals = 1<<(unix.SIGINT-1) | 1<<(unix.SIGTERM-1) | 1<<(unix.SIGHUP-1) | 1<<(unix.SIGQUIT-1)
 
-// signals tells whether a thread is dying, and whether it is asked to. Any signal that is not caught and
-// ends a process becomes a SIGKILL to each of its threads (Linux, complete_signal). A thread that can't be
-// seen, in another pid namespace, counts as asked.
-func signals(thread uint32) (dying, asked bool) {
+// signals tells whether a thread is dying, and whether it is asked to, if it can be seen. Any signal that is not caught and
+// ends a process becomes a SIGKILL to each of its threads (Linux, complete_signal).
+func signals(thread int) (dying, asked, seen bool) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
 	if err != nil {
-		return false, true
+		return false, false, false
 	}
-	return signalsIn(string(status))
+	dying, asked = signalsIn(string(status))
+	return dying, asked, true
 }
 
 // signalsIn reads the masks of signals in a thread's status (proc_pid_status(5)).

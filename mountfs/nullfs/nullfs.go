@@ -16,9 +16,10 @@ import (
 	"github.com/jacobsa/fuse"
 	"github.com/jacobsa/fuse/fuseops"
 	"github.com/jacobsa/fuse/fuseutil"
+	"golang.org/x/sys/unix"
 )
 
-// Mount mounts an empty file system and serves it until end is called, which fails as long as it is in use.
+// Mount mounts an empty file system and serves it until end is called, which fails as long as it is in use, and for who isn't root.
 func Mount(dir string) (end func() error, err error) {
 	server := fuseutil.NewFileSystemServer(&fs{
 		names: make(map[string]fuseops.InodeID), sizes: make(map[fuseops.InodeID]uint64), last: fuseops.RootInodeID,
@@ -30,7 +31,7 @@ func Mount(dir string) (end func() error, err error) {
 		return nil, fmt.Errorf("mount the empty file system: %w", err)
 	}
 	return func() error {
-		if err := fuse.Unmount(dir); err != nil {
+		if err := unix.Unmount(dir, 0); err != nil {
 			return fmt.Errorf("unmount the empty file system: %w", err)
 		}
 		return m.Join(context.Background())

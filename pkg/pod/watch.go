@@ -58,7 +58,8 @@ func (w *watchers) tell(origin *view, changes []vfs.Change) {
 }
 
 func (w *watchers) run(ctx context.Context, origin *view, f func([]vfs.Change)) error {
-	mine := &watcher{origin: origin, kick: make(chan struct{}, 1)}
+	mine := &watcher{origin: origin, kick: make(chan struct{}, 1), all: true}
+	mine.kick <- struct{}{}
 	w.mu.Lock()
 	w.list = append(append([]*watcher(nil), w.list...), mine)
 	w.mu.Unlock()

@@ -128,15 +128,28 @@ func (s *Store) putAgain(ctx context.Context, id block.ID, old row, cached bool)
 	return s.writable()
 }
 
-// boundUnsynced syncs when much is unsynced.
+// boundUnsynced begins a sync when much is unsynced, as soon as no other one runs.
 func (s *Store) boundUnsynced(ctx context.Context) error {
-	s.mu.RLock()
-	many := s.unsynced > unsyncedBytesMax || len(s.pending) > unsyncedRowsMax
-	s.mu.RUnlock()
-	if !many {
+	if !s.muchUnsynced() {
 		return nil
 	}
-	return s.Sync(ctx)
+	select {
+	case s.syncing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !s.muchUnsynced() { // the sync that ran had it too
+		<-s.syncing
+		return nil
+	}
+	go func() { _ = s.endRound(s.nextRound()) }() // it is told to who writes next
+	return nil
+}
+
+func (s *Store) muchUnsynced() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.unsynced > unsyncedBytesMax || len(s.pending) > unsyncedRowsMax
 }
 
 // restate makes a block an owned one, a cached copy or trash, by a mark of the kind that says so; the ID is claimed.

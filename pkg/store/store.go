@@ -46,10 +46,11 @@ type Options struct {
 // segmentBytes is the default length of a segment.
 const segmentBytes = 512 << 20
 
-// Unsynced changes are bounded: a Put that passes these limits syncs before it returns.
+// Unsynced changes are bounded: a Put that passes these limits has what is there synced behind it, and waits first for the sync that runs. So
+// twice as much is unsynced at the most.
 const (
-	unsyncedBytesMax = 64 << 20
-	unsyncedRowsMax  = 8192 // a batch stays well below the index's memtable
+	unsyncedBytesMax = 32 << 20
+	unsyncedRowsMax  = 4096 // a batch stays well below the index's memtable
 )
 
 // Store keeps blocks in a directory. All its methods are safe for concurrent use.

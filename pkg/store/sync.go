@@ -24,13 +24,7 @@ func (s *Store) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.roundMu.Lock()
-	r := s.round
-	if r == nil {
-		r = &round{done: make(chan struct{})}
-		s.round = r
-	}
-	s.roundMu.Unlock()
+	r := s.nextRound()
 	select {
 	case <-r.done:
 		return r.err
@@ -38,6 +32,21 @@ func (s *Store) Sync(ctx context.Context) error {
 		return ctx.Err()
 	case s.syncing <- struct{}{}:
 	}
+	return s.endRound(r)
+}
+
+// nextRound is the flush that is made next.
+func (s *Store) nextRound() *round {
+	s.roundMu.Lock()
+	defer s.roundMu.Unlock()
+	if s.round == nil {
+		s.round = &round{done: make(chan struct{})}
+	}
+	return s.round
+}
+
+// endRound has a round made; the caller holds the token, and has it no more then.
+func (s *Store) endRound(r *round) error {
 	dead, err := s.runRound(r)
 	if len(dead) > 0 { // nobody else waits for it
 		s.punching.RLock()

@@ -240,6 +240,7 @@ type NameReader interface {
 // Watcher is an FS that tells of changes made elsewhere (by other pods or other surfaces).
 type Watcher interface {
 	// Watch calls f with changes, in order, until ctx ends. f may wait: changes are then merged, or, past
-	// a limit, replaced by an empty slice, which means that anything may have changed.
+	// a limit, replaced by an empty slice, which means that anything may have changed. With that it begins: changes of before are not told, all
+	// later ones are.
 	Watch(ctx context.Context, f func([]Change)) error
 }

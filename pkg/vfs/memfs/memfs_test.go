@@ -92,13 +92,10 @@ func TestWatchOverflow(t *testing.T) {
 		go func() {
 			_ = fs.Watch(ctx, func(c []vfs.Change) { told <- c; <-goOn })
 		}()
-		synctest.Wait()
+		<-told // it waits from now on
 		for i := range 6000 {
 			if _, err := other.Create(ctx, vfs.RootID, fmt.Sprint(i), newFile); err != nil {
 				t.Fatal(err)
-			}
-			if i == 0 {
-				<-told // it waits from now on
 			}
 		}
 		close(goOn)

@@ -19,7 +19,8 @@ type watcher struct {
 
 // Watch tells of changes made through other surfaces of the tree, until ctx ends, whose error it returns.
 func (f *FS) Watch(ctx context.Context, tell func([]vfs.Change)) error {
-	w := &watcher{view: f.view, wake: make(chan struct{}, 1)}
+	w := &watcher{view: f.view, wake: make(chan struct{}, 1), lost: true}
+	w.wake <- struct{}{}
 	if err := f.lock(ctx); err != nil {
 		return err
 	}
