@@ -152,6 +152,7 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 		if len(changes) == 0 {
 			s.invalidateAll(ctx)
 		}
+		folders := make(map[vfs.NodeID]bool)
 		for _, c := range changes {
 			if ctx.Err() != nil {
 				return
@@ -159,6 +160,10 @@ func (s *server) watch(ctx context.Context, w vfs.Watcher) {
 			if !s.invalidate(c) {
 				late.add(c.Node)
 			}
+			folders[c.Parent] = true
+		}
+		for id := range folders { // their lists: a name that the kernel did not know may be new there
+			s.invalidate(vfs.Change{Node: id})
 		}
 	})
 	if ctx.Err() == nil {

@@ -5,9 +5,11 @@ package mountfs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -311,6 +313,98 @@ func (l *lookups) GetAttr(ctx context.Context, id vfs.NodeID) (vfs.Attr, error) 
 	}
 	return l.FS.GetAttr(ctx, id)
 }
+
+// TestListingIsKept: the names in a folder are not read again until one of them is made or removed, here or elsewhere.
+func TestListingIsKept(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	d := other.mkdir(vfs.RootID, "d")
+	for i := range 300 {
+		other.write(d, fmt.Sprintf("f%d", i), "x")
+	}
+	counted := &listings{FS: tree}
+	dir := cleanPath(mount(t, counted, mountfs.Options{}).Dir(), "d")
+	listed := func() map[string]bool {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := make(map[string]bool)
+		for _, e := range entries {
+			names[e.Name()] = true
+		}
+		return names
+	}
+	eventually(t, "the whole list, from memory", func() bool {
+		before := counted.n.Load()
+		return len(listed()) == 300 && before > 0 && counted.n.Load() == before
+	})
+	other.write(d, "theirs", "x")
+	eventually(t, "a name made elsewhere", func() bool { return listed()["theirs"] })
+	if err := other.Remove(t.Context(), d, "f7", false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a name removed elsewhere", func() bool { return !listed()["f7"] })
+	if err := os.WriteFile(filepath.Join(dir, "ours"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !listed()["ours"] {
+		t.Error("a name made here is not listed")
+	}
+	if err := os.Rename(filepath.Join(dir, "ours"), filepath.Join(filepath.Dir(dir), "ours")); err != nil {
+		t.Fatal(err)
+	}
+	if names := listed(); names["ours"] || len(names) != 300 {
+		t.Errorf("%d names are listed, want 300 without one that went to another folder", len(names))
+	}
+}
+
+// listings counts what is asked of the names in folders, and tells of names alone.
+type listings struct {
+	*memfs.FS
+	n atomic.Int64
+}
+
+func (l *listings) ReadDir(ctx context.Context, id vfs.NodeID, after string, limit int) ([]vfs.DirEntry, error) {
+	l.n.Add(1)
+	return l.FS.ReadDir(ctx, id, after, limit)
+}
+
+func (l *listings) Watch(ctx context.Context, tell func([]vfs.Change)) error {
+	return l.FS.Watch(ctx, func(changes []vfs.Change) {
+		for i := range changes {
+			if changes[i].Parent != 0 {
+				changes[i].Node = 0
+			}
+		}
+		tell(changes)
+	})
+}
+
+// TestUnwatched: names of which nobody tells are asked for each time.
+func TestUnwatched(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	m := mount(t, unwatched{deaf{tree}}, mountfs.Options{})
+	for i := range 3 {
+		if entries, err := os.ReadDir(m.Dir()); err != nil || len(entries) != i {
+			t.Errorf("%d names, %v; want %d", len(entries), err, i)
+		}
+		name := fmt.Sprintf("f%d", i)
+		if _, err := os.Lstat(cleanPath(m.Dir(), name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		other.write(vfs.RootID, name, "x")
+		if _, err := os.Lstat(cleanPath(m.Dir(), name)); err != nil {
+			t.Errorf("a name that was made meanwhile: %v", err)
+		}
+	}
+}
+
+// unwatched is a FS that tells of nothing, and says so.
+type unwatched struct{ deaf }
+
+func (unwatched) Watched(vfs.NodeID) bool { return false }
 
 // TestOpenSeesWhatIsHere: who opens a file sees what the FS has of it now, its size too, although the kernel has not been told of the change.
 func TestOpenSeesWhatIsHere(t *testing.T) {

@@ -104,7 +104,7 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 	op.Handle = s.handles.add(f)
 	pages, shown := s.known.opened(a)
 	op.UseDirectIO = s.keeper != nil // pages are of the file, not of who has it open
-	op.KeepPageCache = pages && !s.expiration(asked).IsZero()
+	op.KeepPageCache = pages && !s.expiration(asked, a.ID).IsZero()
 	if m := s.memory.Load(); m != nil && !shown {
 		s.logInvalidation(m.attributes(uint64(op.Inode))) // who opens a file sees what is here, its size too, even if the change is still to be told
 	}

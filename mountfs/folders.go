@@ -40,6 +40,13 @@ type folder struct {
 	last  []mark     // all of the last answer: the kernel may have used a part of it
 }
 
+// openFolder opens a folder. The kernel may keep the list of its names, until one of them is made or removed.
+func (s *server) openFolder(op *fuseops.OpenDirOp) {
+	op.Handle = s.handles.add(&folder{})
+	op.CacheDir = !s.expiration(s.told.Load(), vfs.NodeID(op.Inode)).IsZero()
+	op.KeepCache = op.CacheDir
+}
+
 // readDir lists entries from an offset, with or without attributes, as many as there is room for.
 func (s *server) readDir(ctx context.Context, op *fuseops.ReadDirOp, plus bool) error {
 	f, ok := s.handles.get(op.Handle).(*folder)
@@ -156,7 +163,7 @@ func (l lister) add(e vfs.DirEntry, offset uint64) bool {
 	default:
 		p := fuseutil.DirentPlus{Dirent: d}
 		p.Entry.Child, p.Entry.Attributes = d.Inode, attributes(e.Attr)
-		p.Entry.EntryExpiration = l.s.expiration(l.asked)
+		p.Entry.EntryExpiration = l.s.expiration(l.asked, vfs.NodeID(l.op.Inode))
 		p.Entry.AttributesExpiration = p.Entry.EntryExpiration
 		if n = fuseutil.WriteDirentPlus(rest, p); n > 0 {
 			l.s.known.told(e.Attr)

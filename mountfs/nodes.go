@@ -20,10 +20,10 @@ import (
 // blockSize is the unit in which statfs(2) counts bytes.
 const blockSize = 4096
 
-// tell fills in the answer to an operation that finds or makes a node; asked is s.told before it began.
-func (s *server) tell(e *fuseops.ChildInodeEntry, a vfs.Attr, asked uint64) {
+// tell fills in the answer to an operation that finds or makes a node in a folder; asked is s.told before it began.
+func (s *server) tell(e *fuseops.ChildInodeEntry, parent fuseops.InodeID, a vfs.Attr, asked uint64) {
 	s.known.told(a)
-	until := s.expiration(asked)
+	until := s.expiration(asked, vfs.NodeID(parent))
 	*e = fuseops.ChildInodeEntry{Child: fuseops.InodeID(a.ID), Attributes: attributes(a), AttributesExpiration: until, EntryExpiration: until}
 }
 
@@ -35,14 +35,14 @@ func (s *server) lookup(ctx context.Context, op *fuseops.LookUpInodeOp) error {
 	}
 	asked := s.told.Load()
 	a, err := s.fs.Lookup(ctx, vfs.NodeID(op.Parent), op.Name)
-	if until := s.expiration(asked); errors.Is(err, vfs.ErrNotExist) && !until.IsZero() {
+	if until := s.expiration(asked, vfs.NodeID(op.Parent)); errors.Is(err, vfs.ErrNotExist) && !until.IsZero() {
 		op.Entry = fuseops.ChildInodeEntry{EntryExpiration: until}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	s.tell(&op.Entry, a, asked)
+	s.tell(&op.Entry, op.Parent, a, asked)
 	s.named(a.ID, vfs.NodeID(op.Parent), op.Name)
 	return nil
 }
@@ -58,7 +58,7 @@ func (s *server) getAttr(ctx context.Context, op *fuseops.GetInodeAttributesOp) 
 		return err
 	}
 	s.known.show(a)
-	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
+	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked, a.ID)
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (s *server) setAttr(ctx context.Context, op *fuseops.SetInodeAttributesOp) 
 		return err
 	}
 	s.known.show(a)
-	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked)
+	op.Attributes, op.AttributesExpiration = attributes(a), s.expiration(asked, a.ID)
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (s *server) make(ctx context.Context, parent fuseops.InodeID, name string, 
 	if err != nil {
 		return err
 	}
-	s.tell(e, a, asked)
+	s.tell(e, parent, a, asked)
 	s.named(a.ID, vfs.NodeID(parent), name)
 	return nil
 }
@@ -129,7 +129,7 @@ func (s *server) link(ctx context.Context, op *fuseops.CreateLinkOp) error {
 	if err != nil {
 		return err
 	}
-	s.tell(&op.Entry, a, asked)
+	s.tell(&op.Entry, op.Parent, a, asked)
 	s.named(a.ID, vfs.NodeID(op.Parent), op.Name)
 	return nil
 }
@@ -177,7 +177,7 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	s.tell(&op.Entry, a, asked)
+	s.tell(&op.Entry, op.Parent, a, asked)
 	s.named(a.ID, parent, op.Name)
 	s.known.opened(a)
 	return nil

@@ -193,7 +193,7 @@ func (s *server) do(ctx context.Context, op any) error {
 		op.Target = target
 		return err
 	case *fuseops.OpenDirOp:
-		op.Handle = s.handles.add(&folder{})
+		s.openFolder(op)
 		return nil
 	case *fuseops.ReadDirOp:
 		return s.readDir(ctx, op, false)
@@ -253,10 +253,10 @@ func (s *server) remember(f *kernelMemory) {
 	}
 }
 
-// expiration is until when the kernel may cache what it is told now; asked is s.told before the FS was asked for it.
-func (s *server) expiration(asked uint64) time.Time {
+// expiration is until when the kernel may cache what it is told now of a node or of the names in it; asked is s.told before the FS was asked for it.
+func (s *server) expiration(asked uint64, id vfs.NodeID) time.Time {
 	switch {
-	case s.watcher == nil || s.deaf.Load() || s.told.Load() != asked:
+	case s.watcher == nil || s.deaf.Load() || s.told.Load() != asked || !s.watcher.Watched(id):
 		return time.Time{}
 	case s.memory.Load() == nil:
 		return s.clock.Now().Add(cacheTimeShort)

@@ -17,6 +17,7 @@ import (
 const (
 	clockOffMax  = 60 * time.Second // then the pod's clock counts as wrong (DESIGN section 5)
 	clockEvery   = 10 * time.Minute // between comparisons with the connected pods; one that comes is compared with at once
+	clockLook    = 2 * time.Second  // between looks whether the clock was set
 	clockTimeout = 10 * time.Second
 )
 
@@ -29,6 +30,13 @@ type stampClock struct {
 
 // Now is clock.Clock's.
 func (c *stampClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.ahead.Load())) }
+
+// wasSet takes account of a machine's clock that somebody set: what it was put right by no longer holds.
+func (c *stampClock) wasSet(by time.Duration) {
+	if c.ahead.Load() != 0 {
+		c.ahead.Add(-int64(by))
+	}
+}
 
 // clocks is how far the connected pods' clocks are ahead of this machine's.
 type clocks struct {
@@ -138,17 +146,37 @@ func (p *Pod) surelyNow() time.Time {
 	return p.clock.Now().Add(min(0, p.clockOff(), time.Duration(p.stamps.ahead.Load())))
 }
 
-// runClocks compares clocks now and then, since they drift and are set.
+// runClocks compares clocks now and then, since they drift, and as soon as this one was set.
 func (p *Pod) runClocks(ctx context.Context) error {
-	for {
-		if err := clock.Sleep(ctx, p.clock, clockEvery); err != nil {
+	for left := clockEvery; ; left -= clockLook {
+		before := p.clock.Now().Round(0) // what the machine shows, not what has passed
+		if err := clock.Sleep(ctx, p.clock, clockLook); err != nil {
 			return err
 		}
-		p.judgeClock(ctx) // without those that are gone
-		for _, pod := range p.connected() {
-			if err := p.compareClock(ctx, pod); err != nil {
-				p.log.DebugContext(ctx, "a pod did not tell its time", "pod", p.reg.name(pod), "err", err)
-			}
+		set := p.clock.Now().Round(0).Sub(before) - clockLook
+		if set.Abs() > clockOffMax {
+			p.log.InfoContext(ctx, "this machine's clock was set, or slept", "by", set)
+			p.stamps.wasSet(set)
+		} else if left > clockLook {
+			continue
+		}
+		left = clockEvery
+		p.compareClocks(ctx)
+	}
+}
+
+// compareClocks compares this clock with those of all connected pods. What was stamped by a wrong one they refuse: they are met again, so that it is made anew.
+func (p *Pod) compareClocks(ctx context.Context) {
+	p.judgeClock(ctx) // without those that are gone
+	pods := p.connected()
+	for _, pod := range pods {
+		if err := p.compareClock(ctx, pod); err != nil {
+			p.log.DebugContext(ctx, "a pod did not tell its time", "pod", p.reg.name(pod), "err", err)
+		}
+	}
+	if p.db.Ahead() {
+		for _, pod := range pods {
+			p.pulls.connected(pod)
 		}
 	}
 }

@@ -83,12 +83,8 @@ func TestWrongClock(t *testing.T) {
 				t.Error("a pod with the right clock warns")
 			}
 			turned.turn(-wrong)
+			c.write("/g", "x") // until the pod sees that its clock was set, its stamps are as wrong as the clock was
 			eventually(t, "right again", func() error {
-				for _, pod := range c.connected() {
-					if err := c.compareClock(quickly(t), pod); err != nil {
-						return err
-					}
-				}
 				if c.stamps.ahead.Load() != 0 {
 					return errors.New("still corrected")
 				}
@@ -97,7 +93,6 @@ func TestWrongClock(t *testing.T) {
 			if warns(c) {
 				t.Error("it warns with the right clock")
 			}
-			c.write("/g", "x")
 			a.reads("/g", "x")
 		})
 	}

@@ -33,6 +33,9 @@ const (
 	pastNodesMax = 1 << 18 // in all of them: some 80 MB
 )
 
+// Watched is vfs.Watcher's: nobody is told of a snapshot that is made or removed. What is in a tree that is kept never changes.
+func (v pastView) Watched(id vfs.NodeID) bool { return id != pastID && id != atID }
+
 func isPast(id vfs.NodeID) bool { return id >= slotFirst<<pastBits && id < slotEnd<<pastBits }
 
 // past is the trees that are open under .wh.

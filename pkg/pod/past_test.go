@@ -63,6 +63,12 @@ func TestPast(t *testing.T) {
 			t.Errorf("%s lists %q, want %q", path, got, want)
 		}
 	}
+	for path, want := range map[string]bool{"/": true, "/.wh": false, "/.wh/at": false, "/.wh/at/s": true, "/.wh/at/s/d": true} {
+		a, err := vfs.Resolve(ctx, p.fs, path)
+		if w, ok := p.fs.(vfs.Watcher); err != nil || !ok || w.Watched(a.ID) != want {
+			t.Errorf("%s: %v; that its changes are told should be %v", path, err, want)
+		}
+	}
 	old, err := vfs.Resolve(ctx, p.fs, "/.wh/at/s/d")
 	if err != nil {
 		t.Fatal(err)

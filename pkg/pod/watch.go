@@ -12,6 +12,9 @@ func (v *view) Watch(ctx context.Context, f func([]vfs.Change)) error {
 	return v.watches.run(ctx, v, f)
 }
 
+// Watched is true: changes of all inodes are told.
+func (v *view) Watched(vfs.NodeID) bool { return true }
+
 // watchPending is how many changes wait for a slow watcher before they are replaced by "anything".
 const watchPending = 4096
 

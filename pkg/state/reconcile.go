@@ -63,10 +63,7 @@ func (d *DB) Reconcile(ctx context.Context, p Peer) error {
 
 // restampFor makes own commits anew that another pod refuses.
 func (d *DB) restampFor(ctx context.Context, p Peer, tips []Tip) error {
-	d.opMu.Lock()
-	ahead := d.signer() != nil && d.isAhead(d.o.Clock.Now())
-	d.opMu.Unlock()
-	if !ahead {
+	if !d.Ahead() {
 		return nil
 	}
 	theirs, err := p.Now(ctx)

@@ -48,6 +48,13 @@ func (d *DB) Restamp(ctx context.Context, accepted VV, theirs time.Time) (n int,
 	return n, nil
 }
 
+// Ahead says whether other pods refuse the newest own commit, if their clocks show what this one shows: Reconcile makes it anew.
+func (d *DB) Ahead() bool {
+	d.opMu.Lock()
+	defer d.opMu.Unlock()
+	return d.signer() != nil && d.isAhead(d.o.Clock.Now())
+}
+
 // isAhead says whether the newest own commit is refused by who has this time. opMu must be held.
 func (d *DB) isAhead(now time.Time) bool { return d.heads[d.self].hlc.Time().Sub(now) > FutureMax }
 

@@ -243,4 +243,6 @@ type Watcher interface {
 	// a limit, replaced by an empty slice, which means that anything may have changed. With that it begins: changes of before are not told, all
 	// later ones are.
 	Watch(ctx context.Context, f func([]Change)) error
+	// Watched says whether Watch tells of a node and of the names in it.
+	Watched(id NodeID) bool
 }
