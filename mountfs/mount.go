@@ -57,6 +57,9 @@ func Mount(ctx context.Context, dir string, fsys vfs.FS, o Options) (*Mounted, e
 	if err := m.ready(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("mountfs: %s: %w", dir, err), m.Unmount(context.WithoutCancel(ctx)))
 	}
+	if err := m.place.readAhead(); err != nil {
+		o.Log.DebugContext(ctx, "the kernel reads ahead as little as it does by itself", "dir", dir, "error", err) // who isn't root may not say it
+	}
 	return m, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -19,13 +20,15 @@ import (
 const sector = 4096
 
 // Disk is a disk in memory that loses power: at once, or before a sync that is named in advance. What was synced stays; of what was not,
-// a share that depends on the seed alone. It is safe for concurrent use.
+// a share that depends on the seed alone. Of a file that was synced, and whose folder was not, the name may stay: then the bytes do that were synced, as on
+// a file system that keeps a journal. It is safe for concurrent use.
 type Disk struct {
 	mem *pebblevfs.MemFS
 	fs  pebblevfs.FS
 
-	mu     sync.Mutex // guards the fields below
-	until  int        // syncs until the power fails; 0: it stays
+	mu     sync.Mutex       // guards the fields below
+	synced map[string]int64 // how many bytes of a file were synced since it was made, by path
+	until  int              // syncs until the power fails; 0: it stays
 	keep   int
 	seed   uint64
 	onFail func()
@@ -36,7 +39,7 @@ type Disk struct {
 func NewDisk() *Disk { return diskOf(pebblevfs.NewCrashableMem()) }
 
 func diskOf(mem *pebblevfs.MemFS) *Disk {
-	d := &Disk{mem: mem}
+	d := &Disk{mem: mem, synced: make(map[string]int64)}
 	d.fs = errorfs.Wrap(mem, errorfs.InjectorFunc(d.before))
 	return d
 }
@@ -85,17 +88,23 @@ func (d *Disk) Copy() *Disk {
 // before is called before each operation of the disk.
 func (d *Disk) before(op errorfs.Op) error {
 	switch op.Kind {
-	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpCreate, errorfs.OpRemove, errorfs.OpRename, errorfs.OpReuseForWrite:
 	default:
 		return nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.until == 0 || d.after != nil {
+	switch op.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+	default:
+		delete(d.synced, path.Join("/", op.Path))
 		return nil
 	}
+	if d.until == 0 || d.after != nil {
+		return d.noteSync(op)
+	}
 	if d.until--; d.until > 0 {
-		return nil
+		return d.noteSync(op)
 	}
 	after, err := d.fail()
 	if err != nil {
@@ -108,18 +117,34 @@ func (d *Disk) before(op errorfs.Op) error {
 	return nil
 }
 
-// fail makes what a loss of power leaves now. Pebble's own CrashClone takes random numbers in the order of a map, so it would leave something
-// else each time; of its two extremes, all and nothing of what was not synced, this takes parts.
-func (d *Disk) fail() (*pebblevfs.MemFS, error) {
-	synced := d.mem.CrashClone(pebblevfs.CrashCloneCfg{})
-	if d.keep == 0 {
-		return synced, nil
+// noteSync notes that a file is synced now.
+func (d *Disk) noteSync(op errorfs.Op) error {
+	if op.Kind == errorfs.OpFileSyncTo {
+		return nil // it promises nothing
 	}
+	info, err := d.mem.Stat(op.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it was removed while it is open
+	}
+	if err == nil && !info.IsDir() {
+		d.synced[path.Join("/", op.Path)] = info.Size()
+	}
+	return err
+}
+
+// fail makes what a loss of power leaves now. Pebble's own CrashClone takes random numbers in the order of a map, so it would leave something
+// else each time; of its two extremes, all and nothing of what was not synced, this takes parts. The first one is taken first: a sync that others had begun may
+// end in between, and what they do after it must not be there without what they synced.
+func (d *Disk) fail() (*pebblevfs.MemFS, error) {
 	all := d.mem.CrashClone(pebblevfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 	if d.keep >= 100 {
 		return all, nil
 	}
-	m := mixer{synced: synced, all: all, keep: d.keep, seed: d.seed}
+	synced := d.mem.CrashClone(pebblevfs.CrashCloneCfg{})
+	if d.keep == 0 {
+		return synced, nil
+	}
+	m := mixer{synced: synced, all: all, bytes: d.synced, keep: d.keep, seed: d.seed}
 	if err := m.folder("/"); err != nil {
 		return nil, err
 	}
@@ -129,7 +154,8 @@ func (d *Disk) fail() (*pebblevfs.MemFS, error) {
 // mixer adds to a disk some of what was not synced.
 type mixer struct {
 	synced, all *pebblevfs.MemFS
-	keep        int // percent
+	bytes       map[string]int64 // Disk.synced
+	keep        int              // percent
 	seed        uint64
 }
 
@@ -154,8 +180,9 @@ func (m *mixer) folder(dir string) error {
 			return err
 		}
 		_, missing := m.synced.Stat(full)
+		_, isSynced := m.bytes[full]
 		switch {
-		case missing != nil && !m.kept(full, -1):
+		case missing != nil && !isSynced && !m.kept(full, -1):
 		case info.IsDir():
 			if err := m.synced.MkdirAll(full, 0o755); err != nil {
 				return err
@@ -178,10 +205,13 @@ func (m *mixer) file(name string, there bool) error {
 	if err != nil {
 		return err
 	}
-	var was []byte
+	was := now[:min(m.bytes[name], int64(len(now)))]
 	if there {
 		if was, err = readAll(m.synced, name); err != nil {
 			return err
+		}
+		if bytes.HasPrefix(was, now) {
+			return nil // nothing of it is not synced
 		}
 		if !bytes.HasPrefix(now, was) {
 			if m.kept(name, -2) {
@@ -204,8 +234,8 @@ func (m *mixer) file(name string, there bool) error {
 	return writeAll(m.synced, name, out)
 }
 
-func readAll(fs pebblevfs.FS, name string) (b []byte, err error) {
-	f, err := fs.Open(name)
+func readAll(on pebblevfs.FS, name string) (b []byte, err error) {
+	f, err := on.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +243,8 @@ func readAll(fs pebblevfs.FS, name string) (b []byte, err error) {
 	return io.ReadAll(f)
 }
 
-func writeAll(fs pebblevfs.FS, name string, b []byte) error {
-	f, err := fs.Create(name, pebblevfs.WriteCategoryUnspecified)
+func writeAll(on pebblevfs.FS, name string, b []byte) error {
+	f, err := on.Create(name, pebblevfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
