@@ -419,6 +419,22 @@ func TestUnmountStuck(t *testing.T) {
 	}
 }
 
+// TestCutOff: when the kernel has ended the mount, what waits in the FS ends too, long before its time.
+func TestCutOff(t *testing.T) {
+	s := newStuckFS(t, false)
+	m := mount(t, s, mountfs.Options{Timeout: time.Hour})
+	_, exit := startCat(t, s, m.Dir())
+	if err := unix.Unmount(m.Dir(), unix.MNT_FORCE|unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, 5*time.Second, m.Wait); err != nil {
+		t.Error(err)
+	}
+	if err := within(t, 5*time.Second, exit); err == nil {
+		t.Error("cat came to an end of the file")
+	}
+}
+
 // TestUnmountByOthers: umount(8) ends the serving; an Unmount afterwards, and a second one, find it done.
 func TestUnmountByOthers(t *testing.T) {
 	m := mount(t, memfs.New(memfs.Options{}), mountfs.Options{})

@@ -9,7 +9,7 @@
 // write(2) has reached the FS when it returns.
 //
 // Deadlines: an operation ends after Options.Timeout at the latest, one that waits for the disk after syncFactor times that; then the
-// caller sees ETIMEDOUT. Each runs in a goroutine of its own, so one that waits holds up no other.
+// caller sees ETIMEDOUT. While it lasts others are read and done, so one that waits holds up no other.
 //
 // Interrupts: a process that waits in the mount can be killed at once. The context of its operation ends
 // when it is dying or, in a read, is asked to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT); other signals wait, as on

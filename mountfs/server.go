@@ -67,8 +67,6 @@ func (s *server) ServeOps(c *fuse.Connection) {
 		watching.Go(func() { s.watch(ctx, s.watcher) })
 	}
 	s.readOps(c)
-	close(s.cut)
-	s.end()
 	cancel()
 	watching.Wait()
 	if f := s.memory.Swap(nil); f != nil {
@@ -82,10 +80,11 @@ func (s *server) ServeOps(c *fuse.Connection) {
 const idleReaders = 2
 
 // readOps does what the kernel asks for, until there is no kernel to ask. Who reads an operation also does it: to hand it to another thread
-// would take as long as most operations do. Somebody else reads on meanwhile, as many as are needed.
+// would take as long as most operations do. Somebody else reads on meanwhile, as many as are needed. At the end operations that wait are ended.
 func (s *server) readOps(c *fuse.Connection) {
 	var idle atomic.Int32
 	var readers sync.WaitGroup
+	end := sync.OnceFunc(func() { close(s.cut); s.end() })
 	var read func()
 	read = func() {
 		for idle.Load() < idleReaders {
@@ -99,6 +98,7 @@ func (s *server) readOps(c *fuse.Connection) {
 				if !errors.Is(err, io.EOF) {
 					s.log.Error("mount ends: the kernel can't be read", "error", err)
 				}
+				end()
 				return
 			case err != nil:
 				s.log.Warn("request of the kernel not understood", "error", err) // or withdrawn while it was read: ENOENT
