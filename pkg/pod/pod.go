@@ -243,6 +243,7 @@ func (p *Pod) ListenPort() int { return p.net.ListenPort() }
 // runWatch takes over what other pods changed into files that are open here, and tells the surfaces.
 // The state calls back while it holds its own locks, so this is a goroutine's work.
 func (p *Pod) runWatch(ctx context.Context) error {
+	begun := false
 	return p.applied.run(ctx, nil, func(changes []vfs.Change) {
 		if changes == nil {
 			p.refreshAll()
@@ -253,6 +254,9 @@ func (p *Pod) runWatch(ctx context.Context) error {
 			}
 		}
 		p.watches.tell(nil, changes)
-		p.conflicts.look()
+		if begun { // conflicts of before were told when they came
+			p.conflicts.look()
+		}
+		begun = true
 	})
 }

@@ -61,12 +61,12 @@ func (w *watchers) tell(origin *view, changes []vfs.Change) {
 }
 
 func (w *watchers) run(ctx context.Context, origin *view, f func([]vfs.Change)) error {
-	mine := &watcher{origin: origin, kick: make(chan struct{}, 1), all: true}
-	mine.kick <- struct{}{}
+	mine := &watcher{origin: origin, kick: make(chan struct{}, 1)}
 	w.mu.Lock()
 	w.list = append(append([]*watcher(nil), w.list...), mine)
 	w.mu.Unlock()
 	defer w.remove(mine)
+	f(nil)
 	for {
 		select {
 		case <-ctx.Done():
