@@ -36,11 +36,11 @@ func (s *server) interruptible(ctx context.Context, op any) (context.Context, fu
 	if err != nil {
 		caller = 0
 	}
-	return s.watched(ctx, int(caller), isRead, s.timeoutOf(op))
+	return s.limited(ctx, int(caller), isRead, s.timeoutOf(op))
 }
 
-// watched is the context of an operation of a thread.
-func (s *server) watched(ctx context.Context, caller int, isRead bool, timeout time.Duration) (context.Context, func()) {
+// limited is the context of an operation of a thread.
+func (s *server) limited(ctx context.Context, caller int, isRead bool, timeout time.Duration) (context.Context, func()) {
 	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	stop := context.AfterFunc(ctx, func() { s.lookOut(inner, cancel, caller, isRead, true) })
 	late := time.AfterFunc(untoldTime, func() { s.lookOut(inner, cancel, caller, isRead, false) }) //nolint:forbidigo // real, as the timeout is

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/mountfs"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 	"github.com/wormhole-fs/wormhole/pkg/vfs/memfs"
 )
@@ -312,6 +313,23 @@ func TestStatFS(t *testing.T) {
 	}
 	if used := st.Files - st.Ffree; used != 2 || st.Namelen != vfs.NameMax {
 		t.Errorf("%d files, names of %d bytes", used, st.Namelen)
+	}
+}
+
+// TestReadAhead: the kernel reads far ahead, so that a request of it is as large as can be.
+func TestReadAhead(t *testing.T) {
+	m := mount(t, memfs.New(memfs.Options{}), mountfs.Options{})
+	info, err := os.Stat(m.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := info.Sys().(*syscall.Stat_t).Dev //nolint:forcetypeassert // on Linux it is
+	name := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev))
+	if err := unix.Access(name, unix.W_OK); err != nil {
+		testneed.Missing(t, "a kernel that can be told how far to read ahead: "+err.Error())
+	}
+	if kib, err := os.ReadFile(name); err != nil || string(kib) != "1024\n" {
+		t.Errorf("it reads %q KiB ahead, %v", kib, err)
 	}
 }
 

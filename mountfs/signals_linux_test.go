@@ -61,7 +61,7 @@ func TestUntoldSignal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, over := s.watched(t.Context(), c.caller, c.isRead, 3*untoldTime)
+			ctx, over := s.limited(t.Context(), c.caller, c.isRead, 3*untoldTime)
 			defer over()
 			<-ctx.Done()
 			if err := ctx.Err(); !errors.Is(err, c.want) {

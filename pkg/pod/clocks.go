@@ -31,13 +31,6 @@ type stampClock struct {
 // Now is clock.Clock's.
 func (c *stampClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.ahead.Load())) }
 
-// wasSet takes account of a machine's clock that somebody set: what it was put right by no longer holds.
-func (c *stampClock) wasSet(by time.Duration) {
-	if c.ahead.Load() != 0 {
-		c.ahead.Add(-int64(by))
-	}
-}
-
 // clocks is how far the connected pods' clocks are ahead of this machine's.
 type clocks struct {
 	mu    sync.Mutex                  // guards the fields below
@@ -148,20 +141,29 @@ func (p *Pod) surelyNow() time.Time {
 
 // runClocks compares clocks now and then, since they drift, and as soon as this one was set.
 func (p *Pod) runClocks(ctx context.Context) error {
-	for left := clockEvery; ; left -= clockLook {
+	for look := 1; ; look++ {
 		before := p.clock.Now().Round(0) // what the machine shows, not what has passed
 		if err := clock.Sleep(ctx, p.clock, clockLook); err != nil {
 			return err
 		}
 		set := p.clock.Now().Round(0).Sub(before) - clockLook
-		if set.Abs() > clockOffMax {
+		switch {
+		case set.Abs() > clockOffMax:
 			p.log.InfoContext(ctx, "this machine's clock was set, or slept", "by", set)
-			p.stamps.wasSet(set)
-		} else if left > clockLook {
+			p.clocks.wasSet(set)
+		case look%int(clockEvery/clockLook) != 0:
 			continue
 		}
-		left = clockEvery
 		p.compareClocks(ctx)
+	}
+}
+
+// wasSet takes account of a machine's clock that somebody set ahead: the others' are less ahead of it by as much.
+func (c *clocks) wasSet(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for pod := range c.ahead {
+		c.ahead[pod] -= by
 	}
 }
 

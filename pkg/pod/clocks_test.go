@@ -82,6 +82,13 @@ func TestWrongClock(t *testing.T) {
 			if warns(a) || warns(b) {
 				t.Error("a pod with the right clock warns")
 			}
+			for _, step := range []struct{ set, want time.Duration }{{-wrong, 0}, {wrong, -wrong}} { // and back, before anybody is asked again
+				c.clocks.wasSet(step.set)
+				c.judgeClock(quickly(t))
+				if ahead := time.Duration(c.stamps.ahead.Load()); (ahead - step.want).Abs() > 10*time.Second {
+					t.Errorf("set by %v it is put right by %v, want %v", step.set, ahead, step.want)
+				}
+			}
 			turned.turn(-wrong)
 			c.write("/g", "x") // until the pod sees that its clock was set, its stamps are as wrong as the clock was
 			eventually(t, "right again", func() error {

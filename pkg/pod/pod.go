@@ -52,7 +52,8 @@ type Pod struct {
 	chunks    *chunkCache
 	barrier   *barrier
 	watches   watchers // surfaces
-	applied   watchers // runWatch: changes that came from other pods
+	applied   watchers // changes that came from other pods
+	hears     *watcher // of applied: runWatch
 	self      *view
 	pulls     *puller
 	spread    *spreader
@@ -243,8 +244,7 @@ func (p *Pod) ListenPort() int { return p.net.ListenPort() }
 // runWatch takes over what other pods changed into files that are open here, and tells the surfaces.
 // The state calls back while it holds its own locks, so this is a goroutine's work.
 func (p *Pod) runWatch(ctx context.Context) error {
-	begun := false
-	return p.applied.run(ctx, nil, func(changes []vfs.Change) {
+	return p.applied.serve(ctx, p.hears, func(changes []vfs.Change) {
 		if changes == nil {
 			p.refreshAll()
 		}
@@ -254,9 +254,6 @@ func (p *Pod) runWatch(ctx context.Context) error {
 			}
 		}
 		p.watches.tell(nil, changes)
-		if begun { // conflicts of before were told when they came
-			p.conflicts.look()
-		}
-		begun = true
+		p.conflicts.look()
 	})
 }

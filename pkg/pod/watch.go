@@ -9,7 +9,9 @@ import (
 
 // Watch is vfs.Watcher's.
 func (v *view) Watch(ctx context.Context, f func([]vfs.Change)) error {
-	return v.watches.run(ctx, v, f)
+	w := v.watches.add(v)
+	f(nil)
+	return v.watches.serve(ctx, w, f)
 }
 
 // Watched is true: changes of all inodes are told.
@@ -60,13 +62,18 @@ func (w *watchers) tell(origin *view, changes []vfs.Change) {
 	}
 }
 
-func (w *watchers) run(ctx context.Context, origin *view, f func([]vfs.Change)) error {
+// add begins to queue changes, but those of a view.
+func (w *watchers) add(origin *view) *watcher {
 	mine := &watcher{origin: origin, kick: make(chan struct{}, 1)}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.list = append(append([]*watcher(nil), w.list...), mine)
-	w.mu.Unlock()
+	return mine
+}
+
+// serve calls f with what is queued, until ctx ends.
+func (w *watchers) serve(ctx context.Context, mine *watcher, f func([]vfs.Change)) error {
 	defer w.remove(mine)
-	f(nil)
 	for {
 		select {
 		case <-ctx.Done():

@@ -88,18 +88,21 @@ func (d *Disk) Copy() *Disk {
 // before is called before each operation of the disk.
 func (d *Disk) before(op errorfs.Op) error {
 	switch op.Kind {
-	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpCreate, errorfs.OpRemove, errorfs.OpRename, errorfs.OpReuseForWrite:
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		return d.beforeSync(op)
+	case errorfs.OpCreate, errorfs.OpRemove, errorfs.OpRename, errorfs.OpReuseForWrite: // what has the name then is another file
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.synced, path.Join("/", op.Path))
 	default:
-		return nil
 	}
+	return nil
+}
+
+// beforeSync has the power fail if it is to.
+func (d *Disk) beforeSync(op errorfs.Op) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch op.Kind {
-	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-	default:
-		delete(d.synced, path.Join("/", op.Path))
-		return nil
-	}
 	if d.until == 0 || d.after != nil {
 		return d.noteSync(op)
 	}
@@ -117,7 +120,7 @@ func (d *Disk) before(op errorfs.Op) error {
 	return nil
 }
 
-// noteSync notes that a file is synced now.
+// noteSync notes that a file is synced now. d.mu is held.
 func (d *Disk) noteSync(op errorfs.Op) error {
 	if op.Kind == errorfs.OpFileSyncTo {
 		return nil // it promises nothing

@@ -72,8 +72,8 @@ type Store struct {
 	ballast ballast
 
 	compacting sync.Mutex // held during Compact
-	// punching is held for reading while space is given back, which no Sync of others waits for; by RebuildIndex and Close for writing,
-	// after the token of syncing.
+	// punching is held for reading during a round and while space is given back behind it, which no Sync of others waits for; by RebuildIndex and Close for
+	// writing. It is taken while the token of syncing is held.
 	punching sync.RWMutex
 
 	syncing chan struct{} // holds one token: whoever took it writes to the index

@@ -47,12 +47,12 @@ func (s *Store) nextRound() *round {
 
 // endRound has a round made; the caller holds the token, and has it no more then.
 func (s *Store) endRound(r *round) error {
+	s.punching.RLock() // while the token is held: who has it next, to close the store, waits for what comes after the round
+	defer s.punching.RUnlock()
 	dead, err := s.runRound(r)
-	if len(dead) > 0 { // nobody else waits for it
-		s.punching.RLock()
+	if len(dead) > 0 { // no other Sync waits for it
 		s.punch(dead)
 		s.ballast.take(s.disk.refresh())
-		s.punching.RUnlock()
 	}
 	return err
 }

@@ -19,8 +19,7 @@ type watcher struct {
 
 // Watch tells of changes made through other surfaces of the tree, until ctx ends, whose error it returns.
 func (f *FS) Watch(ctx context.Context, tell func([]vfs.Change)) error {
-	w := &watcher{view: f.view, wake: make(chan struct{}, 1), lost: true}
-	w.wake <- struct{}{}
+	w := &watcher{view: f.view, wake: make(chan struct{}, 1)}
 	if err := f.lock(ctx); err != nil {
 		return err
 	}
@@ -31,6 +30,7 @@ func (f *FS) Watch(ctx context.Context, tell func([]vfs.Change)) error {
 		defer f.t.mu.Unlock()
 		delete(f.t.watchers, w)
 	}()
+	tell(nil)
 	for {
 		select {
 		case <-ctx.Done():
