@@ -235,9 +235,12 @@ func TestOut(t *testing.T) {
 	away.end().net.join(away.end())
 	settled(t, "/f", 4, pods...)
 	for _, p := range pods {
-		if s := stateOf(t, p, away.id).State; s != "up" {
-			t.Errorf("it is back, and %s", s)
-		}
+		eventually(t, "it is back", func() error {
+			if s := stateOf(t, p, away.id).State; s != "up" {
+				return errors.New(s)
+			}
+			return nil
+		})
 		p.reads("/f", text)
 	}
 }
