@@ -34,6 +34,8 @@
 //	           domain "wormhole/key/1"; sealed is 80 bytes, see SealKey
 //	revoke   = [[1, network, subject, version, role, [[actor, seq, digest 8]...], [key...], ext, signer], chain bytes, signature]
 //	           domain "wormhole/revoke/1"; no chain bytes where the root key signs
+//	rekey    = [[1, network, keyID, version, ext], chain bytes of the signer, signature]
+//	           domain "wormhole/rekey/1"
 //	statement = [kind, bytes]
 //
 // A reply with a code other than 0 has everything after the text empty.

@@ -55,6 +55,7 @@ func formats(t testing.TB) map[string]struct {
 		"lost":            {testLost(t).Encode(), func(b []byte) ([]byte, error) { o, err := DecodeOut(b); return o.Encode(), err }},
 		"revoke":          {testRevoke(t).Encode(), func(b []byte) ([]byte, error) { v, err := DecodeRevoke(b); return v.Encode(), err }},
 		"revoke-root":     {testRootRevoke(t).Encode(), func(b []byte) ([]byte, error) { v, err := DecodeRevoke(b); return v.Encode(), err }},
+		"rekey":           {testRekey(t).Encode(), func(b []byte) ([]byte, error) { k, err := DecodeRekey(b); return k.Encode(), err }},
 		"statement": {EncodeStatement(KindLayout, []byte("body")), func(b []byte) ([]byte, error) {
 			kind, body, err := DecodeStatement(b)
 			return EncodeStatement(kind, body), err

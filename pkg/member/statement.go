@@ -23,6 +23,7 @@ const (
 	KindFork    StatementKind = 5 // the proof that copies of a pod went on apart (package state)
 	KindOut     StatementKind = 6 // an Out
 	KindRevoke  StatementKind = 7 // a Revoke
+	KindRekey   StatementKind = 8 // a Rekey
 )
 
 // EncodeStatement puts a body in its envelope; equal statements are equal bytes.

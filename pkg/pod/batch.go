@@ -88,7 +88,7 @@ func (p *Pod) putBatch(ctx context.Context, id vfs.NodeID, b *batch) error {
 		r := &b.runs[i]
 		r.entries = make([]dag.Entry, 0, len(r.data)/chunker.MinSize+1)
 		for rest := r.data; len(rest) > 0 && (r.all || len(rest) >= chunker.MaxSize); {
-			chunk := rest[:p.table.Cut(rest)]
+			chunk := rest[:p.seal.Load().table.Cut(rest)]
 			rest = rest[len(chunk):]
 			at := r.off + r.cut
 			r.entries = append(r.entries, dag.Entry{Len: uint64(len(chunk))})

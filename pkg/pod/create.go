@@ -272,7 +272,7 @@ func seed(ctx context.Context, dir string, key ed25519.PrivateKey, chain member.
 		return err
 	}
 	// Who may read begins with the key, durably, or not at all.
-	if _, err = findSealing(dir, key, reg); errors.Is(err, ErrNoKey) && !cert.Role.MayRead() {
+	if _, err = findKeys(dir, key, reg); errors.Is(err, ErrNoKey) && !cert.Role.MayRead() {
 		return nil
 	}
 	return err

@@ -158,7 +158,7 @@ func (b *behind) save() {
 // chunksOf are the chunks of bytes that more may follow.
 func (b *behind) chunksOf(data []byte) (ids []block.ID) {
 	for len(data) >= chunker.MaxSize {
-		n := b.table.Cut(data)
+		n := b.seal.Load().table.Cut(data)
 		ids = append(ids, block.Sum(block.Raw, data[:n]))
 		data = data[n:]
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -26,7 +27,7 @@ func (p *Pod) Invite(ctx context.Context, role string, ttl time.Duration, uses i
 	if _, err := p.authority(); err != nil {
 		return "", err
 	}
-	if err := p.seal.usable(); err != nil && r.MayRead() {
+	if err := p.seal.Load().usable(); err != nil && r.MayRead() {
 		return "", err
 	}
 	if uses < 1 || uses > member.InviteUsesMax || ttl <= 0 {
@@ -102,7 +103,7 @@ func (p *Pod) enrolByToken(ctx context.Context, pod ident.Pod, q member.EnrolReq
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	if _, err := p.keyFor(chain.Leaf()); err != nil {
+	if _, err := p.keysFor(chain.Leaf()); err != nil {
 		return member.EnrolReply{}, err
 	}
 	// The use is durable before the certificate leaves, so that "once" holds whatever happens.
@@ -115,7 +116,7 @@ func (p *Pod) enrolByToken(ctx context.Context, pod ident.Pod, q member.EnrolReq
 // letIn makes a pod a member, durably, and tells it what it needs to begin.
 func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply, error) {
 	pod := chain.Leaf().Pod()
-	dataKey, err := p.keyFor(chain.Leaf())
+	dataKeys, err := p.keysFor(chain.Leaf())
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
@@ -126,8 +127,8 @@ func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply,
 	if !known {
 		p.event(Event{Kind: EventJoined, Pod: chain.Leaf().Name, Text: "with the role " + chain.Leaf().Role.String()})
 	}
-	if dataKey != nil {
-		if err := p.learn(ctx, dataKey, pod); err != nil {
+	for _, k := range dataKeys {
+		if err := p.learn(ctx, k, pod); err != nil {
 			return member.EnrolReply{}, err
 		}
 	}
@@ -135,11 +136,23 @@ func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply,
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
+	statements = slices.DeleteFunc(statements, func(s []byte) bool { return keyOfOther(s, pod) })
 	reply := member.EnrolReply{Chain: chain, NetworkName: p.reg.defaults().Name, Statements: statements}
 	for at, addrs := range p.addresses() {
 		reply.Peers = append(reply.Peers, member.EnrolPeer{Pod: at, Addrs: addrs})
 	}
 	return reply, nil
+}
+
+// keyOfOther says whether a statement is a data key that is sealed to another pod than one: a newcomer hears of those later, as of all statements, and its answer stays small however
+// often the data key was changed.
+func keyOfOther(statement []byte, pod ident.Pod) bool {
+	kind, body, err := member.DecodeStatement(statement)
+	if err != nil || kind != member.KindKey {
+		return false
+	}
+	k, err := member.DecodeSealedKey(body)
+	return err == nil && k.Subject != pod
 }
 
 // certify makes the chain of a new pod, or finds the one that it was given before.

@@ -24,7 +24,7 @@ func (p *Pod) offer(pod ident.Pod, q member.EnrolRequest) (member.EnrolReply, er
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	if user.Leaf().Role.MayRead() && p.seal.on {
+	if user.Leaf().Role.MayRead() && p.seal.Load().on {
 		if _, err := p.authority(); err != nil {
 			return member.EnrolReply{}, fmt.Errorf("pod: the key of the encrypted network is given by admins' pods: %w", err)
 		}

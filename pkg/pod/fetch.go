@@ -72,7 +72,7 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case first:
 		plain, err := p.store.Get(ctx, id)
 		if err == nil {
-			plain, err = p.seal.open(id, plain)
+			plain, err = p.seal.Load().open(id, plain)
 			p.chunks.finish(load, plain, err)
 			return plain, err
 		}
@@ -117,7 +117,7 @@ func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.seal.open(id, plain)
+	return p.seal.Load().open(id, plain)
 }
 
 // replaceDamaged gets a good copy and puts it in the place of one that can't be read, if the disk takes it. Whether that was the pod's own or cache

@@ -65,7 +65,7 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		SuspectAfter:   p.suspectAfter(),
 		Copies:         all[0].policy.Losses() + 1,
 		StoredBytes:    used.OwnedBytes + used.CachedBytes + used.TrashBytes, CacheBytes: used.CachedBytes, FreeBytes: used.FreeBytes,
-		ClockBehind: p.clockOff(), NoKey: p.seal.usable() != nil && p.role().MayRead(),
+		ClockBehind: p.clockOff(), NoKey: p.seal.Load().usable() != nil && p.role().MayRead(),
 		Conflicts: p.conflicts.count(), Version: p.o.Version, UnknownRules: unknownRules(p.reg.defaults()),
 	}
 	out.Minority = p.minorityText()

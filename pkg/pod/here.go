@@ -62,7 +62,7 @@ func (p *Pod) readHere(ctx context.Context, id block.ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.seal.open(id, plain)
+	return p.seal.Load().open(id, plain)
 }
 
 // locked does a step with a node's lock held. If blocks are missing it gets them without the lock, and does the step again: a step that

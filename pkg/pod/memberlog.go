@@ -3,6 +3,7 @@ package pod
 import (
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -16,14 +17,15 @@ const (
 	MemberAdmitted = "admitted" // its certificate was signed; when, is not in it
 	MemberRole     = "role"     // it was given another role
 	MemberRevoked  = "revoked"  // it was shut out
+	MemberRekeyed  = "rekeyed"  // the data key of an encrypted network was changed
 )
 
 // MemberEvent is a step in the history of the members.
 type MemberEvent struct {
 	At   time.Time // by the signer's clock; zero: not known
 	What string    // one of the above
-	Name string    // of the pod, user or admin
-	Kind string    // pod, user or admin
+	Name string    // of the pod, user, admin or data key
+	Kind string    // pod, user, admin or data key
 	ID   string    // of its key
 	Role string    // that it has from then on; "": none
 	By   string    // whose key signed that
@@ -51,6 +53,22 @@ func (p *Pod) MemberLog() []MemberEvent {
 		}
 		out = append(out, e)
 	}
+	out = append(out, p.rekeyEvents()...)
+	slices.SortStableFunc(out, func(a, b MemberEvent) int { return a.At.Compare(b.At) })
+	return out
+}
+
+// rekeyEvents are the changes of the data key that count.
+func (p *Pod) rekeyEvents() []MemberEvent {
+	p.reg.mu.RLock()
+	list := slices.DeleteFunc(slices.Clone(p.reg.rekeys), func(k member.Rekey) bool { return !p.reg.countsLocked(k) })
+	p.reg.mu.RUnlock()
+	var out []MemberEvent
+	for _, k := range list {
+		id := hex.EncodeToString(k.KeyID[:])
+		out = append(out, MemberEvent{At: state.HLC(k.Version).Time(), What: MemberRekeyed, Name: id[:8], Kind: "data key", ID: id, By: p.memberName(k.Signer.Leaf().Pod())})
+	}
+	slices.SortFunc(out, func(a, b MemberEvent) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
 	return out
 }
 

@@ -12,8 +12,6 @@ import (
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/wormhole-fs/wormhole/chunker"
-	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
@@ -129,6 +127,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		checkpoints: make(chan struct{}, 1),
 		cutKick:     make(chan struct{}, 1),
 		renewals:    make(chan struct{}, 1),
+		rekeys:      make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
 		aheads:      make(chan block.ID, aheadQueue),
 		cuts:        make(chan *node),
@@ -174,7 +173,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.loadHeat(); err != nil {
 		return nil, err
 	}
-	p.prepareSealing()
+	p.findSealing()
 	if err := p.enforce(ctx); err != nil {
 		return nil, err
 	}
@@ -285,14 +284,15 @@ func (p *Pod) readStatements(ctx context.Context) error {
 	return nil
 }
 
-// prepareSealing finds the data key of an encrypted network, and what is derived from it. Without a key the pod keeps blocks for
+// findSealing finds the data keys of an encrypted network, and what is derived from them. Without a key the pod keeps blocks for
 // others, and the tree can be listed.
-func (p *Pod) prepareSealing() {
-	var err error
-	if p.seal, err = findSealing(p.dir, p.own.key, p.reg); err != nil {
-		p.log.Warn("the data key was not found, or its file could not be made again", "usable", p.seal.usable() == nil, "err", err)
+func (p *Pod) findSealing() {
+	p.keyFile.Lock()
+	defer p.keyFile.Unlock()
+	keys, err := findKeys(p.dir, p.own.key, p.reg)
+	s := newSealing(p.reg, keys)
+	p.seal.Store(s)
+	if err != nil {
+		p.log.Warn("the data key was not found, or its file could not be made again", "usable", s.usable() == nil, "err", err)
 	}
-	p.table = chunker.NewTable(p.seal.derive(p.reg.network, useChunker))
-	p.sumKey = p.seal.derive(p.reg.network, useSum)
-	p.sums.New = func() any { return dag.NewSum(p.sumKey) }
 }

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
@@ -46,9 +45,10 @@ type Pod struct {
 	store     *store.Store
 	guard     *diskGuard
 	net       network
-	table     *chunker.Table
-	seal      sealing
-	sumKey    [32]byte // of the sums of bodies
+	seal      atomic.Pointer[sealing]
+	rekeying  sync.Mutex    // held by who makes a data key; taken before keyFile
+	keyFile   sync.Mutex    // held by who looks which data keys there are
+	rekeys    chan struct{} // capacity 1: it is to be looked at whether data keys are to be given or changed
 	chunks    *chunkCache
 	barrier   *barrier
 	watches   watchers // surfaces
@@ -88,7 +88,6 @@ type Pod struct {
 	dirtyBytes  atomic.Int64
 	puts        atomic.Uint64 // files that were put
 	cutters     cutters
-	sums        sync.Pool // of *dag.SumHasher, under the network's key
 	closed      atomic.Bool
 	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
@@ -155,6 +154,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runClocks(work) })
 	group.Go(func() error { return p.runHealth(work) })
 	group.Go(func() error { return p.runRenewals(work) })
+	group.Go(func() error { return p.runRekeys(work) })
 	group.Go(func() error { return p.runCache(work) })
 	group.Go(func() error { return p.runHeat(work) })
 	group.Go(func() error { return p.runMinority(work) })
@@ -227,13 +227,13 @@ func (p *Pod) writable() error {
 	if p.closed.Load() {
 		return errClosed
 	}
-	return errors.Join(p.guard.err(), p.seal.usable())
+	return errors.Join(p.guard.err(), p.seal.Load().usable())
 }
 
 // Info tells what the pod is.
 func (p *Pod) Info() Info {
 	info := infoOf(p.own.chain, p.reg.defaults().Name)
-	info.Encrypted = p.seal.on
+	info.Encrypted = p.seal.Load().on
 	info.Addrs = p.net.Addrs()
 	return info
 }

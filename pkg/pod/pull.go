@@ -153,16 +153,8 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
 	p := u.p
-	mine, err := p.allStatements()
-	if err != nil {
+	if err := p.swapStatements(ctx, pod); err != nil {
 		return err
-	}
-	theirs, err := p.net.Ask(ctx, pod, p2p.KindStatements, mine)
-	if err != nil {
-		return err
-	}
-	if err := p.learnAll(ctx, theirs, pod); err != nil {
-		p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", p.reg.name(pod), "err", err)
 	}
 	if err := p.compareClock(ctx, pod); err != nil {
 		p.log.DebugContext(ctx, "a pod did not tell its time", "pod", p.reg.name(pod), "err", err)

@@ -47,7 +47,7 @@ func TestPutStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := p.table.Split(randomStream(5, size), nil)
+	cut := p.seal.Load().table.Split(randomStream(5, size), nil)
 	for i, e := range placed {
 		chunk, err := cut.Next()
 		if err != nil || e.ID != block.Sum(block.Raw, chunk) || e.Len != uint64(len(chunk)) {

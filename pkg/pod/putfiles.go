@@ -117,7 +117,7 @@ func (p *Pod) putSmall(ctx context.Context, files []SmallFile, out []PutResult) 
 		case isZero(data):
 			bodies[i], out[i].Err = p.bodyOf(ctx, []streamChunk{{sum: block.Sum(block.Raw, data), entry: dag.Entry{Len: uint64(len(data))}}}, true)
 		default:
-			stored, sum, err := p.seal.chunk(data, buf)
+			stored, sum, err := p.seal.Load().chunk(data, buf)
 			if err != nil {
 				return nil, err
 			}

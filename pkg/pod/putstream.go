@@ -69,7 +69,7 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	}
 	var mem cutMemory
 	defer mem.release()
-	cut := p.table.SplitOver(r, mem.next)
+	cut := p.seal.Load().table.SplitOver(r, mem.next)
 	first, err := cut.Next()
 	switch {
 	case err == io.EOF: //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole
@@ -93,8 +93,9 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 
 // bodyOf builds the body of chunks. One with holes that were not read has no sum, which tells the bytes of chunks that were all cut alike.
 func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool) (dag.Body, error) {
-	sums := p.sums.Get().(*dag.SumHasher) //nolint:errcheck,forcetypeassert // the pool has only these
-	defer p.sums.Put(sums)
+	s := p.seal.Load()
+	sums := s.sums.Get().(*dag.SumHasher) //nolint:errcheck,forcetypeassert // the pool has only these
+	defer s.sums.Put(sums)
 	sums.Reset()
 	entries := make([]dag.Entry, len(chunks))
 	for i, c := range chunks {

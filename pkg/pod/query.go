@@ -327,7 +327,7 @@ func (p *Pod) checkContents(ctx context.Context, f func(Problem)) error {
 func (p *Pod) checkBlock(ctx context.Context, w wanted) string {
 	owned, isCached := p.store.Has(w.id)
 	here := owned || isCached
-	sealed := p.seal.key != nil && w.id.Codec() == block.Raw
+	sealed := len(p.seal.Load().keys) > 0 && w.id.Codec() == block.Raw
 	if here && !sealed {
 		return ""
 	}

@@ -27,6 +27,7 @@ type registry struct {
 	lay      placement.Layout     // of entries
 	settings member.Settings
 	keys     map[ident.Pod][]member.SealedKey
+	rekeys   []member.Rekey
 	outs     outs
 	revoked  map[ident.Pod]bool            // keys of pods, users and admins that were shut out
 	ends     map[ident.Pod][]member.Revoke // all that was said about a key
@@ -48,7 +49,7 @@ func newRegistry(network ident.Network) *registry {
 }
 
 // what tells what a statement changed.
-type what struct{ members, layout, settings, revoked bool }
+type what struct{ members, layout, settings, revoked, keys bool }
 
 // add takes a statement in, after proving it. A statement of a kind that is not known here is kept by others for
 // the pods that know it.
@@ -65,11 +66,13 @@ func (r *registry) add(statement []byte) (what, error) {
 	case member.KindNetwork:
 		return r.addSettings(body)
 	case member.KindKey:
-		return what{}, r.addKey(body)
+		return r.addKey(body)
 	case member.KindOut:
 		return r.addOut(body)
 	case member.KindRevoke:
 		return r.addRevoke(body)
+	case member.KindRekey:
+		return r.addRekey(body)
 	}
 	return what{}, nil
 }
@@ -148,33 +151,21 @@ func (r *registry) addSettings(body []byte) (what, error) {
 	return what{settings: true}, nil
 }
 
-func (r *registry) addKey(body []byte) error {
+func (r *registry) addKey(body []byte) (what, error) {
 	k, err := member.DecodeSealedKey(body)
-	if err != nil {
-		return err
+	if err == nil {
+		err = k.Verify(r.network)
 	}
-	if err := k.Verify(r.network); err != nil {
-		return err
+	if err != nil {
+		return what{}, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !slices.ContainsFunc(r.keys[k.Subject], func(old member.SealedKey) bool { return bytes.Equal(old.Encode(), body) }) {
-		r.keys[k.Subject] = append(r.keys[k.Subject], k)
+	if slices.ContainsFunc(r.keys[k.Subject], func(old member.SealedKey) bool { return bytes.Equal(old.Encode(), body) }) {
+		return what{}, nil
 	}
-	return nil
-}
-
-// sealedKeys are the statements that seal the data key of an ID to a pod.
-func (r *registry) sealedKeys(pod ident.Pod, id [member.KeyIDLen]byte) []member.SealedKey {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var out []member.SealedKey
-	for _, k := range r.keys[pod] {
-		if k.KeyID == id {
-			out = append(out, k)
-		}
-	}
-	return out
+	r.keys[k.Subject] = append(r.keys[k.Subject], k)
+	return what{keys: true}, nil
 }
 
 // stale says whether a statement is one that a newer one has replaced, so that nobody needs it any more.

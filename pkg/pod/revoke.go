@@ -89,7 +89,10 @@ func (p *Pod) Revoke(ctx context.Context, name string) error {
 	if p.reg.isRevoked(pod) {
 		return nil
 	}
-	return p.end(ctx, pod, name, 0)
+	if err := p.end(ctx, pod, name, 0); err != nil {
+		return err
+	}
+	return p.rekeyIfDue(ctx)
 }
 
 // end signs and spreads that a member has another role, or is shut out.

@@ -3,6 +3,7 @@ package pod
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -203,7 +204,7 @@ func (p *Pod) SetRole(ctx context.Context, name, role string) error {
 	if err := p.end(ctx, key, name, to); err != nil {
 		return err
 	}
-	return p.giveKeys(ctx, key)
+	return errors.Join(p.giveKeys(ctx, key), p.rekeyIfDue(ctx))
 }
 
 // roleOf is the role of a pod or user, and when a statement gave it; 0: its certificate did.
@@ -220,7 +221,7 @@ func (r *registry) roleOf(key ident.Pod) (role member.Role, version uint64) {
 	return r.roleLocked(key), v.Version
 }
 
-// giveKeys seals the data key of an encrypted network to those who may read it now, and have none.
+// giveKeys seals the data keys of an encrypted network to those who may read it now, and lack them.
 func (p *Pod) giveKeys(ctx context.Context, key ident.Pod) error {
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
@@ -228,12 +229,14 @@ func (p *Pod) giveKeys(ctx context.Context, key ident.Pod) error {
 			continue
 		}
 		cert.Role = p.reg.role(pod)
-		sealed, err := p.keyFor(cert)
-		if err == nil && sealed != nil {
-			err = p.learn(ctx, sealed, p.id)
-		}
+		sealed, err := p.keysFor(cert)
 		if err != nil {
 			return err
+		}
+		for _, k := range sealed {
+			if err := p.learn(ctx, k, p.id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/wormhole-fs/wormhole/chunker"
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
@@ -19,11 +22,14 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// ErrNoKey says that this pod has no key of its encrypted network: it can read no file and change nothing.
-// It is a vfs.ErrNotPermitted.
+// ErrNoKey says that this pod lacks a key of its encrypted network: it has none, and can read no file and change nothing; or it lacks the one that a chunk was sealed under,
+// or the newest, and changes nothing until it has that. It is a vfs.ErrNotPermitted.
 var ErrNoKey = fmt.Errorf("this pod has no key of the encrypted network: %w", vfs.ErrNotPermitted)
 
-// The file of a pod's folder that holds the network's data key, in PEM. The pod's own SealedKey has it too, in the state.
+// errNewKey is the ErrNoKey of a pod that knows of a newer key.
+var errNewKey = fmt.Errorf("the data key was changed, and no admin's pod has given this one the new key yet: %w", ErrNoKey)
+
+// The file of a pod's folder that holds the network's data keys, in PEM, the first one first. The pod's own SealedKeys have them too, in the state.
 const (
 	fileDataKey = "data.key"
 	dataKeyPEM  = "WORMHOLE DATA KEY"
@@ -36,40 +42,77 @@ const (
 	useSum     = "sum 1"     // keys the sums of bodies
 )
 
-// sealing is how chunks of files are stored: as they are, or sealed under the network's data key.
+// sealing is how chunks of files are stored: as they are, or sealed under one of the network's data keys. It never changes: a pod that gets another key has another sealing.
 type sealing struct {
-	on  bool
-	key *seal.Key // nil: the network is not encrypted, or this pod has no key
+	on   bool
+	key  *seal.Key   // under which new chunks are sealed; nil: the network is not encrypted, or this pod lacks it
+	keys []*seal.Key // all that this pod has
+
+	table  *chunker.Table
+	sumKey [32]byte  // of the sums of bodies
+	sums   sync.Pool // of *dag.SumHasher, under sumKey
 }
 
-// usable is ErrNoKey where chunks are sealed and can't be.
-func (s sealing) usable() error {
-	if s.on && s.key == nil {
-		return fmt.Errorf("pod: %w", ErrNoKey)
+// newSealing is how chunks are stored by who has some keys. Those that table and sums are made of stay those of the first key when it is changed, so that equal files stay equal.
+func newSealing(reg *registry, keys []*seal.Key) *sealing {
+	s := &sealing{on: reg.defaults().Encrypted(), keys: keys}
+	tableKey, sumKey := [32]byte(reg.network), [32]byte(reg.network)
+	if s.on {
+		s.key = find(keys, reg.currentKey())
+		if first := find(keys, reg.defaults().KeyID); first != nil {
+			tableKey, sumKey = first.Derive(useChunker), first.Derive(useSum)
+		}
+	}
+	s.table, s.sumKey = chunker.NewTable(tableKey), sumKey
+	s.sums.New = func() any { return dag.NewSum(sumKey) }
+	return s
+}
+
+// find is the key of a name; nil: there is none.
+func find(keys []*seal.Key, id seal.ID) *seal.Key {
+	for _, k := range keys {
+		if k.ID() == id {
+			return k
+		}
 	}
 	return nil
 }
 
-// derive is a key for a use; on a network that is not encrypted, its id.
-func (s sealing) derive(network ident.Network, use string) [32]byte {
-	if s.key == nil {
-		return network
+// usable is ErrNoKey where chunks are sealed and new ones can't be.
+func (s *sealing) usable() error {
+	switch {
+	case !s.on || s.key != nil:
+		return nil
+	case len(s.keys) > 0:
+		return fmt.Errorf("pod: %w", errNewKey)
 	}
-	return s.key.Derive(use)
+	return fmt.Errorf("pod: %w", ErrNoKey)
 }
 
 // open is the plain bytes of a block as it was put: what was sealed is opened, in place where it can be.
-func (s sealing) open(id block.ID, stored []byte) ([]byte, error) {
+func (s *sealing) open(id block.ID, stored []byte) ([]byte, error) {
 	if !s.on || id.Codec() != block.Raw {
 		return stored, nil
 	}
-	if err := s.usable(); err != nil {
-		return nil, err
+	h, err := block.ParseSealedHeader(stored)
+	if err != nil {
+		return nil, fmt.Errorf("pod: chunk %s: %w", id, err)
 	}
-	plain, err := s.key.Open(stored)
-	if errors.Is(err, seal.ErrOtherKey) {
-		err = fmt.Errorf("%w: %w", ErrNoKey, err)
+	var fitting []*seal.Key // more than one only where two admins apart came to the same four bytes
+	for _, k := range s.keys {
+		if k.ID().Short() == h.KeyID {
+			fitting = append(fitting, k)
+		}
 	}
+	if len(fitting) == 0 {
+		return nil, fmt.Errorf("pod: chunk %s, sealed under the key %08x: %w: %w", id, h.KeyID, ErrNoKey, seal.ErrOtherKey)
+	}
+	for _, k := range fitting[1:] { // on a copy, which a wrong key spoils
+		if plain, err := k.Open(bytes.Clone(stored)); err == nil {
+			return plain, nil
+		}
+	}
+	plain, err := fitting[0].Open(stored)
 	if err != nil {
 		return nil, fmt.Errorf("pod: chunk %s: %w", id, err)
 	}
@@ -85,7 +128,7 @@ func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err
 	buf := sealBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer sealBuffers.Put(buf)
 	*buf = (*buf)[:0]
-	stored, sum, err := p.seal.chunk(plain, buf)
+	stored, sum, err := p.seal.Load().chunk(plain, buf)
 	if err != nil {
 		return id, sum, err
 	}
@@ -93,7 +136,7 @@ func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err
 }
 
 // chunk is the block of a chunk: its bytes, or, where the network is encrypted, they sealed behind the end of buf, which grows.
-func (s sealing) chunk(plain []byte, buf *[]byte) (stored block.Block, sum block.ID, err error) {
+func (s *sealing) chunk(plain []byte, buf *[]byte) (stored block.Block, sum block.ID, err error) {
 	if !s.on {
 		id := block.Sum(block.Raw, plain)
 		return block.Block{ID: id, Plain: plain}, id, nil
@@ -113,71 +156,111 @@ func (s sealing) chunk(plain []byte, buf *[]byte) (stored block.Block, sum block
 	return block.Block{ID: block.Sum(block.Raw, sealed), Plain: sealed}, block.FromHash(block.Raw, hash), nil
 }
 
-// findSealing says how a network's chunks are stored, and finds this pod's key: in its file, else in the statement that
-// an admin sealed to it, from which the file is then written, durably. A file with another key is left as it is: it may be the last copy of that one.
-// The sealing is right even with an error; ErrNoKey: the network is encrypted and there is no key.
-func findSealing(dir string, own ed25519.PrivateKey, reg *registry) (sealing, error) {
-	settings := reg.defaults()
-	if !settings.Encrypted() {
-		return sealing{}, nil
+// findKeys finds this pod's data keys: in its file, and in the statements that admins sealed to it, from which the file is then written, durably. A file with a key that
+// no statement tells of is left as it is: it may be the last copy of that one. The keys are right even with an error; ErrNoKey: the one of now is not among them.
+func findKeys(dir string, own ed25519.PrivateKey, reg *registry) (keys []*seal.Key, err error) {
+	if !reg.defaults().Encrypted() {
+		return nil, nil
 	}
-	id := seal.ID(settings.KeyID)
-	secret, fileErr := readDataKey(dir)
-	if fileErr == nil && seal.IDOf(secret) == id {
-		return sealing{on: true, key: seal.New(secret)}, nil
-	}
-	foreign := fileErr == nil
-	if foreign {
-		fileErr = fmt.Errorf("pod: %s: %w", filepath.Join(dir, fileDataKey), seal.ErrOtherKey)
+	known := reg.keyIDs()
+	inFile, fileErr := readDataKeys(dir)
+	foreign := false
+	for _, secret := range inFile {
+		if k := seal.New(secret); known[k.ID()] {
+			keys = append(keys, k)
+		} else {
+			foreign = true
+			fileErr = fmt.Errorf("pod: %s: %w", filepath.Join(dir, fileDataKey), seal.ErrOtherKey)
+		}
 	}
 	errs := []error{fileErr}
-	for _, k := range reg.sealedKeys(ident.PodOf(public(own)), id) {
+	had := len(keys)
+	for _, k := range reg.sealedTo(ident.PodOf(public(own))) {
+		if find(keys, seal.ID(k.KeyID)) != nil {
+			continue
+		}
 		secret, err := k.Open(own)
-		if err == nil && seal.IDOf(secret) != id {
-			err = fmt.Errorf("pod: the key that was sealed to this pod: %w", seal.ErrOtherKey)
+		if err == nil && seal.IDOf(secret) != seal.ID(k.KeyID) {
+			err = fmt.Errorf("pod: a key that was sealed to this pod: %w", seal.ErrOtherKey)
 		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		found := sealing{on: true, key: seal.New(secret)}
-		if foreign {
-			return found, fileErr
-		}
-		return found, writeDataKey(dir, secret)
+		keys = append(keys, seal.New(secret))
 	}
-	return sealing{on: true}, fmt.Errorf("pod: %w: %w", ErrNoKey, errors.Join(errs...))
+	firstFirst(keys, reg.defaults().KeyID)
+	var writeErr error
+	switch {
+	case foreign:
+		writeErr = fileErr
+	case len(keys) > had || len(keys) > 0 && fileErr != nil:
+		writeErr = writeDataKeys(dir, keys)
+	}
+	if find(keys, reg.currentKey()) == nil {
+		return keys, fmt.Errorf("pod: %w: %w", ErrNoKey, errors.Join(errs...))
+	}
+	return keys, writeErr
 }
 
-// newDataKey makes a data key and its file.
-func newDataKey(dir string) (*seal.Key, error) {
+// firstFirst puts the network's first key before the others.
+func firstFirst(keys []*seal.Key, id seal.ID) {
+	for i, k := range keys {
+		if k.ID() == id {
+			keys[0], keys[i] = k, keys[0]
+		}
+	}
+}
+
+// newSecret makes a data key.
+func newSecret() (*seal.Key, error) {
 	var secret [seal.SecretLen]byte
 	if _, err := rand.Read(secret[:]); err != nil {
 		return nil, fmt.Errorf("pod: make a data key: %w", err)
 	}
-	return seal.New(secret), writeDataKey(dir, secret)
+	return seal.New(secret), nil
 }
 
-// readDataKey reads the file; fs.ErrNotExist where there is none.
-func readDataKey(dir string) (secret [seal.SecretLen]byte, err error) {
+// newDataKey makes a network's first data key and its file.
+func newDataKey(dir string) (*seal.Key, error) {
+	key, err := newSecret()
+	if err != nil {
+		return nil, err
+	}
+	return key, writeDataKeys(dir, []*seal.Key{key})
+}
+
+// readDataKeys reads the file; fs.ErrNotExist where there is none. Keys may be found beside an error.
+func readDataKeys(dir string) (secrets [][seal.SecretLen]byte, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, fileDataKey))
 	if err != nil {
-		return secret, fmt.Errorf("pod: read the data key: %w", err)
+		return nil, fmt.Errorf("pod: read the data keys: %w", err)
 	}
-	p, _ := pem.Decode(b)
-	if p == nil || p.Type != dataKeyPEM || len(p.Bytes) != len(secret) {
-		return secret, fmt.Errorf("pod: %s is no data key in PEM: %w", fileDataKey, block.ErrCorrupt)
+	for {
+		p, rest := pem.Decode(b)
+		if p == nil || p.Type != dataKeyPEM || len(p.Bytes) != seal.SecretLen {
+			return secrets, fmt.Errorf("pod: %s has something else than data keys in PEM: %w", fileDataKey, block.ErrCorrupt)
+		}
+		secrets = append(secrets, [seal.SecretLen]byte(p.Bytes))
+		if len(bytes.TrimSpace(rest)) == 0 {
+			return secrets, nil
+		}
+		b = rest
 	}
-	return [seal.SecretLen]byte(p.Bytes), nil
 }
 
-// writeDataKey writes the file, in the place of one that may be there, and syncs it and the folder.
-func writeDataKey(dir string, secret [seal.SecretLen]byte) error {
+// writeDataKeys writes the file, in the place of one that may be there, and syncs it and the folder.
+func writeDataKeys(dir string, keys []*seal.Key) error {
 	const stage = fileDataKey + ".new"
 	if err := os.Remove(filepath.Join(dir, stage)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pod: %w", err)
 	}
-	if err := writeFile(dir, stage, pem.EncodeToMemory(&pem.Block{Type: dataKeyPEM, Bytes: secret[:]})); err != nil {
+	var text []byte
+	for _, k := range keys {
+		secret := k.Secret()
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: dataKeyPEM, Bytes: secret[:]})...)
+	}
+	if err := writeFile(dir, stage, text); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(dir, stage), filepath.Join(dir, fileDataKey)); err != nil {
@@ -199,21 +282,31 @@ func sealedKeyFor(network ident.Network, to ident.Pod, key *seal.Key, by authori
 	return member.EncodeStatement(member.KindKey, k.Encode()), nil
 }
 
-// keyFor is the statement that brings the data key to a new pod; nil where it needs none: the network is not encrypted,
-// its role may not read, or it was made before. ErrNoKey: this pod has no key to give.
-func (p *Pod) keyFor(cert member.Cert) ([]byte, error) {
-	if !p.seal.on || !cert.Role.MayRead() {
+// keysFor are the statements that bring the data keys to a new pod; none where it needs none: the network is not encrypted,
+// its role may not read, or they were made before. ErrNoKey: this pod has not the one of now to give.
+func (p *Pod) keysFor(cert member.Cert) ([][]byte, error) {
+	s := p.seal.Load()
+	if !s.on || !cert.Role.MayRead() {
 		return nil, nil
 	}
-	if err := p.seal.usable(); err != nil {
+	if err := s.usable(); err != nil {
 		return nil, err
-	}
-	if len(p.reg.sealedKeys(cert.Pod(), p.seal.key.ID())) > 0 {
-		return nil, nil
 	}
 	by, err := p.authority()
 	if err != nil {
 		return nil, err
 	}
-	return sealedKeyFor(p.reg.network, cert.Pod(), p.seal.key, by)
+	has := p.reg.sealedTo(cert.Pod())
+	var out [][]byte
+	for _, key := range s.keys {
+		if hasKey(has, key.ID()) {
+			continue
+		}
+		sealed, err := sealedKeyFor(p.reg.network, cert.Pod(), key, by)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, sealed)
+	}
+	return out, nil
 }

@@ -385,7 +385,7 @@ func TestNoKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.seal.key = nil
+	q.seal.Store(newSealing(q.reg, nil))
 	ctx := quickly(t)
 	tree := &testPod{Pod: q, t: t, dir: dir, fs: q.FS()}
 	if got, err := tree.read("/f"); !errors.Is(err, ErrNoKey) {

@@ -33,7 +33,7 @@ func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
 		if err != nil {
 			return dag.Body{}, err
 		}
-		cut := p.table.SplitOver(r, mem.next)
+		cut := p.seal.Load().table.SplitOver(r, mem.next)
 		first, err := cut.Next()
 		if err == io.EOF { //nolint:errorlint // as in putStream
 			continue // it has become shorter

@@ -54,6 +54,12 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 		p.reg.lengthen()
 		p.pulls.retry() // commits of an author that was not known may be applied now
 	}
+	if changed.keys || changed.revoked {
+		p.keysChanged(ctx, statement)
+	}
+	if changed.members {
+		p.lookAtKeys()
+	}
 	if changed.layout || changed.members || changed.settings {
 		p.spread.poke()
 	}
