@@ -17,10 +17,10 @@ func newMember(e *env) *cobra.Command {
 		Long:  "Say who belongs to the network: add people by their keys, let in who asks, list members, give them other roles and revoke them." + online(exitNotFound),
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage("member needs ls, add, pending, accept, deny, renew, set-role, revoke, log or root")
+			return usage("member needs ls, add, pending, accept, deny, renew, set-role, revoke, rekey, log or root")
 		},
 	}
-	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRenew(e), newMemberSetRole(e), newMemberRevoke(e), newMemberLog(e), newMemberRoot(e))
+	c.AddCommand(newMemberLs(e), newMemberAdd(e), newMemberPending(e), newMemberAccept(e), newMemberDeny(e), newMemberRenew(e), newMemberSetRole(e), newMemberRevoke(e), newMemberRekey(e), newMemberLog(e), newMemberRoot(e))
 	return c
 }
 
@@ -123,7 +123,7 @@ func newMemberRevoke(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke NAME", Short: "Shut out a pod, or all pods of a user, for good",
 		Long: "Shut out a pod, or all pods of a user, for good: a lost laptop, a person who left. No pod that has heard of it talks to them again; what they did until then stays. " +
-			"Only an admin's pod may do that." + online(exitNotFound, exitNotEnough),
+			"An encrypted network seals what is new under another key from then on, which they don't get; what they could read they can read for ever, if they have it, or get hold of it. Only an admin's pod may do that." + online(exitNotFound, exitNotEnough),
 		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
 			_, err := call[struct{}](ctx, e, "member/revoke", api.MemberRequest{Name: args[0]})

@@ -28,10 +28,26 @@ func newMemberSetRole(e *env) *cobra.Command {
 	}
 }
 
+func newMemberRekey(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "rekey", Short: "Change the data key of an encrypted network",
+		Long: "Change the data key of an encrypted network: what is stored from now on is sealed under a new key, which all get who may read. What was stored before stays sealed as it is, and readable to all who could read it. " +
+			"wh member revoke does that by itself, and so does wh member set-role where it takes the right to read. This is for a key that somebody may have seen. Only an admin's pod may do that." + online(exitNotFound, exitDenied),
+		Args: cobra.NoArgs,
+		RunE: works(func(ctx context.Context, _ []string) error {
+			_, err := call[struct{}](ctx, e, "member/rekey", struct{}{})
+			if err == nil {
+				e.say("what is new is sealed under another key from now on")
+			}
+			return err
+		}),
+	}
+}
+
 func newMemberLog(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "log", Short: "Tell the history of the members",
-		Long: "Tell the history of the members, as the signed statements have it that all pods hold: who was admitted by whom with which role (when, these don't say), then who was given another role, or was revoked, by " +
+		Long: "Tell the history of the members, as the signed statements have it that all pods hold: who was admitted by whom with which role (when, these don't say), then who was given another role, or was revoked, and when the data key of an encrypted network was changed, by " +
 			"whom and when." + online(exitNotFound),
 		Args: cobra.NoArgs,
 		RunE: works(func(ctx context.Context, _ []string) error { return runMemberLog(ctx, e) }),

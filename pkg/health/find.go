@@ -24,6 +24,10 @@ type Facts struct {
 
 	ClockBehind time.Duration // of the other pods; negative: ahead. 0: it is right
 	NoKey       bool          // of an encrypted network, which this pod should have
+	KeyAwaited  bool          // the key was changed, and this pod has not got the new one
+	ShutOut     string        // by whom this pod was revoked; "": it was not
+	Demoted     string        // the role that this pod has, which could write once; "": it may write, or never might
+	Uncounted   string        // whose changes are here, don't count, and wait to be taken back; "": nobody's
 	Minority    string        // what holds, since this pod sees half of those that store data or less; "": it sees more
 	GCStopped   string        // why; "": it is not
 
@@ -84,6 +88,7 @@ func Find(f Facts) []Warning {
 	if f.NoKey {
 		w.add(CodeNoKey, "", "the network is encrypted and this pod has no key: files can't be read or written here")
 	}
+	w.rights(f)
 	for _, m := range f.Mounts {
 		w.add(CodeMountMissing, m.Dir, "%s should be mounted: %s", m.Dir, m.Why)
 	}
@@ -137,6 +142,22 @@ func (w *finder) pod(p Pod, f Facts) {
 		w.add(CodePodDown, p.Name, "pod %s is %s%s", p.Name, p.State, seen)
 	case "suspect":
 		w.add(CodePodSuspect, p.Name, "pod %s has not been heard for %s or more", p.Name, f.SuspectAfter)
+	}
+}
+
+// rights is what this pod may not do, or not any more.
+func (w *finder) rights(f Facts) {
+	if f.KeyAwaited {
+		w.add(CodeKeyAwaited, "", "the data key was changed, and no admin's pod has given this one the new key yet: files can be read here, and not changed")
+	}
+	if f.ShutOut != "" {
+		w.add(CodeShutOut, "", "this pod was shut out of the network by %s: other pods refuse it, and what it does counts nowhere", f.ShutOut)
+	}
+	if f.Demoted != "" {
+		w.add(CodeMayNotWrite, "", "this pod could write, and has the role %s now: nothing can be changed here", f.Demoted)
+	}
+	if f.Uncounted != "" {
+		w.add(CodeUncounted, "", "changes of %s that are here don't count; the tree of a pod that may write takes their place as soon as one is connected that has all that counts", f.Uncounted)
 	}
 }
 

@@ -24,6 +24,10 @@ const (
 	CodeClock          Code = "clock"
 	CodeFuture         Code = "changes_from_future"
 	CodeNoKey          Code = "no_key"
+	CodeKeyAwaited     Code = "key_awaited"
+	CodeShutOut        Code = "shut_out"
+	CodeMayNotWrite    Code = "may_not_write"
+	CodeUncounted      Code = "changes_dont_count"
 	CodeMountMissing   Code = "mount_missing"
 	CodeConflicts      Code = "conflicts"
 	CodeGCStopped      Code = "gc_stopped"
@@ -114,6 +118,22 @@ var table = []Definition{
 	{
 		Code: CodeNoKey, Severity: Serious, Title: "No data key", Hold: flap,
 		Todo: "ask an admin for a new token (wh invite), and join again; other pods keep the data",
+	},
+	{
+		Code: CodeKeyAwaited, Severity: Warned, Title: "Waiting for the new data key", Tell: time.Minute, Hold: flap, DependsOn: []Code{CodeShutOut},
+		Todo: "start an admin's pod, which gives the key by itself as soon as it is connected",
+	},
+	{
+		Code: CodeShutOut, Severity: Serious, Title: "This pod was shut out", Hold: flap,
+		Todo: "copy what you need from here; to come back, ask an admin for a token (wh invite) and make a new pod: wh join TOKEN",
+	},
+	{
+		Code: CodeMayNotWrite, Severity: Notice, Title: "This pod may not write any more", Hold: flap,
+		Todo: "wh member log says who took the right, and when; an admin gives it back: wh member set-role NAME writer",
+	},
+	{
+		Code: CodeUncounted, Severity: Warned, Title: "Changes here don't count", Tell: time.Minute, Hold: flap,
+		Todo: "start a pod that may write: this one then takes that one's tree; copy before that what you want to keep",
 	},
 	{
 		Code: CodeMembershipEnds, Severity: Warned, Title: "This pod's certificate ends soon", Tell: 10 * time.Minute, Hold: flap, DependsOn: []Code{CodeClock},

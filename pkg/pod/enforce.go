@@ -22,6 +22,7 @@ func (p *Pod) enforce(ctx context.Context) error {
 	dropped, err := p.db.MayWrite(ctx, p.mayWrite())
 	if dropped > 0 {
 		p.log.WarnContext(ctx, "this pod may not write any more; what it had not told is dropped", "rows", dropped)
+		p.event(Event{Kind: EventDropped, Text: fmt.Sprintf("this pod may not write any more: what was done here last, to %d files and folders, and told to nobody yet, was dropped", dropped)})
 	}
 	p.lookAtCuts()
 	return err
@@ -47,6 +48,9 @@ func (p *Pod) runCuts(ctx context.Context) error {
 		}
 		wait = nil
 		left, err := p.settleCuts(ctx)
+		if !left {
+			p.uncounted.Store(nil)
+		}
 		if err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "changes are here that don't count, and could not be replaced; trying again", "err", err)
 		}
@@ -72,6 +76,8 @@ func (p *Pod) settleCuts(ctx context.Context) (left bool, err error) {
 	if p.mayWrite() {
 		return true, nil // what it adopted meanwhile
 	}
+	who := p.labelNames(beyond)
+	p.uncounted.Store(&who)
 	var errs []error
 	for _, pod := range p.connected() {
 		if !p.reg.mayWrite(pod) || !p.peers.of(pod).met {
@@ -79,7 +85,7 @@ func (p *Pod) settleCuts(ctx context.Context) (left bool, err error) {
 		}
 		err := p.rebuildFrom(ctx, pod)
 		if err == nil {
-			p.event(Event{Kind: EventRebuilt, Text: fmt.Sprintf("changes of %s that don't count were taken back", p.labelNames(beyond))})
+			p.event(Event{Kind: EventRebuilt, Text: fmt.Sprintf("changes of %s that don't count were taken back", who)})
 			p.touched()
 			p.pulls.retry()
 			return false, nil

@@ -37,6 +37,7 @@ const (
 	EventEnded        = "member_revoked"   // Pod, a pod, user or admin, was shut out
 	EventRole         = "role_changed"     // Pod, a pod or user, was given another role
 	EventRekeyed      = "key_changed"      // what is new is sealed under another data key
+	EventDropped      = "changes_dropped"  // what was done here last was dropped, since this pod may not write any more
 	EventRebuilt      = "rebuilt"          // changes that don't count were taken back here
 	EventForked       = "pod_forked"       // copies of Pod went on apart: one identity was used twice
 	EventRepairBegan  = "repair_began"     // copies are made again that were lost
@@ -49,7 +50,7 @@ const (
 func EventKinds() []string {
 	return []string{
 		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventConflict, EventMoved,
-		EventAsks, EventJoined, EventRefused, EventEnded, EventRole, EventRekeyed, EventRebuilt, EventForked, EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
+		EventAsks, EventJoined, EventRefused, EventEnded, EventRole, EventRekeyed, EventDropped, EventRebuilt, EventForked, EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
 	}
 }
 

@@ -65,10 +65,11 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		SuspectAfter:   p.suspectAfter(),
 		Copies:         all[0].policy.Losses() + 1,
 		StoredBytes:    used.OwnedBytes + used.CachedBytes + used.TrashBytes, CacheBytes: used.CachedBytes, FreeBytes: used.FreeBytes,
-		ClockBehind: p.clockOff(), NoKey: p.seal.Load().usable() != nil && p.role().MayRead(),
+		ClockBehind: p.clockOff(), NoKey: p.seal.Load().usable() != nil && len(p.seal.Load().keys) == 0 && p.role().MayRead(),
 		Conflicts: p.conflicts.count(), Version: p.o.Version, UnknownRules: unknownRules(p.reg.defaults()),
 	}
 	out.Minority = p.minorityText()
+	p.rights(&out)
 	out.MembershipEnds, out.MembershipEnded = p.membership()
 	if err := p.guard.err(); err != nil {
 		out.DiskError = err.Error()
@@ -91,6 +92,21 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		})
 	}
 	return out, nil
+}
+
+// rights are what this pod may not do, or not any more.
+func (p *Pod) rights(out *health.Facts) {
+	s := p.seal.Load()
+	out.KeyAwaited = s.usable() != nil && len(s.keys) > 0 && p.role().MayRead()
+	switch {
+	case p.reg.isRevoked(p.id):
+		out.ShutOut = p.reg.endedBy(p.id, p.memberName)
+	case p.own.chain.Leaf().Role.MayWrite() && !p.mayWrite():
+		out.Demoted = p.role().String()
+	}
+	if who := p.uncounted.Load(); who != nil {
+		out.Uncounted = *who
+	}
 }
 
 // judgeHealth takes what holds now, notes what people should know of, and returns what is shown.

@@ -82,6 +82,7 @@ type Pod struct {
 	named       named
 	health      healthWatch
 	uncollected atomic.Pointer[string] // why the last collection stopped
+	uncounted   atomic.Pointer[string] // whose changes are here that don't count and could not be taken back yet
 	collecting  sync.Mutex             // held by the collection under way; taken before all others
 	treeing     sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
 	nodes       nodes

@@ -57,6 +57,24 @@ func (r *registry) isRevoked(pod ident.Pod) bool {
 	return r.revokedLocked(pod)
 }
 
+// endedBy is who shut a pod out, by name, as far as a statement is about itself or the users who run it.
+func (r *registry) endedBy(pod ident.Pod, name func(ident.Pod) string) string {
+	r.mu.RLock()
+	var by ident.Pod
+	for _, key := range append(usersIn(r.chains[pod]), pod) {
+		for _, v := range r.ends[key] {
+			if v.Role == 0 {
+				by = v.By
+			}
+		}
+	}
+	r.mu.RUnlock()
+	if by == (ident.Pod{}) {
+		return "an admin" // who shut out the one who let it in
+	}
+	return name(by)
+}
+
 // isGone says whether a pod is lost or revoked, so that nothing is kept on it or waits for it.
 func (r *registry) isGone(pod ident.Pod) bool {
 	r.mu.RLock()

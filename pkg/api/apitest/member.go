@@ -78,6 +78,9 @@ func (p *Pod) UseRootKey([]byte) error { return pod.ErrOtherKey }
 // SetRole is pod.Pod's.
 func (p *Pod) SetRole(context.Context, string, string) error { return nil }
 
+// Rekey is pod.Pod's.
+func (p *Pod) Rekey(context.Context) error { return nil }
+
 // MemberLog is pod.Pod's: one of each kind.
 func (p *Pod) MemberLog() []pod.MemberEvent {
 	at := time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)

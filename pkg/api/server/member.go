@@ -30,6 +30,7 @@ type Membership interface {
 	// Revoke shuts a pod, or all of a user's, out for good.
 	Revoke(ctx context.Context, name string) error
 	SetRole(ctx context.Context, name, role string) error
+	Rekey(ctx context.Context) error
 	MemberLog() []pod.MemberEvent
 }
 

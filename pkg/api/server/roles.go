@@ -10,6 +10,10 @@ func setRole(ctx context.Context, p Pod, q api.RoleRequest) (struct{}, error) {
 	return struct{}{}, p.SetRole(ctx, q.Name, q.Role)
 }
 
+func rekey(ctx context.Context, p Pod, _ struct{}) (struct{}, error) {
+	return struct{}{}, p.Rekey(ctx)
+}
+
 func memberLog(_ context.Context, p Pod, _ struct{}) ([]api.MemberEvent, error) {
 	out := []api.MemberEvent{}
 	for _, e := range p.MemberLog() {

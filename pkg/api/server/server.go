@@ -77,6 +77,7 @@ func (s *Server) routes() {
 	onPod(s, "member/revoke", revokeMember)
 	onPod(s, "member/renew", renewMember)
 	onPod(s, "member/role", setRole)
+	onPod(s, "member/rekey", rekey)
 	onPod(s, "member/log", memberLog)
 	onPod(s, "member/pending", pending)
 	onPod(s, "member/accept", accept)
