@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -90,6 +91,8 @@ func TestRevokedInAnyOrder(t *testing.T) {
 		pods[late].reads("/after", "the revocation")
 		pods[late].reads("/x1", "the admin has it")
 		pods[late].lacks("/x3")
+		pods[reader].warned("changes_dont_count", true)
+		pods[first].warned("changes_dont_count", false)
 	})
 	run([]int{first, writer, gone, reader, late}, func(pods map[int]*testPod) {
 		var left []*testPod
@@ -111,6 +114,8 @@ func TestRevokedInAnyOrder(t *testing.T) {
 		if err := writeFS(quickly(t), pods[gone].fs, "/x5", "no"); !errors.Is(err, vfs.ErrReadOnly) {
 			t.Errorf("a revoked pod that has heard of it writes: %v", err)
 		}
+		pods[gone].warned("shut_out", true)
+		pods[reader].warned("changes_dont_count", false)
 		sameRoot(t, left...)
 	})
 }
@@ -145,6 +150,7 @@ func TestRoleTakenAndGiven(t *testing.T) {
 		}
 		return nil
 	})
+	second.warned("may_not_write", true)
 	second.stop()
 	second = openPod(t, second.dir)
 	if err := writeFS(quickly(t), second.fs, "/new", "as a reader"); !errors.Is(err, vfs.ErrReadOnly) {
@@ -160,6 +166,7 @@ func TestRoleTakenAndGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "second writes again", func() error { return writeFS(quickly(t), second.fs, "/again", "as a writer") })
+	second.warned("may_not_write", false)
 	third.reads("/again", "as a writer")
 	sameRoot(t, first, second, third)
 	for _, m := range third.Members() {
@@ -170,6 +177,54 @@ func TestRoleTakenAndGiven(t *testing.T) {
 	log := third.MemberLog()
 	if i := slices.IndexFunc(log, func(e MemberEvent) bool { return e.Name == "second" && e.What == "role" && e.Role == "reader" }); i < 0 {
 		t.Errorf("the history of members is %v", log)
+	}
+}
+
+// warned waits until a pod warns of something, or does not.
+func (p *testPod) warned(code health.Code, want bool) {
+	p.t.Helper()
+	eventually(p.t, string(code), func() error {
+		st, err := p.Status(quickly(p.t))
+		if err == nil && slices.ContainsFunc(st.Warnings, func(w health.Warning) bool { return w.Code == code }) != want {
+			err = fmt.Errorf("%v, want it: %t", st.Warnings, want)
+		}
+		return err
+	})
+}
+
+// TestDroppedIsTold: what was done last, and told to nobody, is dropped when the right to write ends: there is an event, as there is no other trace of it.
+func TestDroppedIsTold(t *testing.T) {
+	first := firstPod(t)
+	second := joinPod(t, first, "second")
+	second.stop()
+	if err := first.SetRole(quickly(t), "second", "reader"); err != nil {
+		t.Fatal(err)
+	}
+	statements, err := first.allStatements()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := Open(quickly(t), Options{Dir: second.dir, Offline: true}) // nothing is committed while it does not run
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &testPod{Pod: q, t: t, dir: second.dir, fs: q.FS()}
+	if _, err := p.fs.Create(quickly(t), vfs.RootID, "last", vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.learnAll(quickly(t), statements, first.id); err != nil {
+		t.Fatal(err)
+	}
+	p.lacks("/last")
+	found := false
+	if err := q.Events(quickly(t), time.Time{}, false, func(e Event) error {
+		found = found || e.Kind == EventDropped && e.Text != ""
+		return nil
+	}); err != nil || !found {
+		t.Errorf("no event tells of it: %v", err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
