@@ -19,7 +19,9 @@ const rebuildAgain = 2 * time.Second
 // enforce brings the state up to what the statements say: whose changes count, and whether this pod may write.
 func (p *Pod) enforce(ctx context.Context) error {
 	p.db.SetCuts(p.reg.cuts())
-	dropped, err := p.db.MayWrite(ctx, p.mayWrite())
+	may := p.mayWrite()
+	p.noWriter.Store(!may)
+	dropped, err := p.db.MayWrite(ctx, may)
 	if dropped > 0 {
 		p.log.WarnContext(ctx, "this pod may not write any more; what it had not told is dropped", "rows", dropped)
 		p.event(Event{Kind: EventDropped, Text: fmt.Sprintf("this pod may not write any more: what was done here last, to %d files and folders, and told to nobody yet, was dropped", dropped)})

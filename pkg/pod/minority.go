@@ -37,11 +37,14 @@ func (p *Pod) lookMinority() {
 	}
 }
 
-// changeable says whether users may change something at or below some nodes. Errors: those of writable; vfs.ErrReadOnly on a pod that is cut
+// changeable says whether users may change something at or below some nodes. Errors: those of writable; vfs.ErrReadOnly on a pod that may not write, and on one that is cut
 // off from most others, where the rules say so.
 func (p *Pod) changeable(ids ...vfs.NodeID) error {
 	if err := p.writable(); err != nil {
 		return err
+	}
+	if p.noWriter.Load() {
+		return p.whyReadOnly()
 	}
 	if p.isFrozen.Load() && p.frozen(p.id) {
 		return errFrozen

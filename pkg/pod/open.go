@@ -162,6 +162,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		id, _, err := p.putChunk(ctx, plain)
 		return id, err
 	}
+	so.WhyReadOnly = p.whyReadOnly
 	so.SignHead = so.Sign // others must know what it has, also if it may not write: see enforce
 	if p.db, err = state.Open(ctx, so); err != nil {
 		return nil, err

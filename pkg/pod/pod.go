@@ -68,6 +68,7 @@ type Pod struct {
 	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
 	lastCopies  lastCopies
 	isFrozen    atomic.Bool // see Freeze
+	noWriter    atomic.Bool // this pod may not write
 	share       atomic.Pointer[Share]
 	cutOff      atomic.Bool // half of the active pods or less are up, as seen from here
 	repair      repairing

@@ -10,6 +10,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/state"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // What a member may do is in its chain, and in the statements of kind revoke about its key and those above it: all that is here is a function of the set of
@@ -173,6 +174,14 @@ func (r *registry) signedBy(key ident.Pod) []ident.Pod {
 
 // role is what this pod may do.
 func (p *Pod) role() member.Role { return p.reg.role(p.id) }
+
+// whyReadOnly is the error of a change by a pod that may not write: it names what is missing. It is a vfs.ErrReadOnly.
+func (p *Pod) whyReadOnly() error {
+	if p.reg.isRevoked(p.id) {
+		return fmt.Errorf("this pod was shut out, and what it does counts nowhere: %w", vfs.ErrReadOnly)
+	}
+	return fmt.Errorf("this pod has the role %s, and the tree is changed by writers and admins: %w", p.role(), vfs.ErrReadOnly)
+}
 
 // mayWrite says whether this pod may write.
 func (p *Pod) mayWrite() bool { return p.reg.mayWrite(p.id) }

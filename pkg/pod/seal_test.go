@@ -326,6 +326,97 @@ func TestStoragePod(t *testing.T) {
 	a.reads("/f", string(data))
 }
 
+// TestStorageDisk: what stands on the disk of a storage pod of an encrypted network, every file of it. Contents that are chunks don't, nor does what a pod needs to open them; names, attributes and contents that are small
+// do, as docs/guarantees-and-limits.md says: when one of these is hidden, correct that page. Two storage pods that nobody else is connected with check what they have, and one makes the other whole again.
+func TestStorageDisk(t *testing.T) {
+	a := openPod(t, createEncrypted(t))
+	one, two := joinAs(t, a, "one", "storage"), joinAs(t, a, "two", "storage")
+	if err := a.SetPolicy(quickly(t), vfs.RootID, "replica:3", ""); err != nil {
+		t.Fatal(err)
+	}
+	small, large := "a secret of few bytes: 4f1d", strings.Repeat("a secret of many bytes: 9b2e; ", 4000)
+	a.write("/planted name 7c3a", large)
+	a.write("/short", small)
+	f, err := vfs.Resolve(quickly(t), a.fs, "/short")
+	if err == nil {
+		err = a.fs.SetXattr(quickly(t), f.ID, "user.planted", []byte("a secret attribute: 51ce"), 0)
+	}
+	if err == nil {
+		err = a.SyncWait(quickly(t), vfs.RootID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameRoot(t, a, one, two)
+	secret := a.seal.Load().key.Secret()
+	var sealed []byte // a chunk that both hold
+	err = one.store.Each(quickly(t), func(id block.ID, _ int64, _ bool) (err error) {
+		if id.Codec() == block.Raw && sealed == nil {
+			sealed, err = one.store.Get(quickly(t), id)
+		}
+		return err
+	})
+	if err != nil || sealed == nil {
+		t.Fatalf("no chunk is there: %v", err)
+	}
+	a.stop()
+	one.stop()
+	two.stop()
+	for name, row := range map[string]struct {
+		marker string
+		there  bool
+	}{
+		"contents":            {"a secret of many bytes: 9b2e", false},
+		"the data key":        {string(secret[:]), false},
+		"small contents":      {small, true},
+		"a name":              {"planted name 7c3a", true},
+		"an attribute":        {"a secret attribute: 51ce", true},
+		"an attribute's name": {"user.planted", true},
+	} {
+		for _, p := range []*testPod{one, two} {
+			if got := anywhere(t, p.dir, []byte(row.marker)); got != row.there {
+				t.Errorf("%s on the disk of %s: %t", name, p.reg.name(p.id), got)
+			}
+		}
+	}
+	turnByte(t, one.dir, sealed)
+	one, two = openPod(t, one.dir), openPod(t, two.dir)
+	introduce(one, two)
+	eventually(t, "they are connected", func() error {
+		if !one.net.Connected(two.id) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	found := 0
+	if err := one.Fsck(quickly(t), true, func(Problem) { found++ }); err != nil || found == 0 {
+		t.Errorf("%d problems are found, %v", found, err)
+	}
+	for _, p := range []*testPod{one, two} {
+		got, err := p.Scrub(quickly(t), func(pr Problem) { t.Errorf("after the repair: %+v", pr) })
+		if err != nil || got.Blocks == 0 {
+			t.Errorf("scrub: %+v, %v", got, err)
+		}
+	}
+}
+
+// anywhere says whether some bytes stand in any file of a folder.
+func anywhere(t *testing.T, dir string, marker []byte) (found bool) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		found = found || bytes.Contains(b, marker)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 // TestLostKeyFile breaks if a pod whose key file is gone, damaged or of another network can't read any more, although its
 // own statement has the key.
 func TestLostKeyFile(t *testing.T) {

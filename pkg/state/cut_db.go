@@ -308,8 +308,11 @@ func (t *tx) dropDirtyRow(row []byte) error {
 
 // readOnly says that operations are refused. opMu must be held.
 func (d *DB) readOnly() error {
-	if d.signer() == nil {
-		return vfs.ErrReadOnly
+	switch {
+	case d.signer() != nil:
+		return nil
+	case d.o.WhyReadOnly != nil:
+		return d.o.WhyReadOnly()
 	}
-	return nil
+	return vfs.ErrReadOnly
 }

@@ -43,6 +43,8 @@ type Options struct {
 	Rand io.Reader
 	// Sign signs with the pod's key; nil: every operation is refused with vfs.ErrReadOnly.
 	Sign func(msg []byte) []byte
+	// WhyReadOnly says, by an error that wraps vfs.ErrReadOnly, why operations are refused where there is nobody to sign, or MayWrite has ended that; nil: that error says it alone.
+	WhyReadOnly func() error
 	// SignHead signs heads, by which others learn what this pod has; nil: Sign does. A pod that only reads has heads too, which prove nothing to join.
 	SignHead func(msg []byte) []byte
 	// Author is the key of an actor that may write; an error: it may not, or is not known yet.

@@ -38,8 +38,8 @@ func (d *DB) Import(ctx context.Context, files []NewFile) ([]Imported, error) {
 	}
 	d.commitMu.Lock()
 	defer d.commitMu.Unlock()
-	if d.signer() == nil {
-		return nil, vfs.ErrReadOnly
+	if err := d.readOnly(); err != nil {
+		return nil, err
 	}
 	if err := d.finishJoin(ctx); err != nil {
 		return nil, err
