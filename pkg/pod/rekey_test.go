@@ -384,7 +384,7 @@ func TestRekeyAwaited(t *testing.T) {
 	if _, _, err := second.putChunk(quickly(t), data); !errors.Is(err, ErrNoKey) {
 		t.Errorf("put a chunk: %v", err)
 	}
-	if st, err := second.Status(quickly(t)); err != nil || !slices.ContainsFunc(st.Warnings, func(w health.Warning) bool { return w.Code == "no_key" }) {
+	if st, err := second.Status(quickly(t)); err != nil || !slices.ContainsFunc(st.Warnings, func(w health.Warning) bool { return w.Code == "key_awaited" }) {
 		t.Errorf("status: %+v, %v", st.Warnings, err)
 	}
 	if err := open.Flush(quickly(t)); !errors.Is(err, ErrNoKey) {
