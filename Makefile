@@ -6,7 +6,7 @@ DOCKER ?= docker
 BIN    ?= bin
 PKGS   ?= ./...
 TOOL   := $(GO) tool -modfile=.ci/tools.mod
-# Folder of a Go vulnerability database, for machines that can't ask vuln.go.dev: make vuln VULNDB=DIR
+# Folder of a Go vulnerability database, which has db/ in it: make vuln VULNDB=DIR
 VULNDB ?=
 # Folder of the pjdfstest suite, built: make pjdfstest PJDFSTEST=DIR
 PJDFSTEST ?=
@@ -99,8 +99,8 @@ pjdfstest: build ## the POSIX suite pjdfstest, on a mount and on the disk beside
 mutants: ## plant known bugs, one after the other, and demand that tests fail; MUTANTS: flags, as "-in pkg/state -from join"
 	$(GO) run ./.ci/mutants $(MUTANTS)
 
-fuzz: ## every fuzz target for FUZZTIME (10s)
-	GO="$(GO)" FUZZTIME="$${FUZZTIME:-10s}" .ci/fuzz $(PKGS)
+fuzz: ## every fuzz target for T (10s); what was executed is added to docs/bench/fuzz.md
+	GO="$(GO)" FUZZTIME="$${T:-$${FUZZTIME:-10s}}" .ci/fuzz $(PKGS)
 
 lint: ## vet, format and the rules of .golangci.yml
 	$(TOOL) golangci-lint run ./...
@@ -108,8 +108,8 @@ lint: ## vet, format and the rules of .golangci.yml
 fmt: ## format all files
 	$(TOOL) golangci-lint fmt ./...
 
-vuln: ## known vulnerabilities that our code reaches
-	$(TOOL) govulncheck $(if $(VULNDB),-db file://$(abspath $(VULNDB))/db) ./...
+vuln: ## known vulnerabilities that our code reaches: VULNDB=DIR of a database; without one it is skipped
+	GO="$(GO)" VULNDB="$(VULNDB)" .ci/vuln
 
 cross: ## build and vet for Windows and macOS
 	GOOS=windows CGO_ENABLED=0 $(GO) build ./...
