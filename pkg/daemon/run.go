@@ -86,6 +86,7 @@ func (m *machine) serve(ctx context.Context) (err error) {
 	watch.Go(func() { m.watchConfig(apiCtx, seen) })
 	watch.Go(func() { m.notifier.Run(apiCtx) })
 	watch.Go(func() { m.serveMetrics(apiCtx) })
+	watch.Go(func() { m.rest(apiCtx) })
 	defer func() {
 		m.mu.Lock()
 		m.down = true

@@ -123,5 +123,8 @@ func (p *Pod) Tune(context.Context, pod.Tuning) {}
 // SetShare is daemon.Pod's.
 func (p *Pod) SetShare(context.Context, pod.Share) error { return nil }
 
+// Rest does nothing.
+func (p *Pod) Rest() {}
+
 // ListenPort is the port of the first address.
 func (p *Pod) ListenPort() int { return p.port }
