@@ -168,7 +168,7 @@ func (l *link) ping() error {
 	first := bytes.Compare(l.h.pod[:], l.conn.pod[:]) < 0
 	for id := uint64(1); ; id++ {
 		now := l.h.clock.Now()
-		if alive := now.Sub(time.Unix(0, l.alive.Load())); first || alive > pingInterval*3/2 || id%pingRTT == 1 {
+		if pings(first, id, now.Sub(time.Unix(0, l.alive.Load()))) {
 			l.mu.Lock()
 			l.pinged.id, l.pinged.at = id, now
 			l.mu.Unlock()
@@ -188,6 +188,11 @@ func (l *link) ping() error {
 			return fmt.Errorf("p2p: nothing heard for %s: %w", silent.Round(time.Second), ErrUnreachable)
 		}
 	}
+}
+
+// pings says whether the id-th ping is sent; silent is how long ago the other side's last one came.
+func pings(first bool, id uint64, silent time.Duration) bool {
+	return first || silent > pingInterval*3/2 || id%pingRTT == 1
 }
 
 // ponged takes the answer to a ping. Pings that were overtaken in the queue are never answered.

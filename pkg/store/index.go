@@ -18,8 +18,8 @@ import (
 const (
 	indexCacheBytes    = 16 << 20
 	indexRestBytes     = 1 << 20 // of the cache, kept by rest
-	indexMemtableBytes = 4 << 20 // kept twice, once in use and once to be used next, and never given back
-	indexMemtablesMax  = 12      // wait for the disk before writers do
+	indexMemtableBytes = 2 << 20 // kept twice, once in use and once to be used next, and never given back
+	indexMemtablesMax  = 24      // wait for the disk before writers do
 	indexOpenFiles     = 128
 )
 
@@ -57,7 +57,7 @@ func openIndex(fs *room, dir string, log *slog.Logger, damaged func(error)) (x *
 		FormatMajorVersion:    pebble.FormatNewest,
 		MemTableSize:          indexMemtableBytes,
 		MaxOpenFiles:          indexOpenFiles,
-		L0CompactionThreshold: 2,
+		L0CompactionThreshold: 4,
 		// While the disk is full the memtables take what the log has room for in the ballast.
 		MemTableStopWritesThreshold: indexMemtablesMax,
 		Logger:                      q,
