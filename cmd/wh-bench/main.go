@@ -8,6 +8,7 @@
 //	wh-bench mount     the mount beside a FUSE file system that does nothing, the disk, and JuiceFS if it is on PATH, in turn
 //	wh-bench profile   where the daemon's CPU time goes in add and get
 //	wh-bench idle      what daemons take at rest, each connected to ten others, and how soon wh status answers
+//	wh-bench status    how soon wh status answers with a million files and 64 pods
 //
 // It drives the wh binary beside it; catchup and fragments have their pods in its own process.
 package main
@@ -43,10 +44,11 @@ func main() {
 	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
 	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, fragments, profile: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
-	flag.IntVar(&b.many, "many", 1_000_000, "tree: files")
+	flag.IntVar(&b.many, "many", 1_000_000, "tree, status: files")
 	flag.IntVar(&b.tree, "tree", 100_000, "catchup, idle: files in the tree")
 	flag.IntVar(&b.pods, "pods", 11, "idle: daemons, each connected to all others")
-	flag.DurationVar(&b.settle, "settle", 5*time.Minute, "idle: how long nothing is done before it is measured")
+	flag.IntVar(&b.members, "members", 64, "status: pods that are known")
+	flag.DurationVar(&b.settle, "settle", 5*time.Minute, "idle, status: how long nothing is done before it is measured")
 	flag.IntVar(&b.changes, "changes", 1000, "catchup: changes that a pod misses")
 	flag.StringVar(&b.peers, "peers", "", "data: programs to compare with, of cp, ipfs, restic, desync; cp is always; default: all on PATH")
 	flag.StringVar(&b.home, "home", "", "mount: folder for the pod's home, to have it on another disk than the rest")
@@ -92,6 +94,7 @@ type bench struct {
 	encrypt  bool
 	home     string
 	pods     int
+	members  int
 	settle   time.Duration
 	machines []*fleet.Machine // of visible
 }
@@ -127,8 +130,10 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return b.profile(ctx)
 	case "idle":
 		return b.idle(ctx)
+	case "status":
+		return b.status(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|catchup|fragments|mount|profile|idle, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|catchup|fragments|mount|profile|idle|status, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.
