@@ -153,7 +153,7 @@ func TestLostAtNight(t *testing.T) {
 		t.Fatal(err)
 	}
 	silence("it is away again", 4*time.Minute)
-	pi = run(homes[2])
+	run(homes[2])
 	hear("it is whole again", limit, true)
 	silence("it stays whole", 3*time.Minute)
 	kept, err := do[api.Status](box, "status", struct{}{})

@@ -51,7 +51,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	m.notifier.Set(targets(mc.Notify, o.Clock))
-	m.metricsListen = mc.MetricsListen
+	m.metricsListen, m.now = mc.MetricsListen, mc
 	if m.access, err = accessOf(mc); err != nil {
 		return err
 	}

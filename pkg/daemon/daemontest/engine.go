@@ -123,6 +123,9 @@ func (p *Pod) Tune(context.Context, pod.Tuning) {}
 // SetShare is daemon.Pod's.
 func (p *Pod) SetShare(context.Context, pod.Share) error { return nil }
 
+// ConfigChanged does nothing.
+func (p *Pod) ConfigChanged(string) {}
+
 // Rest does nothing.
 func (p *Pod) Rest() {}
 
