@@ -39,6 +39,9 @@ const (
 	// before writers do.
 	memtableBytes = 4 << 20
 	memtablesMax  = 8
+	// The tables that they become are small: more of them wait until they are merged with what was there, and before writers wait for that.
+	newTables    = 8
+	newTablesMax = 24
 )
 
 // DB is the state of one network on one pod. All methods are safe for concurrent use.
@@ -129,6 +132,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		FS: o.FS, Cache: cache, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{o.Log},
 		MemTableSize:                memtableBytes,
 		MemTableStopWritesThreshold: memtablesMax,
+		L0CompactionThreshold:       newTables,
+		L0StopWritesThreshold:       newTablesMax,
 		DisableAutomaticCompactions: o.Quiet,
 
 		EventListener: &pebble.EventListener{DataCorruption: quiet{o.Log}.damage},

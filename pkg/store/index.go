@@ -57,7 +57,8 @@ func openIndex(fs *room, dir string, log *slog.Logger, damaged func(error)) (x *
 		FormatMajorVersion:    pebble.FormatNewest,
 		MemTableSize:          indexMemtableBytes,
 		MaxOpenFiles:          indexOpenFiles,
-		L0CompactionThreshold: 4,
+		L0CompactionThreshold: 8,
+		L0StopWritesThreshold: 24,
 		// While the disk is full the memtables take what the log has room for in the ballast.
 		MemTableStopWritesThreshold: indexMemtablesMax,
 		Logger:                      q,
