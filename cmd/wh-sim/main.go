@@ -5,7 +5,7 @@
 //	wh-sim -seeds A:B -progress FILE    the same, and goes on where the last run with this file ended
 //	wh-sim -time 30s            new ones for some time
 //
-// With -kind stack the pods are whole ones, in a virtual time; with -kind state, which is the default, their states alone.
+// With -kind stack the pods are whole ones, in a virtual time; with -kind state, which is the default, their states alone; with -kind placement the logic alone that says which pods hold what.
 //
 // Exit code 0: no oracle found anything. 1: one did, and its seed is printed. 2: a bad command line.
 package main
@@ -64,8 +64,9 @@ func inTest(f func(t *testing.T)) {
 
 // Kinds of simulations.
 const (
-	kindState = "state"
-	kindStack = "stack"
+	kindState     = "state"
+	kindStack     = "stack"
+	kindPlacement = "placement"
 )
 
 // command is what the command line asks for.
@@ -85,7 +86,7 @@ func run(ctx context.Context, t *testing.T, args []string, out, log io.Writer) (
 	c := command{out: out, log: log}
 	flags := flag.NewFlagSet("wh-sim", flag.ContinueOnError)
 	flags.SetOutput(log)
-	flags.StringVar(&c.kind, "kind", kindState, "what is simulated: state or stack")
+	flags.StringVar(&c.kind, "kind", kindState, "what is simulated: state, stack or placement")
 	flags.StringVar(&c.seed, "seed", "", "run this one, and tell what happens")
 	flags.StringVar(&c.seeds, "seeds", "", "run these, A:B, without B")
 	flags.DurationVar(&c.limit, "time", 0, "end after this time; alone: new seeds until then")
@@ -101,6 +102,8 @@ func run(ctx context.Context, t *testing.T, args []string, out, log io.Writer) (
 	switch c.kind {
 	case kindState:
 		c.simulate = sim.RunState
+	case kindPlacement:
+		c.simulate = sim.RunPlacement
 	case kindStack:
 		fleet, failed := newFleet(ctx)
 		if failed != nil {

@@ -18,6 +18,7 @@ const (
 	Out                       // more than half of the active pods have signed that it is gone: all is repaired
 	Up                        // it answers
 	Frozen                    // silent, as it said that it would be for a while: nothing is repaired, and writes go to the next
+	Suspect                   // silent for 4 s: it is taken for one that answers, but for the question who is the most
 )
 
 // Network is the pods as the planner sees them at one moment: a layout, and who is up. It is immutable and safe for
@@ -30,6 +31,7 @@ type Network struct {
 	urgent   Layout // and without all that are down
 	live     Layout // and without those that are frozen
 	majority bool
+	sure     bool // and it is one without those that are suspect
 }
 
 // NewNetwork is a layout with the conditions of its pods, and of others that may hold something. pods is copied.
@@ -41,6 +43,8 @@ func NewNetwork(l Layout, pods map[ident.Pod]Condition) *Network {
 	n.urgent = n.without(Out, DownLong, Down)
 	n.live = n.without(Out, DownLong, Down, Frozen)
 	n.majority = 2*n.live.Len() > n.full.Len()
+	// Who is cut off from the others finds them silent one after the other: when the first is down it must not be taken for the only one.
+	n.sure = 2*n.live.Len()-2*n.suspects() > n.full.Len()
 	return n
 }
 
@@ -85,8 +89,18 @@ func (n *Network) without(conditions ...Condition) Layout {
 	return NewLayout(kept)
 }
 
-// Up says whether a pod answers.
-func (n *Network) Up(pod ident.Pod) bool { return n.pods[pod] == Up }
+// suspects is how many of the layout's pods are suspect.
+func (n *Network) suspects() (s int) {
+	for _, e := range n.live.Entries() {
+		if n.pods[e.Pod] == Suspect {
+			s++
+		}
+	}
+	return s
+}
+
+// Up says whether a pod answers, or is silent for so short a time that it is taken for one that does.
+func (n *Network) Up(pod ident.Pod) bool { return n.pods[pod] == Up || n.pods[pod] == Suspect }
 
 // Majority says whether more than half of the active pods that are not out are up. A minority re-places nothing that others hold: it may be
 // the one that is cut off.
@@ -116,7 +130,7 @@ func (n *Network) layoutFor(losses int, isNew bool) Layout {
 	switch {
 	case isNew:
 		return n.live
-	case !n.majority:
+	case !n.sure:
 		return n.full
 	case losses <= 0:
 		return n.urgent

@@ -17,6 +17,7 @@ type Chunk struct {
 	Keep      []ident.Pod // homes and pins: whole copies on top of the policy's, never counted in it
 	Holders   []Holder
 	New       bool // never placed yet: pods that are down are passed over
+	Sends     bool // Self sends what it has, rather than others that have it too; else all plan the same source, so that it goes once
 	Lower     bool // the policy asked for no more than this for long enough (24 h): what is surplus may be released
 }
 
@@ -208,11 +209,11 @@ func (p *planner) holder(pod ident.Pod) *Holder {
 	return &p.holders[i]
 }
 
-// source is a pod that has a whole copy: who asks, rather than others, an own one rather than a cached one, and along the walk.
+// source is a pod that has a whole copy: who asks and means to send, rather than others, an own one rather than a cached one, and along the walk.
 func (p *planner) source(form FormDigest) *Holder {
 	var best *Holder
 	rank := func(h *Holder) int {
-		if h.Pod == p.c.Self {
+		if h.Pod == p.c.Self && p.c.Sends {
 			return -1
 		}
 		r := slices.Index(p.n.all.Walk(p.c.Group), h.Pod)

@@ -63,7 +63,7 @@ func (p *planner) stripe(want Policy) {
 	lay := p.n.layoutFor(p.losses, p.c.New)
 	set := lay.Set(p.c.Group, n)
 	// A minority cuts nothing: the fragments may be on the other side.
-	cuts := p.c.New || p.n.majority
+	cuts := p.c.New || p.n.sure
 	if few || !there && (p.upOf(set) <= k || !cuts) {
 		if few || cuts || p.whole > 0 {
 			p.replicas(want.M+1, few)

@@ -250,6 +250,37 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestOneSource breaks if pods that have the same each plan to send it, unless they say that they mean to.
+func TestOneSource(t *testing.T) {
+	pods, n := upPods(4)
+	c := Chunk{Group: 7, Want: policyOf(t, "replica:3"), FormBytes: large, Holders: []Holder{{Pod: pods[0], Whole: true}, {Pod: pods[1], Whole: true}}}
+	for i, self := range pods[:2] {
+		c.Self, c.Sends = self, false
+		if got := n.Plan(c).Actions[0].From; got != pods[0] {
+			t.Errorf("as planned by %d, %s sends", i, got)
+		}
+		c.Sends = true
+		if got := n.Plan(c).Actions[0].From; got != self {
+			t.Errorf("%d does not send what it means to", i)
+		}
+	}
+}
+
+// TestCutOffInBetween breaks if a pod that is cut off with one of five makes again what others hold while it has found only the first of them down, and the others are silent, too.
+func TestCutOffInBetween(t *testing.T) {
+	pods, n := upPods(5)
+	c := Chunk{Group: 7, Want: policyOf(t, "replica:2"), FormBytes: large, Holders: []Holder{{Pod: pods[1], Whole: true}}}
+	for name, row := range map[string]struct {
+		others Condition
+		adds   bool
+	}{"one is down": {Up, true}, "and the others are silent": {Suspect, false}} {
+		seen := map[ident.Pod]Condition{pods[0]: Down, pods[1]: Up, pods[2]: row.others, pods[3]: row.others, pods[4]: Up}
+		if got := NewNetwork(n.Layout(), seen).Plan(c).Actions; len(got) > 0 != row.adds {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestLowerWaits breaks if what a higher policy asked for goes at once when it is lowered.
 func TestLowerWaits(t *testing.T) {
 	pods, n := upPods(4)

@@ -48,7 +48,7 @@ func (p *Pod) placeFacts() string {
 
 // calmAfter is what follows from a round that began with some facts and found all of this; d is how long it took.
 func (p *Pod) calmAfter(facts string, total placed, r *round, d time.Duration) calm {
-	if facts == "" || r.incomplete || total.missing > 0 || total.unsafe > 0 || len(r.surplus) > 0 || len(r.classes) > classesMax || facts != p.placeFacts() {
+	if facts == "" || r.incomplete || total.missing > 0 || total.unsafe > 0 || len(r.surplus) > 0 || len(r.left) > 0 || len(r.classes) > classesMax || facts != p.placeFacts() {
 		return calm{}
 	}
 	for state, n := range total.bytes {

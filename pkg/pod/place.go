@@ -55,6 +55,7 @@ type placing struct {
 	wanted
 	wants
 	isNew   bool
+	round   *round // that it is of; nil: it is of none
 	holders []placement.Holder
 
 	formBytes int64 // of the stored form, where this pod has it; 0: not known
@@ -68,7 +69,7 @@ type placing struct {
 func (c *placing) chunk(self ident.Pod) placement.Chunk {
 	return placement.Chunk{
 		Group: placement.GroupOf(c.id), FormBytes: c.form(), Want: c.policy, Author: c.author, Self: self, Keep: c.keep,
-		Holders: c.holders, New: c.isNew, Lower: c.lower,
+		Holders: c.holders, New: c.isNew, Lower: c.lower, Sends: c.round == nil,
 	}
 }
 
@@ -193,7 +194,7 @@ func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions)
 					c.wants = c.join(all[i])
 					return nil
 				}
-				c = &placing{wanted: w, wants: all[i], isNew: o.isNew}
+				c = &placing{wanted: w, wants: all[i], isNew: o.isNew, round: o.round}
 				byID[w.id] = c
 				list = append(list, c)
 				return nil
@@ -287,6 +288,7 @@ func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*plac
 	for _, c := range list {
 		for _, a := range c.plan.Actions {
 			switch {
+			case a.To == p.id && c.leaves(a):
 			case p.ours(a, pull):
 				jobs = append(jobs, fragmentJob{c, a})
 			case a.Kind != placement.CopyWhole && a.Kind != placement.JoinWhole:

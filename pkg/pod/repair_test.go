@@ -10,6 +10,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -83,6 +87,77 @@ func TestWatchRepair(t *testing.T) {
 	}
 	if _, err := a.WatchRepair(ctx, func(RepairState) error { return context.Canceled }); !errors.Is(err, context.Canceled) {
 		t.Errorf("who has seen enough: %v", err)
+	}
+}
+
+// TestRepairGoesOnce breaks if what was lost in whole copies goes more than once: from each pod that has it, or both sent by one that has it and fetched by the one that lacks it.
+func TestRepairGoesOnce(t *testing.T) {
+	pods := metPods(t, 4)
+	a, left, dead, ctx := pods[0], pods[:3], pods[3], quickly(t)
+	ruled(t, map[string]string{"lower": "1ms", "policy": "replica:3", "suspect": "5ms", "down": "10ms", "repair": "20ms"}, pods...)
+	a.write("/f", randomText(1601, 12<<20))
+	settled(t, "/f", 3, pods...)
+	w, err := a.Where(ctx, a.at("/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost int64
+	for _, c := range w.Chunks {
+		if owned, _ := dead.store.Has(c.ID); owned {
+			lost += c.Bytes
+		}
+	}
+	moved := func() (sum int64) {
+		for _, p := range left {
+			sum += p.pace.Moved(pace.Repair)
+		}
+		return sum
+	}
+	before := moved()
+	gone(dead)
+	eventually(t, "all is safe without it", func() error {
+		var group errgroup.Group
+		for _, p := range left {
+			group.Go(func() error { return p.spread.everything(ctx) })
+		}
+		err := group.Wait()
+		w, whereErr := a.Where(ctx, a.at("/f"))
+		return errors.Join(err, whereErr, copied(w, 3))
+	})
+	if got := moved() - before; lost == 0 || float64(got) > 1.1*float64(lost) {
+		t.Errorf("%d bytes went to make again the %d that were lost", got, lost)
+	}
+}
+
+// TestLeaves: in a round a pod leaves it to another one to send what it has, for a while; else it fetches at once.
+func TestLeaves(t *testing.T) {
+	a := firstPod(t)
+	other := ident.Pod{9}
+	c := &placing{wanted: wanted{id: block.Sum(block.Raw, []byte("x"))}}
+	sent := placement.Action{Kind: placement.CopyWhole, From: other, To: a.id}
+	if c.leaves(sent) {
+		t.Error("who waits for it does not fetch")
+	}
+	c.round = a.spread.newRound()
+	for _, row := range []struct {
+		a    placement.Action
+		want bool
+	}{
+		{sent, true},
+		{placement.Action{Kind: placement.CopyFragment, From: other, To: a.id}, true},
+		{placement.Action{Kind: placement.CopyWhole, From: a.id, To: a.id}, false},
+		{placement.Action{Kind: placement.JoinWhole, To: a.id}, false},
+		{placement.Action{Kind: placement.Rebuild, To: a.id}, false},
+	} {
+		if got := c.leaves(row.a); got != row.want {
+			t.Errorf("%+v is left to others: %v", row.a, got)
+		}
+	}
+	a.spread.mu.Lock()
+	a.spread.left = map[block.ID]time.Time{c.id: a.clock.Now().Add(-spreadEvery)}
+	a.spread.mu.Unlock()
+	if c.leaves(sent) {
+		t.Error("what does not come is not fetched")
 	}
 }
 

@@ -6,15 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // laterMax is how many blocks a round puts off; what is more is done when it is found.
 const laterMax = 1 << 14
+
+// leftMax is how many blocks are noted for which a pod waits; those beyond it are waited for in later rounds, too.
+const leftMax = 1 << 16
 
 // classesMax is how many kinds of wants a round tells apart. With more of them nothing is released, which is safe.
 const classesMax = 64
@@ -38,6 +43,8 @@ type round struct {
 	// incomplete says that some contents could not be listed: what they name is not known.
 	incomplete bool
 
+	left map[block.ID]time.Time // what others are to send here, and since when it is waited for
+
 	gone []ident.Pod       // lost or out when it began
 	last map[block.ID]bool // cached here, and nowhere else that is known
 }
@@ -45,7 +52,7 @@ type round struct {
 func (s *spreader) newRound() *round {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &round{p: s.p, classes: make(map[string]*class), before: s.classes, surplus: make(map[block.ID]*placing), gone: s.p.reg.gone(), last: make(map[block.ID]bool)}
+	return &round{p: s.p, classes: make(map[string]*class), before: s.classes, surplus: make(map[block.ID]*placing), left: make(map[block.ID]time.Time), gone: s.p.reg.gone(), last: make(map[block.ID]bool)}
 }
 
 // endangeredFirst sorts blocks by how many pods may still be lost until they can't be read.
@@ -62,6 +69,30 @@ func (r *round) putOff(list []*placing) []*placing {
 		}
 		return later
 	})
+}
+
+// leaves says whether an action of a round is left to the pod that has what this one lacks, and sends it in its own rounds: else it would come twice. What does not come for as
+// long as there is between two rounds is fetched after all.
+func (c *placing) leaves(a placement.Action) bool {
+	if c.round == nil || a.Kind != placement.CopyWhole && a.Kind != placement.CopyFragment || a.From == a.To {
+		return false
+	}
+	return c.round.leave(c.id)
+}
+
+// leave notes that a block is waited for, and says whether to go on with that.
+func (r *round) leave(id block.ID) bool {
+	now := r.p.clock.Now()
+	r.p.spread.mu.Lock()
+	since, known := r.p.spread.left[id]
+	r.p.spread.mu.Unlock()
+	if !known {
+		since = now
+	}
+	if len(r.left) < leftMax {
+		r.left[id] = since
+	}
+	return now.Sub(since) < spreadEvery/2
 }
 
 // finish does what was put off, the most endangered first.

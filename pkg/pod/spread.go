@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -35,6 +36,8 @@ type spreader struct {
 	unsafe int64      // bytes below their policy although there are pods enough, as the last round over everything found
 	bytes  stateBytes // all bytes, as that found
 	safe   time.Time  // when the last round began that found everything where it should be
+
+	left map[block.ID]time.Time // what others are to send here, as the last round over everything found, and since when it is waited for
 
 	looked uint64 // version of this pod's layout entry when the last round over everything began; 0: none has ended
 	needed int64  // bytes of blocks that this pod held in the end of it, and may not give up
@@ -225,6 +228,9 @@ func (s *spreader) everything(ctx context.Context) error {
 	got, lateErr := r.finish(ctx)
 	total.add(got)
 	errs = append(errs, lateErr)
+	s.mu.Lock()
+	s.left = r.left
+	s.mu.Unlock()
 	s.found(begin, total, errors.Join(append(errs, err)...))
 	if err == nil {
 		r.keepLast()

@@ -91,6 +91,8 @@ func (p *Pod) placing() *placement.Network {
 		switch {
 		case s == "out" || s == "lost":
 			now[pod] = placement.Out
+		case s == "suspect":
+			now[pod] = placement.Suspect
 		case s != "down":
 			now[pod] = placement.Up
 		case p.frozen(pod):

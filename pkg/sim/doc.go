@@ -8,6 +8,11 @@
 // Stack: pods are pod.Pods with files, fsyncs and blocks (RunStack). Their goroutines run as Go lets them, so a seed repeats what users,
 // network and disks do, but not who is faster.
 //
+// Placement: pods hold sets of chunks, and each plans by what it sees (package placement) and does its part; one goroutine does all (RunPlacement). They join, are drained, crash, lose
+// their disks, are slow or full, and the network parts. Oracles: what was shown as safe bears as many losses as was promised, less those that there were since; all comes to rest,
+// drained pods empty and everything where it belongs; a join, a drain and a loss move what they must, no more than 1.1 times; a pod that reaches half of the pods or less has nothing made again outside of its place;
+// in the end shares are as weights say, within 15 %.
+//
 // # Oracles of the state
 //
 //   - pods with the same changes have one state root and one tree root, and so has a pod that hears of all at the end;
