@@ -37,8 +37,8 @@ const (
 	restCacheBytes = 1 << 20
 	// memtableBytes are kept twice, once in use and once to be used next, and never given back. So many of them as memtablesMax wait for the disk
 	// before writers do.
-	memtableBytes = 4 << 20
-	memtablesMax  = 8
+	memtableBytes = 8 << 20
+	memtablesMax  = 4
 	// The tables that they become are small: more of them wait until they are merged with what was there, and before writers wait for that.
 	newTables    = 8
 	newTablesMax = 24
