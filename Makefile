@@ -17,7 +17,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile crash fsx programs gc-race storm powerloss pairs care man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,12 @@ bench-mount: build ## the mount beside a FUSE file system that does nothing, the
 
 bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) profile
+
+bench-idle: build ## what eleven daemons take at rest, each connected to all others; Linux; BENCH: flags, as -tree 100000 -settle 15m
+	$(BIN)/wh-bench $(BENCH) idle
+
+bench-status: build ## how soon wh status answers with a million files and 64 pods; BENCH: flags
+	$(BIN)/wh-bench $(BENCH) status
 
 crash: build ## kill the daemon under load ROUNDS (20) times, with PODS (1); root and /dev/fuse
 	$(BIN)/wh-crash -rounds $${ROUNDS:-20} -pods $${PODS:-1}

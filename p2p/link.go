@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 
 const (
 	pingInterval = 1 * time.Second
+	pingRTT      = 10               // intervals between pings that are sent although the other side's pings are signs of life enough
+	idleMax      = 30 * time.Second // a stream of blocks that was not used for longer ends
 	silenceMax   = 10 * time.Second // then the link is dead: a pulled cable sends no FIN
 	asksMax      = 64               // questions to one peer that wait for their answer
 	askedMax     = 2 * asksMax      // questions of one peer in hand: those it gave up count until they are answered
@@ -41,6 +44,7 @@ type link struct {
 	ended  sync.Once
 
 	heard atomic.Int64 // unix ns of the last byte
+	alive atomic.Int64 // unix ns of the last ping from the other side
 	rtt   atomic.Int64 // ns
 	out   *sendQueue
 
@@ -118,19 +122,14 @@ func (l *link) unreachable() error {
 	return fmt.Errorf("p2p: %s was lost: %w: %w", l.pod(), ErrUnreachable, context.Cause(l.ctx))
 }
 
+// writers are buffers for links that have something to send; one for each link would be most of what a pod takes at rest.
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeBuffer) }}
+
 // write sends what is queued.
 func (l *link) write() error {
-	w := bufio.NewWriterSize(l.stream, writeBuffer)
 	for {
-		f, body, ok := l.out.next()
-		if ok {
-			if err := writeFrame(w, f, body); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := w.Flush(); err != nil {
-			return fmt.Errorf("p2p: write frame: %w", err)
+		if err := l.writeQueued(); err != nil {
+			return err
 		}
 		select {
 		case <-l.out.wake:
@@ -140,15 +139,48 @@ func (l *link) write() error {
 	}
 }
 
-// ping asks each second for a sign of life, and ends a link that gives none.
-func (l *link) ping() error {
-	for id := uint64(1); ; id++ {
-		l.mu.Lock()
-		l.pinged.id, l.pinged.at = id, l.h.clock.Now()
-		l.mu.Unlock()
-		l.out.control(frameHeader{typ: framePing, id: id}, nil)
-		if err := clock.Sleep(l.ctx, l.h.clock, pingInterval); err != nil {
+// writeQueued sends what is queued now.
+func (l *link) writeQueued() error {
+	f, body, ok := l.out.next()
+	if !ok {
+		return nil
+	}
+	w := writers.Get().(*bufio.Writer) //nolint:errcheck,forcetypeassert // the pool has only these
+	w.Reset(l.stream)
+	defer func() {
+		w.Reset(nil)
+		writers.Put(w)
+	}()
+	for ; ok; f, body, ok = l.out.next() {
+		if err := writeFrame(w, f, body); err != nil {
 			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("p2p: write frame: %w", err)
+	}
+	return nil
+}
+
+// ping asks each second for a sign of life, and ends a link that gives none. Of the two pods of a link the one with the lesser id asks: its questions are
+// signs of its own life, so that the other one asks only while it hears none, as from a version that does otherwise, and now and then to know how long the way is.
+func (l *link) ping() error {
+	first := bytes.Compare(l.h.pod[:], l.conn.pod[:]) < 0
+	for id := uint64(1); ; id++ {
+		now := l.h.clock.Now()
+		if pings(first, id, now.Sub(time.Unix(0, l.alive.Load()))) {
+			l.mu.Lock()
+			l.pinged.id, l.pinged.at = id, now
+			l.mu.Unlock()
+			l.out.control(frameHeader{typ: framePing, id: id}, nil)
+		}
+		// At whole seconds, so that a pod wakes once for all its links.
+		if err := clock.Sleep(l.ctx, l.h.clock, pingInterval-time.Duration(now.UnixNano())%pingInterval); err != nil {
+			return err
+		}
+		if id%uint64(idleMax/pingInterval) == 0 {
+			l.gets.rest()
+			l.puts.rest()
 		}
 		l.conn.sent.tick()
 		l.conn.received.tick()
@@ -156,6 +188,11 @@ func (l *link) ping() error {
 			return fmt.Errorf("p2p: nothing heard for %s: %w", silent.Round(time.Second), ErrUnreachable)
 		}
 	}
+}
+
+// pings says whether the id-th ping is sent; silent is how long ago the other side's last one came.
+func pings(first bool, id uint64, silent time.Duration) bool {
+	return first || silent > pingInterval*3/2 || id%pingRTT == 1
 }
 
 // ponged takes the answer to a ping. Pings that were overtaken in the queue are never answered.
@@ -182,6 +219,7 @@ func (l *link) read() error {
 		l.hear()
 		switch f.typ {
 		case framePing:
+			l.alive.Store(l.h.clock.Now().UnixNano())
 			if !l.out.control(frameHeader{typ: framePong, id: f.id}, nil) {
 				err = errNotReading
 			}

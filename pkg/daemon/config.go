@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
@@ -110,6 +111,7 @@ func (r *running) setKey(ctx context.Context, m *machine, q api.ConfigSet) (api.
 // applyMachine has what the machine's file says in force.
 func (m *machine) applyMachine(ctx context.Context, mc config.Machine) {
 	m.notifier.Set(targets(mc.Notify, m.o.Clock))
+	m.tellMachine(mc)
 	if m.o.Levels == nil {
 		return
 	}
@@ -121,6 +123,38 @@ func (m *machine) applyMachine(ctx context.Context, mc config.Machine) {
 	}
 	m.o.Levels.Set(rest, parts)
 	m.o.Log.InfoContext(ctx, "the machine's configuration was read", "log_level", mc.LogLevel, "log_levels", mc.LogLevels)
+}
+
+// tellMachine tells users what of the machine's file has changed. Whom to tell of warnings is not shown: addresses may be secrets.
+func (m *machine) tellMachine(mc config.Machine) {
+	m.mu.Lock()
+	old := m.now
+	m.now = mc
+	m.mu.Unlock()
+	for _, k := range config.MachineKeys().All {
+		m.tellKey("machine", k, old.Get(k.Name), mc.Get(k.Name), m.all()...)
+	}
+	if !reflect.DeepEqual(old.Notify, mc.Notify) {
+		m.tell(fmt.Sprintf("machine: there are %d notify tables, and were %d; some are others", len(mc.Notify), len(old.Notify)), m.all()...)
+	}
+}
+
+// tellKey tells users of pods that a key has another value.
+func (m *machine) tellKey(scope string, k config.Key, was, is string, pods ...*running) {
+	if was == is {
+		return
+	}
+	text := fmt.Sprintf("%s: %s is %q, was %q", scope, k.Name, is, was)
+	if k.Restart || k.Fixed {
+		text += "; in force at the next wh up"
+	}
+	m.tell(text, pods...)
+}
+
+func (m *machine) tell(text string, pods ...*running) {
+	for _, r := range pods {
+		r.pod.ConfigChanged(text)
+	}
 }
 
 // applyPod has what a pod's file says in force, as far as it can be while the pod runs. Of the rest it says that it waits for a restart.
@@ -142,6 +176,7 @@ func (m *machine) applyPod(ctx context.Context, r *running, cfg config.Pod) {
 		if value == old.Get(k.Name) {
 			continue
 		}
+		m.tellKey("pod", k, old.Get(k.Name), value, r)
 		m.o.Log.InfoContext(ctx, "the configuration has changed", "pod", r.name, "key", k.Name, "value", value, "restart", k.Restart || k.Fixed)
 	}
 }
@@ -185,7 +220,7 @@ func (m *machine) stamps() map[string]stamp {
 
 // watchConfig has changes of the files since seen in force when they are made, until ctx ends. A file that is wrong changes nothing, and is told of once.
 func (m *machine) watchConfig(ctx context.Context, seen map[string]stamp) {
-	look := func(path string, load func() error) {
+	look := func(path string, load func() error, pods ...*running) {
 		now := stampOf(path)
 		was, known := seen[path]
 		seen[path] = now
@@ -194,6 +229,7 @@ func (m *machine) watchConfig(ctx context.Context, seen map[string]stamp) {
 		}
 		if err := load(); err != nil {
 			m.o.Log.WarnContext(ctx, "what was before stays in force: a file of the configuration is wrong", "err", err)
+			m.tell("what was before stays in force: "+err.Error(), pods...)
 		}
 	}
 	for {
@@ -203,7 +239,7 @@ func (m *machine) watchConfig(ctx context.Context, seen map[string]stamp) {
 				m.applyMachine(ctx, mc)
 			}
 			return err
-		})
+		}, m.all()...)
 		for _, r := range m.all() {
 			look(r.file(), func() error {
 				cfg, err := config.LoadPod(r.file())
@@ -211,7 +247,7 @@ func (m *machine) watchConfig(ctx context.Context, seen map[string]stamp) {
 					m.applyPod(ctx, r, cfg)
 				}
 				return err
-			})
+			}, r)
 		}
 		if clock.Sleep(ctx, m.o.Clock, watchEvery) != nil {
 			return

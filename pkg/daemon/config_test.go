@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,10 @@ import (
 type limited struct {
 	daemon.Pod
 	limits chan int64
+	told   chan string
 }
+
+func (l limited) ConfigChanged(text string) { l.told <- text }
 
 func (l limited) Tune(_ context.Context, t pod.Tuning) { l.limits <- t.CacheBytes + t.Rates.Up }
 
@@ -39,10 +43,10 @@ func (w warnings) Handle(_ context.Context, _ slog.Record) error { w.c <- struct
 // What is written into the files while the daemon runs is in force soon, and a mistake changes nothing.
 func TestConfigChanges(t *testing.T) {
 	home, e := newHome(t), (&mounts{}).engine()
-	open, limits := e.Open, make(chan int64, 8)
+	open, limits, told := e.Open, make(chan int64, 8), make(chan string, 20)
 	e.Open = func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 		p, err := open(ctx, o)
-		return limited{p, limits}, err
+		return limited{p, limits, told}, err
 	}
 	if _, err := create(t, home, e, api.InitRequest{Network: "home", Name: "box"}); err != nil {
 		t.Fatal(err)
@@ -114,7 +118,22 @@ func TestConfigChanges(t *testing.T) {
 			t.Errorf("%+v", k)
 		}
 	}
+	if _, err := do[api.ConfigDone](r, "config/set", api.ConfigSet{Scope: api.ScopePod, Key: "capacity_bytes", Value: "1GiB"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.end(); err != nil {
 		t.Error(err)
+	}
+	close(told)
+	var events []string
+	for text := range told {
+		events = append(events, strings.ReplaceAll(text, path, "FILE"))
+	}
+	want := []string{
+		`pod: cache_bytes is "1048576", was "0"`, `pod: rate_up_bytes is "3", was "0"`, `machine: log_level is "error", was "info"`,
+		"what was before stays in force: config: FILE:8: ", `pod: cache_bytes is "7777", was "1048576"`, `pod: capacity_bytes is "1073741824", was "0"; in force at the next wh up`,
+	}
+	if !slices.EqualFunc(events, want, strings.HasPrefix) {
+		t.Errorf("events %q", events)
 	}
 }

@@ -54,7 +54,8 @@ type machine struct {
 
 	mu   sync.Mutex // guards the fields below
 	pods map[string]*running
-	down bool // no more pods and mounts
+	down bool           // no more pods and mounts
+	now  config.Machine // what the file said when it was last read
 }
 
 // running is an open pod.

@@ -35,6 +35,10 @@ type Pod interface {
 	SetShare(ctx context.Context, s pod.Share) error
 	// ListenPort is the TCP port that it listens on; 0 if on none.
 	ListenPort() int
+	// ConfigChanged tells users, as an event, what of the configuration has changed.
+	ConfigChanged(text string)
+	// Rest gives back memory that makes work faster, of a pod that has none just now.
+	Rest()
 	// Told are the warnings that people should know of.
 	Told() []health.Warning
 }

@@ -51,7 +51,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	m.notifier.Set(targets(mc.Notify, o.Clock))
-	m.metricsListen = mc.MetricsListen
+	m.metricsListen, m.now = mc.MetricsListen, mc
 	if m.access, err = accessOf(mc); err != nil {
 		return err
 	}
@@ -86,6 +86,7 @@ func (m *machine) serve(ctx context.Context) (err error) {
 	watch.Go(func() { m.watchConfig(apiCtx, seen) })
 	watch.Go(func() { m.notifier.Run(apiCtx) })
 	watch.Go(func() { m.serveMetrics(apiCtx) })
+	watch.Go(func() { m.rest(apiCtx) })
 	defer func() {
 		m.mu.Lock()
 		m.down = true

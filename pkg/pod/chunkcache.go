@@ -91,7 +91,20 @@ func (c *chunkCache) finish(load *cached, plain []byte, err error) {
 	}
 	c.linkLocked(load)
 	c.bytes += size
-	for c.bytes > c.limit {
+	c.shrinkLocked(c.limit)
+}
+
+// rest forgets all that is loaded.
+func (c *chunkCache) rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shrinkLocked(0)
+	c.spare = nil
+}
+
+// shrinkLocked forgets what was not used for longest until what is left has at most so many bytes.
+func (c *chunkCache) shrinkLocked(limit int64) {
+	for c.bytes > limit {
 		old := c.order.prev
 		old.unlink()
 		delete(c.byID, old.id)

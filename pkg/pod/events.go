@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ const (
 	EventForked       = "pod_forked"       // copies of Pod went on apart: one identity was used twice
 	EventRepairBegan  = "repair_began"     // copies are made again that were lost
 	EventRepairEnded  = "repair_ended"     // they are there, as far as can be
+	EventConfig       = "config_changed"   // a key of the machine's or the pod's file, or a rule of the network, has another value, or a file is wrong
 	EventWarning      = "warning"          // a warning of Code that people should know of holds
 	EventWarningOver  = "warning_over"     // it holds no more
 )
@@ -50,7 +52,8 @@ const (
 func EventKinds() []string {
 	return []string{
 		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventConflict, EventMoved,
-		EventAsks, EventJoined, EventRefused, EventEnded, EventRole, EventRekeyed, EventDropped, EventRebuilt, EventForked, EventRepairBegan, EventRepairEnded, EventWarning, EventWarningOver,
+		EventAsks, EventJoined, EventRefused, EventEnded, EventRole, EventRekeyed, EventDropped, EventRebuilt, EventForked, EventRepairBegan, EventRepairEnded, EventConfig,
+		EventWarning, EventWarningOver,
 	}
 }
 
@@ -285,6 +288,19 @@ func (p *Pod) Events(ctx context.Context, since time.Time, follow bool, f func(E
 func (p *Pod) event(ev Event) {
 	ev.At = p.clock.Now().UTC()
 	p.events.note(ev)
+}
+
+// ConfigChanged tells users what of the machine's or the pod's file has changed.
+func (p *Pod) ConfigChanged(text string) { p.event(Event{Kind: EventConfig, Text: text}) }
+
+// rulesChanged tells users which rules of the network have changed.
+func (p *Pod) rulesChanged(before map[string]Rule) {
+	now := p.Rules()
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if was, is := before[key].Value, now[key].Value; was != is {
+			p.event(Event{Kind: EventConfig, Text: fmt.Sprintf("network: %s is %q, was %q", key, is, was)})
+		}
+	}
 }
 
 // failed notes why a file could not be read or saved. That somebody gave up is no event.

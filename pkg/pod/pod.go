@@ -243,6 +243,13 @@ func (p *Pod) Info() Info {
 // ListenPort is the TCP port on which the pod listens; 0: none.
 func (p *Pod) ListenPort() int { return p.net.ListenPort() }
 
+// Rest gives back memory that makes work faster, of a pod that has none just now.
+func (p *Pod) Rest() {
+	p.chunks.rest()
+	p.store.Rest()
+	p.db.Rest()
+}
+
 // runWatch takes over what other pods changed into files that are open here, and tells the surfaces.
 // The state calls back while it holds its own locks, so this is a goroutine's work.
 func (p *Pod) runWatch(ctx context.Context) error {

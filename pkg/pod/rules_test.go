@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,19 @@ func TestRules(t *testing.T) {
 	})
 	if d := time.Since(set); d > time.Second {
 		t.Errorf("they were in force after %s", d)
+	}
+	var told []string
+	if err := b.Events(t.Context(), time.Time{}, false, func(ev Event) error {
+		if ev.Kind == EventConfig {
+			told = append(told, ev.Text)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(told)
+	if want := []string{`network: dormant is "1h0m0s", was "720h0m0s"`, `network: policy is "raid0", was "replica:2"`, `network: trash is "1h30m0s", was "48h0m0s"`}; !slices.Equal(told, want) {
+		t.Errorf("events %q", told)
 	}
 	if got := b.Rules()["trash"]; got != (Rule{"1h30m0s", true}) {
 		t.Errorf("trash is %+v", got)

@@ -20,13 +20,21 @@ const statementsMax = 1 << 16 // in one message
 
 // learn takes in a statement that a pod sent, keeps it durably, and passes on what is news.
 func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error {
-	if kind, body, err := member.DecodeStatement(statement); err == nil && kind == member.KindFork {
+	var rules map[string]Rule // as they are before
+	switch kind, body, err := member.DecodeStatement(statement); {
+	case err != nil: // add says so
+	case kind == member.KindFork:
 		_, err := p.db.LearnFork(ctx, body) // tells runForks what is news
 		return err
+	case kind == member.KindNetwork:
+		rules = p.Rules()
 	}
 	changed, err := p.reg.add(statement)
 	if err != nil {
 		return err
+	}
+	if changed.settings {
+		p.rulesChanged(rules)
 	}
 	fresh, err := p.db.AddStatement(ctx, statement)
 	if err != nil {

@@ -33,15 +33,25 @@ const (
 	pebbleCacheBytes = 64 << 20
 	// openCacheBytes of it are used by Open, which reads the end of the log once: a daemon that idles would keep that in memory.
 	openCacheBytes = 4 << 20
+	// restCacheBytes of it are kept by Rest.
+	restCacheBytes = 1 << 20
+	// memtableBytes are kept twice, once in use and once to be used next, and never given back. So many of them as memtablesMax wait for the disk
+	// before writers do.
+	memtableBytes = 8 << 20
+	memtablesMax  = 4
+	// The tables that they become are small: more of them wait until they are merged with what was there, and before writers wait for that.
+	newTables    = 8
+	newTablesMax = 24
 )
 
 // DB is the state of one network on one pod. All methods are safe for concurrent use.
 //
 // LOCK ORDER: checkpointMu, commitMu, opMu, mu; life is held, shared, by every method and taken before all of them.
 type DB struct {
-	o    Options
-	db   *pebble.DB
-	slog *slog.Logger
+	o     Options
+	db    *pebble.DB
+	cache *pebble.Cache
+	slog  *slog.Logger
 
 	joinRows  int // rows in one batch of a join
 	checkRows int // rows that Check replays the log for
@@ -117,11 +127,13 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		}
 	}
 	cache := pebble.NewCache(pebbleCacheBytes)
-	defer cache.Unref()
 	defer cache.Reserve(pebbleCacheBytes - openCacheBytes)()
 	po := &pebble.Options{
 		FS: o.FS, Cache: cache, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{o.Log},
-		MemTableSize:                16 << 20,
+		MemTableSize:                memtableBytes,
+		MemTableStopWritesThreshold: memtablesMax,
+		L0CompactionThreshold:       newTables,
+		L0StopWritesThreshold:       newTablesMax,
 		DisableAutomaticCompactions: o.Quiet,
 
 		EventListener: &pebble.EventListener{DataCorruption: quiet{o.Log}.damage},
@@ -133,10 +145,11 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	pdb, err := pebble.Open(o.Dir, po)
 	if err != nil {
+		cache.Unref()
 		return nil, fmt.Errorf("state: open %s: %w", o.Dir, damaged(err))
 	}
 	d := &DB{
-		o: o, db: pdb, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows, checkRows: checkRows,
+		o: o, db: pdb, cache: cache, slog: o.Log, forks: newBranches(), refused: map[ident.Actor]bool{}, joinRows: applyRows, checkRows: checkRows,
 		dirty: map[string]*dirtyMark{}, journal: map[Ino][]uint64{}, heads: map[ident.Actor]actorState{}, published: VV{},
 	}
 	if o.JoinRows > 0 {
@@ -146,7 +159,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		d.sign.Store(&d.o.Sign)
 	}
 	if err := errors.Join(ctx.Err(), d.load()); err != nil {
-		return nil, errors.Join(err, pdb.Close(), d.mark.close())
+		err = errors.Join(err, pdb.Close(), d.mark.close())
+		cache.Unref()
+		return nil, err
 	}
 	return d, nil
 }
@@ -305,10 +320,21 @@ func (d *DB) Close() error {
 	d.closed = true
 	// The write-ahead log is synced first: operations wrote to it without a sync.
 	err := d.sync()
-	if err := errors.Join(err, d.db.Close(), d.mark.close()); err != nil {
+	err = errors.Join(err, d.db.Close(), d.mark.close())
+	d.cache.Unref()
+	if err != nil {
 		return fmt.Errorf("state: close: %w", err)
 	}
 	return nil
+}
+
+// Rest gives back memory that makes reads faster, for one that is likely not read soon.
+func (d *DB) Rest() {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if !d.closed {
+		d.cache.Reserve(pebbleCacheBytes - restCacheBytes)()
+	}
 }
 
 // quiet passes Pebble's messages on: its chatter as debug.

@@ -17,16 +17,19 @@ import (
 // Memory of the index. A daemon that idles has 80 MB for everything.
 const (
 	indexCacheBytes    = 16 << 20
-	indexMemtableBytes = 8 << 20
+	indexRestBytes     = 1 << 20 // of the cache, kept by rest
+	indexMemtableBytes = 2 << 20 // kept twice, once in use and once to be used next, and never given back
+	indexMemtablesMax  = 24      // wait for the disk before writers do
 	indexOpenFiles     = 128
 )
 
 // index is the Pebble database that finds blocks. It has no write-ahead log: all that it holds is
 // derived from the segments, so what a crash takes is read again from there, from meta.upTo on.
 type index struct {
-	db   *pebble.DB
-	room *room
-	log  *slog.Logger
+	db    *pebble.DB
+	cache *pebble.Cache
+	room  *room
+	log   *slog.Logger
 }
 
 // errIndexOpen says that Pebble does not open the index.
@@ -44,10 +47,9 @@ func openIndex(fs *room, dir string, log *slog.Logger, damaged func(error)) (x *
 			panic(r)
 		}
 	}()
-	x = &index{room: fs, log: log}
-	q := quiet{log, fs}
 	cache := pebble.NewCache(indexCacheBytes)
-	defer cache.Unref()
+	x = &index{cache: cache, room: fs, log: log}
+	q := quiet{log, fs}
 	o := &pebble.Options{
 		FS:                    fs,
 		Cache:                 cache,
@@ -55,9 +57,10 @@ func openIndex(fs *room, dir string, log *slog.Logger, damaged func(error)) (x *
 		FormatMajorVersion:    pebble.FormatNewest,
 		MemTableSize:          indexMemtableBytes,
 		MaxOpenFiles:          indexOpenFiles,
-		L0CompactionThreshold: 2,
+		L0CompactionThreshold: 8,
+		L0StopWritesThreshold: 24,
 		// While the disk is full the memtables take what the log has room for in the ballast.
-		MemTableStopWritesThreshold: 6,
+		MemTableStopWritesThreshold: indexMemtablesMax,
 		Logger:                      q,
 		EventListener: &pebble.EventListener{
 			BackgroundError: q.backgroundError,
@@ -68,6 +71,7 @@ func openIndex(fs *room, dir string, log *slog.Logger, damaged func(error)) (x *
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	if x.db, err = pebble.Open(dir, o); err != nil {
+		cache.Unref()
 		return nil, fmt.Errorf("%w: %w", errIndexOpen, noSpace(err))
 	}
 	return x, nil
@@ -79,12 +83,16 @@ func (x *index) close() error {
 	err := x.flush(context.Background())
 	x.room.shut()
 	err = errors.Join(err, x.db.Close())
+	x.cache.Unref()
 	if errors.Is(err, ErrNoSpace) || diskFull(err) {
 		x.log.Warn("store index is not written, because the disk is full", "error", err)
 		return nil
 	}
 	return err
 }
+
+// rest gives back memory that makes reads faster. It is not called once the index is closed.
+func (x *index) rest() { x.cache.Reserve(indexCacheBytes - indexRestBytes)() }
 
 // flush makes the index durable. With a full disk it is ErrNoSpace, and goes on in the background.
 func (x *index) flush(ctx context.Context) error {

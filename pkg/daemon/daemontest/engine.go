@@ -123,5 +123,11 @@ func (p *Pod) Tune(context.Context, pod.Tuning) {}
 // SetShare is daemon.Pod's.
 func (p *Pod) SetShare(context.Context, pod.Share) error { return nil }
 
+// ConfigChanged does nothing.
+func (p *Pod) ConfigChanged(string) {}
+
+// Rest does nothing.
+func (p *Pod) Rest() {}
+
 // ListenPort is the port of the first address.
 func (p *Pod) ListenPort() int { return p.port }
