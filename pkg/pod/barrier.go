@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// commitEvery is the least time between the starts of two passes, so that a burst of operations shares a commit (DESIGN section 5: 10 to 20 ms).
+	// commitEvery is the least time between the starts of two passes when burst of them in a row committed more than one row each, so that a burst of operations
+	// shares a commit (DESIGN section 5: at once when idle, else every 10 to 20 ms).
 	commitEvery = 10 * time.Millisecond
+	burst       = 2
 	// retryAfter is the wait after a pass that failed: the disk may have room again.
 	retryAfter = time.Second
 )
@@ -29,6 +31,7 @@ type barrier struct {
 	puts    []*newFile
 	waiters []chan error // each of capacity 1; told the result of the next pass that begins
 	serving []chan error // those of the pass that runs
+	busy    int          // passes in a row that committed more than one row each
 	closed  bool
 }
 
@@ -73,11 +76,20 @@ func (b *barrier) wait(ctx context.Context) error {
 	}
 }
 
-// waiting says whether somebody waits for the next pass.
-func (b *barrier) waiting() bool {
+// gathers says whether the next pass is to wait for more to commit: much came lately, and nobody waits for it.
+func (b *barrier) gathers() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiters) > 0
+	return b.busy >= burst && len(b.waiters) == 0
+}
+
+// committed notes how many rows a pass committed.
+func (b *barrier) committed(rows int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy++; rows <= 1 {
+		b.busy = 0
+	}
 }
 
 // keep has the barrier try again to stage a file whose last user was told that it could not be. The caller hands over a use of it.
@@ -154,7 +166,7 @@ func (p *Pod) runBarrier(ctx context.Context) error {
 			pause = retryAfter
 			p.barrier.wake()
 		}
-		if rest := pause - clock.Since(p.clock, start); rest > 0 && (pause == retryAfter || !p.barrier.waiting()) {
+		if rest := pause - clock.Since(p.clock, start); rest > 0 && (pause == retryAfter || p.barrier.gathers()) {
 			_ = clock.Sleep(ctx, p.clock, rest) // its end is seen above
 		}
 	}
@@ -231,6 +243,7 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("pod: commit: %w", err))
 	}
+	p.barrier.committed(n + len(q.puts))
 	if n > 0 {
 		p.committed(ctx)
 	}

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,6 +67,44 @@ func TestNamedByBarrier(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGathers breaks if what comes alone waits for more, if a burst does not share its commits, or if somebody who waits is let wait. The pod does not run.
+func TestGathers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pod")
+	ctx := quickly(t)
+	if _, err := Create(ctx, dir, CreateOptions{NetworkName: "test", PodName: "still"}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(ctx, Options{Dir: dir, Offline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }() // no matter
+	for i, pass := range []struct {
+		rows int
+		want bool
+	}{{1, false}, {1, false}, {2, false}, {1, false}, {2, false}, {2, true}, {9, true}, {1, false}, {2, false}, {2, true}} {
+		for j := range pass.rows {
+			if _, err := p.FS().Create(ctx, vfs.RootID, fmt.Sprint(i, "-", j), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.pass(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.barrier.gathers(); got != pass.want {
+			t.Errorf("behind pass %d, of %d rows, the next one waits for more: %v", i, pass.rows, got)
+		}
+	}
+	soon, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := p.barrier.wait(soon); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if p.barrier.gathers() {
+		t.Error("the next pass waits for more although somebody waits for it")
 	}
 }
 
