@@ -184,7 +184,8 @@ func (l *link) ping() error {
 		}
 		l.conn.sent.tick()
 		l.conn.received.tick()
-		if silent := clock.Since(l.h.clock, l.heardAt()); silent > silenceMax {
+		// Both sides look at whole seconds, just when they are to hear something: half a second less has both give up at the same of them.
+		if silent := clock.Since(l.h.clock, l.heardAt()); silent > silenceMax-pingInterval/2 {
 			return fmt.Errorf("p2p: nothing heard for %s: %w", silent.Round(time.Second), ErrUnreachable)
 		}
 	}
