@@ -184,6 +184,11 @@ func TestRevokedCantReadNew(t *testing.T) {
 		p.stop()
 	}
 	first, second = openPod(t, first.dir), openPod(t, second.dir)
+	stranger := second.own.chain.Leaf()
+	stranger.Subject = bytes.Repeat([]byte{7}, ed25519.PublicKeySize)
+	if keys, err := first.keysFor(stranger); err != nil || len(keys) != 2 {
+		t.Errorf("a newcomer gets %d keys when it joins, not both; %v", len(keys), err)
+	}
 	third := joinPod(t, first, "third")
 	for _, p := range []*testPod{first, second, third} {
 		p.reads("/old", string(old))
