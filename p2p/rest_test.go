@@ -44,8 +44,8 @@ func TestRestingLink(t *testing.T) {
 		if len(p) != 1 || p[0].RTT <= 0 {
 			t.Fatalf("%+v", p)
 		}
-		// With pings of both sides it were two frames a second; fewer are sent by a machine that is slow.
-		if sent := (p[0].Sent.Bytes - begin[i]) / frame; sent < seconds/4 || sent > seconds*3/2 {
+		// With pings of both sides it were two frames a second; the rest is room for a machine that is slow.
+		if sent := (p[0].Sent.Bytes - begin[i]) / frame; sent < seconds/2 || sent > seconds*3/2 {
 			t.Errorf("%d sent %d frames in %d s", i, sent, seconds)
 		}
 	}

@@ -72,22 +72,13 @@ func TestNamedByBarrier(t *testing.T) {
 
 // TestGathers breaks if what comes alone waits for more, if a burst does not share its commits, or if somebody who waits is let wait. The pod does not run.
 func TestGathers(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "pod")
-	ctx := quickly(t)
-	if _, err := Create(ctx, dir, CreateOptions{NetworkName: "test", PodName: "still"}); err != nil {
-		t.Fatal(err)
-	}
-	p, err := Open(ctx, Options{Dir: dir, Offline: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close() }() // no matter
+	p, ctx := newStill(t), quickly(t)
 	for i, pass := range []struct {
 		rows int
 		want bool
 	}{{1, false}, {1, false}, {2, false}, {1, false}, {2, false}, {2, true}, {9, true}, {1, false}, {2, false}, {2, true}} {
 		for j := range pass.rows {
-			if _, err := p.FS().Create(ctx, vfs.RootID, fmt.Sprint(i, "-", j), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
+			if _, err := p.fs.Create(ctx, vfs.RootID, fmt.Sprint(i, "-", j), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -263,17 +263,7 @@ func TestRekeyIsLearned(t *testing.T) {
 func TestRekeyApart(t *testing.T) {
 	const first, boss, goneA, goneB, writer = 0, 1, 2, 3, 4
 	c := newKeys(t, "admin", "writer", "writer", "writer")
-	run := func(with []int, do func(pods map[int]*testPod)) {
-		t.Helper()
-		net, pods := newMemNet(), map[int]*testPod{}
-		for _, i := range with {
-			pods[i] = c.start(net, i, c.disk[i])
-		}
-		do(pods)
-		for _, p := range pods {
-			p.stop()
-		}
-	}
+	run := c.run
 	var a, b seal.ID
 	dataA, dataB := noise(31, 300_000), noise(32, 300_000)
 	run([]int{first}, func(pods map[int]*testPod) {

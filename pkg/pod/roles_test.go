@@ -47,22 +47,25 @@ func (p *testPod) lacks(path string) {
 	}
 }
 
+// run has some of the pods run and meet while do acts, and stops them.
+func (c *copyable) run(with []int, do func(pods map[int]*testPod)) {
+	c.t.Helper()
+	net, pods := newMemNet(), map[int]*testPod{}
+	for _, i := range with {
+		pods[i] = c.start(net, i, c.disk[i])
+	}
+	do(pods)
+	for _, p := range pods {
+		p.stop()
+	}
+}
+
 // TestRevokedInAnyOrder: of what a pod did before it was revoked the admin has some, a writer more, a reader more than that, and nobody the rest. A commit of the writer rests on it. The
 // admin restarts, then all meet, the revoked pod too, as if it had got a connection. If it fails, pods differ for ever after a revocation, or lose what others did.
 func TestRevokedInAnyOrder(t *testing.T) {
 	const first, writer, gone, reader, late = 0, 1, 2, 3, 4
 	c := newRoles(t, "writer", "writer", "reader", "writer")
-	run := func(with []int, do func(pods map[int]*testPod)) {
-		t.Helper()
-		net, pods := newMemNet(), map[int]*testPod{}
-		for _, i := range with {
-			pods[i] = c.start(net, i, c.disk[i])
-		}
-		do(pods)
-		for _, p := range pods {
-			p.stop()
-		}
-	}
+	run := c.run
 	run([]int{first, gone, writer, reader}, func(pods map[int]*testPod) {
 		pods[gone].write("/x1", "the admin has it")
 		pods[first].reads("/x1", "the admin has it")
