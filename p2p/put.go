@@ -226,6 +226,11 @@ func (l *link) takeObject(r io.Reader, req uint64, o object) (refused, err error
 	case f.typ != frameData || !o.wireOK(int(f.length)):
 		return nil, fmt.Errorf("p2p: frame of type %d, %d bytes instead of %s: %w", f.typ, f.length, o, ErrProtocol)
 	}
+	// A peer that sends a byte a second on all the streams that it may have holds no more than this.
+	if err := l.putBytes.Acquire(l.ctx, int64(f.length)); err != nil {
+		return nil, err
+	}
+	defer l.putBytes.Release(int64(f.length))
 	wire := takeWire(int(f.length))
 	defer wires.Put(wire)
 	if _, err := io.ReadFull(r, *wire); err != nil {
