@@ -12,6 +12,7 @@ import (
 	"github.com/wormhole-fs/wormhole/erasure"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 )
 
 // strikesMax is how many wrong answers of a pod are borne in one gathering.
@@ -104,7 +105,11 @@ func (g *gatherer) run(holders []holding) ([]byte, *erasure.Set, error) {
 		if g.asking+g.flying == 0 {
 			break
 		}
-		hedge := g.p.clock.NewTimer(g.p.coding.times.hedge())
+		late := g.p.coding.times.hedge()
+		if fetchedFor(g.ctx) >= pace.Repair {
+			late = fragmentHedgeMax // who serves them may keep to a limit
+		}
+		hedge := g.p.clock.NewTimer(late)
 		select {
 		case e := <-g.events:
 			hedge.Stop()
