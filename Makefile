@@ -94,6 +94,7 @@ pairs: ## kill each two of six real daemons under rs:4+2 and compare every byte 
 
 care: ## pods of nine are killed, restarted and flap (CAREFLAPS, 10m) under load with CARE (536870912) bytes, zones die, the network parts, policies change; root, ip netns and /dev/fuse
 	$(GO) test ./cmd/wh -run '^TestNetns(Care|Copies|Parted|Zones|Policies)$$' -count=1 -v -timeout 4h -args -care $${CARE:-536870912} -care-flaps $${CAREFLAPS:-10m}
+	$(GO) test ./pkg/pod -run '^TestCacheLimit$$' -count=1 -v -timeout 2h -args -cache-limit 200000000 -cache-tree $${CACHETREE:-2147483648}
 
 dht: ## the DHT of KADPODS (1000) pods, with its own code on a network in memory: hops of lookups, messages of a pod in an hour
 	$(GO) test ./p2p -run '^TestDHTThousand$$' -count=1 -v -timeout 4h -args -kad-pods $${KADPODS:-1000} -kad-rest $${KADREST:-20m}
