@@ -108,7 +108,7 @@ func (w *kadWorld) count(what string, d time.Duration) float64 {
 	for i := range was {
 		was[i] = w.requests[i].Load()
 	}
-	bytes, dials := w.bytes.Load(), w.dials.Load()
+	sent, dials := w.bytes.Load(), w.dials.Load()
 	for range d / seekEvery {
 		time.Sleep(seekEvery)
 		for _, k := range w.pods {
@@ -131,7 +131,7 @@ func (w *kadWorld) count(what string, d time.Duration) float64 {
 		links += len(k.Network().Peers())
 	}
 	w.t.Logf("%s: %.1f requests a pod and hour%s; %.0f bytes a pod and second; %.1f dials a pod and hour, %d connections; %d MiB of heap", what, float64(all)/hours, line,
-		float64(w.bytes.Load()-bytes)/hours/3600, float64(w.dials.Load()-dials)/hours, links/len(w.pods), heap()>>20)
+		float64(w.bytes.Load()-sent)/hours/3600, float64(w.dials.Load()-dials)/hours, links/len(w.pods), heap()>>20)
 	return float64(all) / hours
 }
 

@@ -299,7 +299,8 @@ func (s *kadStream) Scope() network.StreamScope                   { return &netw
 func (s *kadStream) Conn() network.Conn                           { return kadConn{s: s} }
 func (s *kadStream) SetDeadline(at time.Time) error               { return s.pipe.SetDeadline(at) }
 func (s *kadStream) SetReadDeadline(at time.Time) error           { return s.pipe.SetReadDeadline(at) }
-func (s *kadStream) SetWriteDeadline(at time.Time) error          { return s.pipe.SetWriteDeadline(at) }
+
+func (s *kadStream) SetWriteDeadline(at time.Time) error { return s.pipe.SetWriteDeadline(at) }
 
 // kadConn is what a stream tells of its connection.
 type kadConn struct {
