@@ -17,7 +17,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-between bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-between bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care dht man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -97,6 +97,10 @@ pairs: ## kill each two of six real daemons under rs:4+2 and compare every byte 
 
 care: ## pods of nine are killed, restarted and flap (CAREFLAPS, 10m) under load with CARE (536870912) bytes, zones die, the network parts, policies change; root, ip netns and /dev/fuse
 	$(GO) test ./cmd/wh -run '^TestNetns(Care|Copies|Parted|Zones|Policies)$$' -count=1 -v -timeout 4h -args -care $${CARE:-536870912} -care-flaps $${CAREFLAPS:-10m}
+	$(GO) test ./pkg/pod -run '^TestCacheLimit$$' -count=1 -v -timeout 2h -args -cache-limit 200000000 -cache-tree $${CACHETREE:-2147483648}
+
+dht: ## the DHT of KADPODS (1000) pods, with its own code on a network in memory: hops of lookups, messages of a pod in an hour
+	$(GO) test ./p2p -run '^TestDHTThousand$$' -count=1 -v -timeout 4h -args -kad-pods $${KADPODS:-1000} -kad-rest $${KADREST:-20m}
 
 sim: build ## simulate SEEDS (10000) seeds of the state, or of KIND=stack or KIND=placement; goes on where the last run ended, see PROGRESS
 	$(BIN)/wh-sim -kind $${KIND:-state} -seeds $${FIRST:-0}:$$(($${FIRST:-0} + $${SEEDS:-10000})) -progress "$${PROGRESS:-$(BIN)/sim-$${KIND:-state}.progress}" -keep testdata/seeds

@@ -32,7 +32,7 @@ func TestThreatsAreTested(t *testing.T) {
 			}
 		}
 	}
-	if rows < 21 {
+	if rows < 29 {
 		t.Errorf("%d classes", rows)
 	}
 }

@@ -26,7 +26,7 @@ func peerID(pod ident.Pod) (peer.ID, error) {
 
 // podOf is the pod with this name in libp2p; an identity that is no Ed25519 key is an error.
 func podOf(id peer.ID) (ident.Pod, error) {
-	pod, err := ident.ParsePod(id.String())
+	pod, err := ident.PodFromBytes([]byte(id))
 	if err != nil {
 		return ident.Pod{}, fmt.Errorf("p2p: %w", err)
 	}

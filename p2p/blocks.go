@@ -38,25 +38,32 @@ type pool struct {
 	l     *link
 	role  role
 	slots chan struct{} // a token for each stream in use
+	back  chan struct{} // and for each that users' reads go before: half of them
 
 	mu   sync.Mutex // guards idle
 	idle []*blockStream
 }
 
 func newPool(l *link, r role, most int) *pool {
-	return &pool{l: l, role: r, slots: make(chan struct{}, most)}
+	return &pool{l: l, role: r, slots: make(chan struct{}, most), back: make(chan struct{}, most/2)}
 }
 
 // use calls f with a stream that is f's alone; when it fails, or ctx ends meanwhile, the stream is reset,
 // which is how the other side learns that nobody waits any more.
 func (p *pool) use(ctx context.Context, f func(*blockStream) error) error {
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.l.ctx.Done():
-		return p.l.unreachable()
+	slots := []chan struct{}{p.slots}
+	if ClassOf(ctx).behind() {
+		slots = []chan struct{}{p.back, p.slots} // a user never waits for a stream until repair is done with all of them
+	}
+	for _, s := range slots {
+		select {
+		case s <- struct{}{}:
+			defer func() { <-s }()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.l.ctx.Done():
+			return p.l.unreachable()
+		}
 	}
 	b, err := p.take(ctx)
 	if err != nil {
@@ -145,9 +152,9 @@ func (p *pool) take(ctx context.Context) (*blockStream, error) {
 }
 
 // request sends a batch of names and returns the number by which the answers name it.
-func (b *blockStream) request(t frameType, objects []object) (uint64, error) {
+func (b *blockStream) request(t frameType, c Class, objects []object) (uint64, error) {
 	b.req++
-	if err := writeFrame(b.w, frameHeader{typ: t, id: b.req}, appendObjects(nil, t, objects)); err != nil {
+	if err := writeFrame(b.w, frameHeader{typ: t, kind: Kind(c), id: b.req}, appendObjects(nil, t, objects)); err != nil {
 		return 0, err
 	}
 	return b.req, b.flush()

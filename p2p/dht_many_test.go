@@ -140,8 +140,17 @@ func heap() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// lookup finds a head, and tells how many pods were asked one after the other, each told of by the one before, until all that are nearest to it were.
+// lookup finds a head, and tells how many hops it took.
 func lookup(t *testing.T, reader *pod, author ident.Pod) (hops int, ok bool) {
+	t.Helper()
+	return hopsOf(t, func(ctx context.Context) bool {
+		head, err := reader.DHT().FindHead(ctx, author)
+		return err == nil && bytes.Equal(head, testHead(author, 1))
+	})
+}
+
+// hopsOf looks for something, and tells how many pods were asked one after the other, each told of by the one before, until all that are nearest to it were.
+func hopsOf(t *testing.T, look func(context.Context) bool) (hops int, ok bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -165,8 +174,7 @@ func lookup(t *testing.T, reader *pod, author ident.Pod) (hops int, ok bool) {
 		}
 		counted <- farthest
 	}()
-	head, err := reader.DHT().FindHead(ctx, author)
+	ok = look(ctx)
 	cancel()
-	hops = <-counted
-	return hops, err == nil && bytes.Equal(head, testHead(author, 1))
+	return <-counted, ok
 }

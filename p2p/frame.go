@@ -132,7 +132,7 @@ func bodyMax(r role, t frameType) (int, bool) {
 type frameHeader struct {
 	length uint32 // bytes of the body
 	typ    frameType
-	kind   Kind // of a message or question, else 0
+	kind   Kind // of a message or question; the class of a request for blocks or offer of them; else 0
 	flags  byte
 	id     uint64
 }
@@ -161,7 +161,7 @@ func parseFrameHeader(r role, b *[frameHeaderLen]byte) (frameHeader, error) {
 		return f, fmt.Errorf("p2p: frame of type %d in role %d: %w", f.typ, r, ErrProtocol)
 	case uint64(f.length) > uint64(limit):
 		return f, fmt.Errorf("p2p: frame of type %d has %d bytes, over the limit of %d: %w", f.typ, f.length, limit, ErrProtocol)
-	case f.flags&^flagMore != 0 || b[7] != 0 || (f.flags != 0 && !pieces) || (f.kind != 0 && !pieces):
+	case f.flags&^flagMore != 0 || b[7] != 0 || (f.flags != 0 && !pieces) || (f.kind != 0 && !pieces && !f.typ.hasClass()):
 		return f, fmt.Errorf("p2p: frame header %x: %w", b[:8], ErrProtocol)
 	case f.more() && f.length == 0:
 		return f, fmt.Errorf("p2p: empty piece of type %d: %w", f.typ, ErrProtocol)

@@ -26,6 +26,7 @@ func TestGolden(t *testing.T) {
 	f := object{Stripe: block.Stripe{ID: id, Form: [32]byte{1, 2, 3}, K: 4, M: 2}, I: 5}
 	golden(t, "getfragments", appendFrame(nil, frameHeader{typ: frameGetFragments, id: 1}, appendObjects(nil, frameGetFragments, []object{f, f})))
 	golden(t, "offerfragments", appendFrame(nil, frameHeader{typ: frameOfferFragments, id: 2}, appendObjects(nil, frameOfferFragments, []object{f})))
+	golden(t, "getrepair", appendFrame(nil, frameHeader{typ: frameGet, kind: Kind(ClassRepair), id: 1}, appendObjects(nil, frameGet, []object{wholeBlock(id)})))
 	golden(t, "fail", appendFrame(nil, frameHeader{typ: frameFail, id: 9}, encodeFailure(fmt.Errorf("no such block: %w", block.ErrNotFound))))
 	golden(t, "acks", appendFrame(nil, frameHeader{typ: frameAck, id: 2}, appendAck(appendAck(nil, nil), ErrFull)))
 	golden(t, "addrs", appendFrame(nil, frameHeader{typ: frameAddrs}, encodeAddrs(parseAddrs([]string{"10.0.0.1:4001", "[fd00::1]:4001"}))))

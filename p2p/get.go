@@ -47,7 +47,7 @@ func (h *Host) getObjects(ctx context.Context, pod ident.Pod, t frameType, objec
 	done := 0
 	l, err := h.link(pod)
 	if err == nil {
-		err = l.gets.use(ctx, func(b *blockStream) error { return b.get(t, objects, &done, f) })
+		err = l.gets.use(ctx, func(b *blockStream) error { return b.get(t, l.tellsClass(ctx), objects, &done, f) })
 	}
 	var own callerError
 	switch {
@@ -67,12 +67,12 @@ func (h *Host) getObjects(ctx context.Context, pod ident.Pod, t frameType, objec
 }
 
 // get gets objects, keeping one request ahead of the one that is being answered. done counts the calls of f.
-func (b *blockStream) get(t frameType, objects []object, done *int, f func(o object, wire []byte, err error) error) error {
+func (b *blockStream) get(t frameType, c Class, objects []object, done *int, f func(o object, wire []byte, err error) error) error {
 	first := b.req + 1
 	asked := 0
 	ask := func() error {
 		to := min(len(objects), asked+batchMax)
-		_, err := b.request(t, objects[asked:to])
+		_, err := b.request(t, c, objects[asked:to])
 		asked = to
 		return err
 	}
@@ -127,15 +127,39 @@ func (b *blockStream) getOne(req uint64, o object, done *int, f func(o object, w
 // getRequest is a batch of blocks or fragments that the peer asks for.
 type getRequest struct {
 	req     uint64
+	class   Class
 	objects []object
 }
 
-// reply is one block, or why it doesn't come; free gives back what its bytes hold of link.blockBytes.
+// reply is one block, or why it doesn't come.
 type reply struct {
-	req  uint64
-	wire []byte
-	err  error
-	held int64
+	req   uint64
+	class Class
+	wire  []byte
+	err   error
+	held  int64 // of link.blockBytes
+}
+
+// hold takes what a reply may need of the memory for blocks.
+func (l *link) hold(ctx context.Context, p reply) error {
+	if p.class.behind() {
+		if err := l.behindBytes.Acquire(ctx, p.held); err != nil {
+			return err
+		}
+	}
+	err := l.blockBytes.Acquire(ctx, p.held)
+	if err != nil && p.class.behind() {
+		l.behindBytes.Release(p.held)
+	}
+	return err
+}
+
+// free gives back what hold took.
+func (l *link) free(p reply) {
+	l.blockBytes.Release(p.held)
+	if p.class.behind() {
+		l.behindBytes.Release(p.held)
+	}
 }
 
 // serveGets serves blocks: one goroutine reads requests, so that a reset stream is noticed at once, one
@@ -159,7 +183,7 @@ func (l *link) serveGets(s network.Stream, r *bufio.Reader) error {
 	for {
 		select {
 		case p := <-replies:
-			l.blockBytes.Release(p.held)
+			l.free(p)
 			continue
 		default:
 		}
@@ -184,7 +208,7 @@ func (l *link) readGets(ctx context.Context, r *bufio.Reader, to chan<- getReque
 			return err
 		}
 		select {
-		case to <- getRequest{f.id, objects}:
+		case to <- getRequest{f.id, f.class(), objects}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -200,16 +224,17 @@ func (l *link) fetchBlocks(ctx context.Context, from <-chan getRequest, to chan<
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		serving := WithClass(ctx, q.class)
 		for _, o := range q.objects {
-			p := reply{req: q.req, held: int64(o.wireMax())}
-			if err := l.blockBytes.Acquire(ctx, p.held); err != nil {
+			p := reply{req: q.req, class: q.class, held: int64(o.wireMax())}
+			if err := l.hold(ctx, p); err != nil {
 				return err
 			}
 			p.err = l.h.guard("block", func() (err error) {
 				if o.isFragment() {
-					p.wire, err = l.h.cfg.Handler.Fragment(ctx, l.pod(), o.fragment())
+					p.wire, err = l.h.cfg.Handler.Fragment(serving, l.pod(), o.fragment())
 				} else {
-					p.wire, err = l.h.cfg.Handler.Block(ctx, l.pod(), o.ID)
+					p.wire, err = l.h.cfg.Handler.Block(serving, l.pod(), o.ID)
 				}
 				return err
 			})
@@ -219,7 +244,7 @@ func (l *link) fetchBlocks(ctx context.Context, from <-chan getRequest, to chan<
 			select {
 			case to <- p:
 			case <-ctx.Done():
-				l.blockBytes.Release(p.held)
+				l.free(p)
 				return ctx.Err()
 			}
 		}
@@ -247,7 +272,7 @@ func (l *link) sendBlocks(ctx context.Context, s network.Stream, from <-chan rep
 			}
 		}
 		err := writeReply(w, p)
-		l.blockBytes.Release(p.held)
+		l.free(p)
 		if err != nil {
 			return err
 		}

@@ -118,6 +118,7 @@ func New(c Config) (*Host, error) {
 		DisconnectedF: func(_ network.Network, c network.Conn) { h.gone(c) },
 	})
 	n.SetStreamHandler(protoX, func(s network.Stream) { h.start(func() { h.serveX(s) }, func() { _ = s.Reset() }) })
+	n.SetStreamHandler(protoClass, noStream)
 	n.SetStreamHandler(protoEnrol, func(s network.Stream) { h.start(func() { h.serveEnrol(s) }, func() { _ = s.Reset() }) })
 	if c.DHT != nil {
 		if h.kad, err = newKademlia(h, *c.DHT); err != nil {

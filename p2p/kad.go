@@ -20,10 +20,12 @@ import (
 	"github.com/libp2p/go-libp2p-kad-dht/records"
 	kbucket "github.com/libp2p/go-libp2p-kbucket"
 	record "github.com/libp2p/go-libp2p-record"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/routing"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multihash"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -77,21 +79,26 @@ func newKademlia(h *Host, c DHTConfig) (*kademlia, error) {
 	if c.still {
 		quiet = append(quiet, dht.DisableAutoRefresh())
 	}
-	k.dht, err = dht.New(k.view, append(quiet,
-		dht.ProtocolPrefix(protocol.ID("/wormhole/"+h.cfg.Network.String())),
-		dht.Mode(dht.ModeServer),
-		dht.Datastore(namespace.Wrap(k.store, datastore.NewKey("dht"))),
-		dht.Validator(record.NamespacedValidator{headSpace: k}),
-		dht.MaxRecordAge(recordLife),
-		dht.ProviderManagerOpts(records.ProvideValidity(recordLife), records.ProviderAddrTTL(recordLife)),
-		dht.RoutingTableFilter(func(_ any, id peer.ID) bool { return k.view.Network().Connectedness(id) == network.Connected }),
-		dht.QueryFilter(func(_ any, info peer.AddrInfo) bool { _, err := podOf(info.ID); return err == nil }),
-		dht.OnRequestHook(func(context.Context, network.Stream, *pb.Message) { k.served.Add(1) }),
-	)...)
+	k.dht, err = dht.New(k.view, append(quiet, kadOptions(h.cfg.Network, k.view, k.store, k, func(*pb.Message) { k.served.Add(1) })...)...)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: dht: %w", err)
 	}
 	return k, nil
+}
+
+// kadOptions are the library's options for the DHT of a network on a host: served is called for each request that is answered.
+func kadOptions(n ident.Network, h libp2phost.Host, store *datastoreOf, heads record.Validator, served func(*pb.Message)) []dht.Option {
+	return []dht.Option{
+		dht.ProtocolPrefix(protocol.ID("/wormhole/" + n.String())),
+		dht.Mode(dht.ModeServer),
+		dht.Datastore(namespace.Wrap(store, datastore.NewKey("dht"))),
+		dht.Validator(record.NamespacedValidator{headSpace: heads}),
+		dht.MaxRecordAge(recordLife),
+		dht.ProviderManagerOpts(records.ProvideValidity(recordLife), records.ProviderAddrTTL(recordLife)),
+		dht.RoutingTableFilter(func(_ any, id peer.ID) bool { return h.Network().Connectedness(id) == network.Connected }),
+		dht.QueryFilter(func(_ any, info peer.AddrInfo) bool { _, err := podOf(info.ID); return err == nil }),
+		dht.OnRequestHook(func(_ context.Context, _ network.Stream, m *pb.Message) { served(m) }),
+	}
 }
 
 // close ends what runs; the host is closed after it, and the records then.
@@ -201,7 +208,7 @@ func (k *kademlia) FindHolders(ctx context.Context, key Key) ([]ident.Pod, error
 
 // holders looks for up to most holders of a key.
 func (k *kademlia) holders(ctx context.Context, key Key, most int) (out []peer.AddrInfo) {
-	for info := range k.dht.FindProvidersAsync(ctx, cid.NewCidV1(cid.Raw, hashOf(key)), most) {
+	for info := range k.dht.FindProvidersAsync(ctx, cidOf(key), most) {
 		out = append(out, info)
 	}
 	return out
@@ -211,6 +218,9 @@ func (k *kademlia) holders(ctx context.Context, key Key, most int) (out []peer.A
 func hashOf(key Key) multihash.Multihash {
 	return append(multihash.Multihash{multihash.BLAKE3, byte(len(key))}, key[:]...)
 }
+
+// cidOf is a key as the library wants it to look for its holders.
+func cidOf(key Key) cid.Cid { return cid.NewCidV1(cid.Raw, hashOf(key)) }
 
 // Reach is DHT's.
 func (k *kademlia) Reach(ctx context.Context, pod ident.Pod) error {
@@ -276,28 +286,37 @@ func (k *kademlia) Announce(ctx context.Context, keys []Key) error {
 
 // startSweeper starts what announces keys region by region, and again in time.
 func (k *kademlia) startSweeper() error {
-	keys, err := keystore.NewKeystore(namespace.Wrap(k.store, datastore.NewKey("keys")))
+	sweeper, keys, err := newSweeper(k.view, k.dht, k.store, k.h.listening)
 	if err != nil {
 		return fmt.Errorf("p2p: dht: %w", err)
 	}
-	k.sweeper, err = provider.New(
-		provider.WithHost(k.view),
-		provider.WithRouter(k.dht),
-		provider.WithMessageSender(k.dht.MessageSender()),
-		provider.WithSelfAddrs(k.h.listening),
+	k.sweeper, k.keys = sweeper, keys
+	return nil
+}
+
+// newSweeper is a sweeper on a host, and where it keeps its keys; the sweeper is closed first.
+func newSweeper(h libp2phost.Host, d *dht.IpfsDHT, store *datastoreOf, addrs func() []ma.Multiaddr) (*provider.SweepingProvider, keystore.Keystore, error) {
+	keys, err := keystore.NewKeystore(namespace.Wrap(store, datastore.NewKey("keys")))
+	if err != nil {
+		return nil, nil, fmt.Errorf("keys that are announced: %w", err)
+	}
+	sweeper, err := provider.New(
+		provider.WithHost(h),
+		provider.WithRouter(d),
+		provider.WithMessageSender(d.MessageSender()),
+		provider.WithSelfAddrs(addrs),
 		provider.WithAddLocalRecord(func(ctx context.Context, m multihash.Multihash) error {
-			return k.dht.Provide(ctx, cid.NewCidV1(cid.Raw, m), false)
+			return d.Provide(ctx, cid.NewCidV1(cid.Raw, m), false)
 		}),
 		provider.WithKeystore(keys),
-		provider.WithDatastore(namespace.Wrap(k.store, datastore.NewKey("sweep"))),
+		provider.WithDatastore(namespace.Wrap(store, datastore.NewKey("sweep"))),
 		provider.WithReprovideInterval(announceEvery),
 		provider.WithMaxWorkers(2), provider.WithDedicatedPeriodicWorkers(1), provider.WithDedicatedBurstWorkers(1),
 	)
 	if err != nil {
-		return errors.Join(fmt.Errorf("p2p: dht: %w", err), keys.Close())
+		return nil, nil, errors.Join(err, keys.Close())
 	}
-	k.keys = keys
-	return nil
+	return sweeper, keys, nil
 }
 
 // Stats is DHT's.

@@ -53,6 +53,8 @@ type link struct {
 	answering   chan struct{}       // capacity answersMax: a token for each call of Handler.Asked
 	answerBytes *semaphore.Weighted // of answers that wait to be sent
 	blockBytes  *semaphore.Weighted // of blocks that wait to be sent
+	behindBytes *semaphore.Weighted // of these, of such that users' reads go before: half
+	putBytes    *semaphore.Weighted // of blocks that the peer puts
 	gets, puts  *pool
 	kadStreams  atomic.Int32 // of the DHT, opened by the peer
 
@@ -80,6 +82,8 @@ func newLink(h *Host, c *conn, s network.Stream, r *bufio.Reader, instance uint6
 		answering:   make(chan struct{}, answersMax),
 		answerBytes: semaphore.NewWeighted(InFlightMax),
 		blockBytes:  semaphore.NewWeighted(InFlightMax),
+		behindBytes: semaphore.NewWeighted(InFlightMax / 2),
+		putBytes:    semaphore.NewWeighted(InFlightMax),
 		asks:        make(map[uint64]*ask),
 		asked:       make(map[uint64]*asked),
 	}

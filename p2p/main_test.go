@@ -51,6 +51,8 @@ type fake struct {
 	asked func(ctx context.Context, from ident.Pod, kind Kind, body []byte) ([]byte, error)
 	block func(ctx context.Context, id block.ID) ([]byte, error)
 	put   func(id block.ID) error
+
+	putClass int // of the last put
 }
 
 func newFake(t *testing.T) *fake {
@@ -97,7 +99,7 @@ func (f *fake) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, err
 	return nil, fmt.Errorf("fake: %w", block.ErrNotFound)
 }
 
-func (f *fake) PutBlock(_ context.Context, _ ident.Pod, id block.ID, wire []byte) error {
+func (f *fake) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
 	if f.put != nil {
 		if err := f.put(id); err != nil {
 			return err
@@ -105,6 +107,7 @@ func (f *fake) PutBlock(_ context.Context, _ ident.Pod, id block.ID, wire []byte
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.putClass = int(ClassOf(ctx))
 	f.blocks[id] = bytes.Clone(wire)
 	return nil
 }

@@ -46,19 +46,19 @@ func (h *Host) putObjects(ctx context.Context, pod ident.Pod, t frameType, n int
 	}
 	err = l.puts.use(ctx, func(b *blockStream) error {
 		return eachBatch(n, func(from, to int) error {
-			return b.put(t, errs[from:to], func(i int) object { return name(from + i) }, func(i int) ([]byte, error) { return wire(from + i) })
+			return b.put(t, l.tellsClass(ctx), errs[from:to], func(i int) object { return name(from + i) }, func(i int) ([]byte, error) { return wire(from + i) })
 		})
 	})
 	return errs, err
 }
 
 // put puts one batch.
-func (b *blockStream) put(t frameType, errs []error, name func(i int) object, wire func(i int) ([]byte, error)) error {
+func (b *blockStream) put(t frameType, c Class, errs []error, name func(i int) object, wire func(i int) ([]byte, error)) error {
 	objects := make([]object, len(errs))
 	for i := range objects {
 		objects[i] = name(i)
 	}
-	req, err := b.request(t, objects)
+	req, err := b.request(t, c, objects)
 	if err != nil {
 		return err
 	}
@@ -148,14 +148,14 @@ func (l *link) servePuts(s network.Stream, in *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := l.servePut(w, r, f.id, objects); err != nil {
+		if err := l.servePut(WithClass(l.ctx, f.class()), w, r, f.id, objects); err != nil {
 			return err
 		}
 	}
 }
 
 // servePut answers one offer.
-func (l *link) servePut(w *bufio.Writer, r io.Reader, req uint64, objects []object) error {
+func (l *link) servePut(ctx context.Context, w *bufio.Writer, r io.Reader, req uint64, objects []object) error {
 	handler := l.h.cfg.Handler
 	want := make([]byte, (len(objects)+7)/8)
 	for i, o := range objects {
@@ -175,7 +175,7 @@ func (l *link) servePut(w *bufio.Writer, r io.Reader, req uint64, objects []obje
 			continue
 		}
 		var err error
-		if errs[i], err = l.takeObject(r, req, o); err != nil {
+		if errs[i], err = l.takeObject(ctx, r, req, o); err != nil {
 			return err
 		}
 	}
@@ -214,7 +214,7 @@ func (l *link) has(o object) (have bool) {
 }
 
 // takeObject takes what comes next in a put. The first error is the Handler's, the second the stream's.
-func (l *link) takeObject(r io.Reader, req uint64, o object) (refused, err error) {
+func (l *link) takeObject(ctx context.Context, r io.Reader, req uint64, o object) (refused, err error) {
 	f, err := readHeader(r, rolePut)
 	switch {
 	case err != nil:
@@ -226,6 +226,11 @@ func (l *link) takeObject(r io.Reader, req uint64, o object) (refused, err error
 	case f.typ != frameData || !o.wireOK(int(f.length)):
 		return nil, fmt.Errorf("p2p: frame of type %d, %d bytes instead of %s: %w", f.typ, f.length, o, ErrProtocol)
 	}
+	// A peer that sends a byte a second on all the streams that it may have holds no more than this.
+	if err := l.putBytes.Acquire(ctx, int64(f.length)); err != nil {
+		return nil, err
+	}
+	defer l.putBytes.Release(int64(f.length))
 	wire := takeWire(int(f.length))
 	defer wires.Put(wire)
 	if _, err := io.ReadFull(r, *wire); err != nil {
@@ -233,8 +238,8 @@ func (l *link) takeObject(r io.Reader, req uint64, o object) (refused, err error
 	}
 	return l.h.guard("put block", func() error {
 		if o.isFragment() {
-			return l.h.cfg.Handler.PutFragment(l.ctx, l.pod(), o.fragment(), *wire)
+			return l.h.cfg.Handler.PutFragment(ctx, l.pod(), o.fragment(), *wire)
 		}
-		return l.h.cfg.Handler.PutBlock(l.ctx, l.pod(), o.ID, *wire)
+		return l.h.cfg.Handler.PutBlock(ctx, l.pod(), o.ID, *wire)
 	}), nil
 }

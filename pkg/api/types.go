@@ -391,7 +391,7 @@ type EventsRequest struct {
 // Event is something that happened: a line of events.
 type Event struct {
 	Time time.Time `json:"time"`
-	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, asks_to_join, pod_joined, refused, read_failed, save_failed, block_damaged, block_mended, conflict, warning, warning_over
+	Kind string    `json:"kind"` // started, pod_connected, pod_disconnected, asks_to_join, pod_joined, refused, read_failed, save_failed, block_damaged, block_mended, pod_lied, conflict, warning, warning_over
 	Path Text      `json:"path"` // of a file; "": none
 	Pod  Text      `json:"pod"`  // another pod; "": none
 	Text Text      `json:"text"` // for people

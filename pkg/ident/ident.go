@@ -63,8 +63,16 @@ func (p Pod) String() string {
 // ParsePod reads what String writes; the error is ErrBad.
 func ParsePod(s string) (Pod, error) {
 	b, err := base58.Decode(s)
-	if err != nil || len(b) != len(podPrefix)+ed25519.PublicKeySize || string(b[:len(podPrefix)]) != podPrefix {
+	if err != nil {
 		return Pod{}, fmt.Errorf("pod id %q: %w", s, ErrBad)
+	}
+	return PodFromBytes(b)
+}
+
+// PodFromBytes reads the bytes whose base58 String writes, as libp2p's peer ids are; the error is ErrBad.
+func PodFromBytes(b []byte) (Pod, error) {
+	if len(b) != len(podPrefix)+ed25519.PublicKeySize || string(b[:len(podPrefix)]) != podPrefix {
+		return Pod{}, fmt.Errorf("pod id %q: %w", base58.Encode(b), ErrBad)
 	}
 	return Pod(b[len(podPrefix):]), nil
 }

@@ -160,8 +160,30 @@ func (p *Pacer) NoteRead(n int64) {
 // Wait waits until n bytes of a class may go to or come from a pod, and counts them. exempt: they count for no limit that was set, as those on
 // a LAN may; background work makes room for users' reads all the same. Error: the context's.
 func (p *Pacer) Wait(ctx context.Context, c Class, d Direction, pod ident.Pod, n int64, exempt bool) error {
+	return p.wait(ctx, c, d, pod, n, exempt, true)
+}
+
+// Serve is Wait for bytes that another pod asked for or puts. While users read, what is for repair and balance goes at the floor; who asked counts them as moved.
+func (p *Pacer) Serve(ctx context.Context, c Class, d Direction, pod ident.Pod, n int64, exempt bool) error {
+	for c >= Repair && !p.room() {
+		if err := clock.Sleep(ctx, p.clock, workLook); err != nil {
+			return fmt.Errorf("pace: %s: %w", c, err)
+		}
+	}
+	return p.wait(ctx, c, d, pod, n, exempt, c < Repair)
+}
+
+// room says whether another pod's repair may be served. It does not wait for jobs of this pod, which may wait for that one.
+func (p *Pacer) room() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock.Now()
+	return p.reading.rate(now) < readLeast || p.behind.rate(now) < p.floorRate()
+}
+
+func (p *Pacer) wait(ctx context.Context, c Class, d Direction, pod ident.Pod, n int64, exempt, moved bool) error {
 	for {
-		wait, taken := p.take(c, d, pod, n, exempt)
+		wait, taken := p.take(c, d, pod, n, exempt, moved)
 		if wait > 0 {
 			if err := clock.Sleep(ctx, p.clock, min(wait, waitMax)); err != nil {
 				return fmt.Errorf("pace: %s: %w", c, err)
@@ -180,7 +202,7 @@ func (p *Pacer) Wait(ctx context.Context, c Class, d Direction, pod ident.Pod, n
 }
 
 // take takes n bytes out of all limits, if they may go, and says how long to wait: before they go, if they were taken, or before the next try.
-func (p *Pacer) take(c Class, d Direction, pod ident.Pod, n int64, exempt bool) (wait time.Duration, taken bool) {
+func (p *Pacer) take(c Class, d Direction, pod ident.Pod, n int64, exempt, moved bool) (wait time.Duration, taken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
@@ -202,7 +224,9 @@ func (p *Pacer) take(c Class, d Direction, pod ident.Pod, n int64, exempt bool) 
 	for _, b := range set {
 		b.take(n)
 	}
-	p.moved[c] += n
+	if moved {
+		p.moved[c] += n
+	}
 	if c >= Repair {
 		p.behind.note(now, n)
 	}

@@ -30,6 +30,7 @@ const (
 	EventSaveFailed   = "save_failed"      // what was written to Path could not be stored at its close; it is tried again
 	EventDamaged      = "block_damaged"    // a stored block was not what its name says
 	EventMended       = "block_mended"     // another pod's copy took its place
+	EventLied         = "pod_lied"         // Pod sent bytes that are not what was asked for
 	EventConflict     = "conflict"         // Path was changed on several pods apart
 	EventMoved        = "moved_home"       // Path is at home where it is read most now
 	EventAsks         = "asks_to_join"     // a stranger that calls itself Pod waits for an admin to let it in
@@ -51,7 +52,7 @@ const (
 // EventKinds are all kinds.
 func EventKinds() []string {
 	return []string{
-		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventConflict, EventMoved,
+		EventStarted, EventConnected, EventDisconnected, EventReadFailed, EventSaveFailed, EventDamaged, EventMended, EventLied, EventConflict, EventMoved,
 		EventAsks, EventJoined, EventRefused, EventEnded, EventRole, EventRekeyed, EventDropped, EventRebuilt, EventForked, EventRepairBegan, EventRepairEnded, EventConfig,
 		EventWarning, EventWarningOver,
 	}

@@ -192,7 +192,7 @@ func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 	return nil, errors.Join(errs...)
 }
 
-// likelyHolders is every connected pod, those of the block's walk in their order.
+// likelyHolders is every connected pod, those of the block's walk in their order, and last those that sent wrong bytes.
 func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
 	var out []ident.Pod
 	seen := map[ident.Pod]bool{p.id: true}
@@ -206,7 +206,7 @@ func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
 	}
 	add(p.reg.layout().Walk(placement.GroupOf(id)))
 	add(p.connected())
-	return out
+	return p.honestFirst(out)
 }
 
 // askFor gets one block from one pod and verifies it.
@@ -220,7 +220,9 @@ func (p *Pod) askFor(ctx context.Context, from ident.Pod, id block.ID) ([]byte, 
 			return err
 		}
 		n = len(wire)
-		plain, err = p.store.OpenWire(id, wire)
+		if plain, err = p.store.OpenWire(id, wire); err != nil {
+			p.lied(ctx, from, id.String(), err)
+		}
 		return err
 	})
 	if err == nil {

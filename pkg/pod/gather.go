@@ -12,10 +12,14 @@ import (
 	"github.com/wormhole-fs/wormhole/erasure"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 )
 
 // strikesMax is how many wrong answers of a pod are borne in one gathering.
 const strikesMax = 3
+
+// errRecordLied is said of a fragment whose record did not give the block. Who holds it may have been told so.
+var errRecordLied = fmt.Errorf("its stripe record lied: %w", block.ErrCorrupt)
 
 // holding is a fragment that a pod says it has. The pod may be this one.
 type holding struct {
@@ -101,7 +105,11 @@ func (g *gatherer) run(holders []holding) ([]byte, *erasure.Set, error) {
 		if g.asking+g.flying == 0 {
 			break
 		}
-		hedge := g.p.clock.NewTimer(g.p.coding.times.hedge())
+		late := g.p.coding.times.hedge()
+		if fetchedFor(g.ctx) >= pace.Repair {
+			late = fragmentHedgeMax // who serves them may keep to a limit
+		}
+		hedge := g.p.clock.NewTimer(late)
 		select {
 		case e := <-g.events:
 			hedge.Stop()
@@ -166,6 +174,9 @@ func (g *gatherer) take(e gatherEvent) ([]byte, *erasure.Set) {
 	if e.err == nil {
 		g.p.coding.times.note(e.took)
 		set, err := g.keep(e.piece.f, e.wire)
+		if errors.Is(err, block.ErrCorrupt) && !errors.Is(err, errRecordLied) && e.piece.pod != g.p.id {
+			g.p.lied(g.ctx, e.piece.pod, e.piece.f.String(), err)
+		}
 		if err == nil {
 			e.piece.state, e.piece.set = pieceCame, set
 			return g.join(set)
@@ -190,7 +201,7 @@ func (g *gatherer) keep(f block.Fragment, wire []byte) (*erasure.Set, error) {
 	case got != f:
 		return nil, fmt.Errorf("it is %s: %w", got, block.ErrCorrupt)
 	case slices.ContainsFunc(g.refused, rec.Equal):
-		return nil, fmt.Errorf("its stripe record lied: %w", block.ErrCorrupt)
+		return nil, errRecordLied
 	}
 	i := slices.IndexFunc(g.sets, func(s *erasure.Set) bool { return s.Record().Equal(rec) })
 	if i >= 0 {
@@ -342,6 +353,9 @@ func (g *gatherer) next(stripe block.Stripe, set *erasure.Set) (best *piece) {
 		}
 		if c.pod != g.p.id {
 			r += 2
+		}
+		if g.p.lies(c.pod) {
+			r += 8
 		}
 		if c.f.I >= stripe.K {
 			r++

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
+	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
 
@@ -33,7 +34,11 @@ func (p *Pod) askWhole(ctx context.Context, id block.ID) ([]byte, error) {
 	}
 	pods := p.likelyHolders(id)
 	answers := make(chan answer, len(pods))
-	timer := p.clock.NewTimer(hedgeAfter)
+	late := hedgeAfter
+	if fetchedFor(ctx) >= pace.Repair {
+		late = servedMax // who serves it may keep to a limit
+	}
+	timer := p.clock.NewTimer(late)
 	defer timer.Stop()
 	waiting := 0
 	ask := func() {
@@ -62,7 +67,7 @@ func (p *Pod) askWhole(ctx context.Context, id block.ID) ([]byte, error) {
 			if waiting < hedgeMax && len(pods) > 0 {
 				ask()
 			}
-			timer.Reset(hedgeAfter)
+			timer.Reset(late)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("pod: get %s: %w", id, ctx.Err())
 		}

@@ -31,6 +31,10 @@ type memPeer struct {
 	unplugged bool // Run doesn't connect it: join does
 
 	spoil func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) // what becomes of a fragment that it sends; nil: nothing
+
+	spoilBlock func(ctx context.Context, wire []byte) ([]byte, error) // what becomes of a block that it sends; nil: nothing
+	answers    func(kind p2p.Kind, body []byte, honest []byte) []byte // what it answers in place of the truth; nil: that
+	drops      bool                                                   // it keeps nothing that is put to it, and says that it does
 }
 
 const memInbox = 4096
@@ -159,7 +163,11 @@ func (m *memPeer) Ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []
 	if err != nil {
 		return nil, err
 	}
-	return handler{o.p}.Asked(ctx, m.p.id, kind, body)
+	answer, err := handler{o.p}.Asked(ctx, m.p.id, kind, body)
+	if o.answers != nil && err == nil {
+		answer = o.answers(kind, body, answer)
+	}
+	return answer, err
 }
 
 // Tell is network's.
@@ -181,7 +189,11 @@ func (m *memPeer) Tell(pod ident.Pod, kind p2p.Kind, body []byte) {
 // Get is network's.
 func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(block.ID, []byte, error) error) error {
 	return memGet(m, pod, ids, f, func(o *memPeer, id block.ID) ([]byte, error) {
-		return handler{o.p}.Block(ctx, m.p.id, id)
+		wire, err := handler{o.p}.Block(ctx, m.p.id, id)
+		if o.spoilBlock != nil && err == nil {
+			return o.spoilBlock(ctx, wire)
+		}
+		return wire, err
 	})
 }
 
@@ -234,7 +246,7 @@ func (m *memPeer) put(ctx context.Context, pod ident.Pod, n int, wire func(int) 
 	h := handler{o.p}
 	errs := make([]error, n)
 	for i := range n {
-		if have(h, i) {
+		if o.drops || have(h, i) {
 			continue
 		}
 		b, err := wire(i)

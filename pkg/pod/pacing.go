@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
@@ -16,21 +17,24 @@ const (
 	sendPacedMost = 4 << 20 // where they may have to wait for limits
 )
 
-// classKey is the context key of what a fetch is for. Like the id of a trace it goes along with the work and changes no result.
-type classKey struct{}
+// servedMax is how long limits keep what another pod asked for: it would give up soon after, and ask again.
+const servedMax = fetchTimeout / 2
 
-// fetching says what is fetched under a context is for.
+// The classes are the same numbers on the wire.
+var (
+	_ = [1]int{}[pace.Read-pace.Class(p2p.ClassRead)]
+	_ = [1]int{}[pace.Spread-pace.Class(p2p.ClassSpread)]
+	_ = [1]int{}[pace.Repair-pace.Class(p2p.ClassRepair)]
+	_ = [1]int{}[pace.Balance-pace.Class(p2p.ClassBalance)]
+)
+
+// fetching says what is fetched and put under a context is for. Like the id of a trace it goes along with the work, to the pod that serves it, and changes no result.
 func fetching(ctx context.Context, c pace.Class) context.Context {
-	return context.WithValue(ctx, classKey{}, c)
+	return p2p.WithClass(ctx, p2p.Class(c))
 }
 
 // fetchedFor is what is fetched under a context is for: a user's read, unless it says otherwise.
-func fetchedFor(ctx context.Context) pace.Class {
-	if c, ok := ctx.Value(classKey{}).(pace.Class); ok {
-		return c
-	}
-	return pace.Read
-}
+func fetchedFor(ctx context.Context) pace.Class { return pace.Class(p2p.ClassOf(ctx)) }
 
 // class is what the copies of a block are made for.
 func (c *placing) class() pace.Class {
@@ -41,6 +45,15 @@ func (c *placing) class() pace.Class {
 		return pace.Repair
 	}
 	return pace.Balance
+}
+
+// mostUrgent is the class of copies that go together.
+func mostUrgent(list []*placing) pace.Class {
+	urgent := list[0].class()
+	for _, c := range list[1:] {
+		urgent = min(urgent, c.class())
+	}
+	return urgent
 }
 
 // working does what fetches for a class, when there is time for it.
@@ -58,13 +71,23 @@ func (p *Pod) paced(ctx context.Context, from ident.Pod, n int) error {
 	return p.pace.Wait(ctx, fetchedFor(ctx), pace.Down, from, int64(n), p.exempt(from))
 }
 
-// served waits until n bytes may go to a pod that asked for them, or came from one that put them.
+// served waits until n bytes may go to a pod that asked for them, or came from one that put them, for what that pod says that they are for. One that does not say asks for a
+// user who waits there, and puts what is new.
 func (p *Pod) served(ctx context.Context, d pace.Direction, pod ident.Pod, n int) error {
-	c := pace.Read // a user may wait for them there
-	if d == pace.Down {
+	c := fetchedFor(ctx)
+	switch {
+	case d == pace.Down && c == pace.Read:
 		c = pace.Spread
+	case c == pace.Read:
+		p.pace.NoteRead(int64(n)) // what is asked for repair makes room for them
 	}
-	return p.pace.Wait(ctx, c, d, pod, int64(n), p.exempt(pod))
+	limited, cancel := context.WithTimeout(ctx, servedMax)
+	defer cancel()
+	err := p.pace.Serve(limited, c, d, pod, int64(n), p.exempt(pod))
+	if ctx.Err() == nil && limited.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // exempt says whether limits that were set don't hold for a pod, since it is on the LAN.

@@ -359,7 +359,7 @@ func (p *Pod) sendPart(ctx context.Context, pod ident.Pod, list []*placing, exem
 		return nil, err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	ctx, cancel := context.WithTimeout(fetching(ctx, mostUrgent(list)), putTimeout)
 	defer cancel()
 	results, err := p.net.Put(ctx, pod, len(list),
 		func(i int) block.ID { return list[i].id },

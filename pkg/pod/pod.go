@@ -39,6 +39,7 @@ type Pod struct {
 	clocks  clocks
 	records *headRecords
 	vain    vain
+	liars   liars
 
 	reg       *registry
 	db        *state.DB
