@@ -71,6 +71,9 @@ const (
 	KindFragments     Kind = 24 // which fragments of blocks are held
 	KindHeat          Kind = 26 // how much a pod reads of files
 	KindKeptFragments Kind = 25 // which fragments of blocks are held for good, so that the asker may give up what it has
+	KindStored        Kind = 27 // what a pod stores that can't know what is needed of it
+	KindDrop          Kind = 28 // what of that a writer needs no more
+	KindDirect        Kind = 29 // copies that such a pod is to make
 )
 
 // Config is what New needs.

@@ -18,6 +18,7 @@ var hints = map[api.Code]string{
 	"bad_key":         "ssh-keygen -t ed25519 makes a key; its public half is in the file that ends in .pub",
 	"bad_token":       "copy the whole last line that wh invite printed",
 	"unreachable":     "is wh up running there, and can this machine reach it? wh pods says who is up",
+	"blind":           "look at the tree on a pod that may read; or have an admin run wh member set-role NAME reader, and this pod joins the tree",
 	"no_key":          "wh health says whether the new key is on its way; a machine that lost all keys needs a new token (wh invite) and joins again; other pods keep the data",
 	"bad_policy":      "replica:2 keeps two copies, rs:4+2 bears the loss of any two of six pods: wh help policy set",
 	"no_such_pod":     "wh pods lists the pods of the network",

@@ -69,6 +69,7 @@ var codes = []struct {
 	{"unavailable", block.ErrUnavailable},
 	{"bad_cid", block.ErrBadID},
 
+	{"blind", pod.ErrBlind},  // a pod.ErrNoKey
 	{"no_key", pod.ErrNoKey}, // a vfs.ErrNotPermitted
 	{"no_such_pod", pod.ErrNoSuchPod},
 	{"not_exist", vfs.ErrNotExist},

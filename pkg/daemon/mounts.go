@@ -104,10 +104,14 @@ func (m *machine) mount(ctx context.Context, r *running, dir string, options []s
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	tree := r.pod.FS()
+	if _, err := tree.GetAttr(ctx, vfs.RootID); err != nil { // a pod that has no tree to show
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
 	if err := makeMountPoint(dir); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
-	mm, err := m.o.Engine.Mount(ctx, dir, r.pod.FS(), mountfs.Options{
+	mm, err := m.o.Engine.Mount(ctx, dir, tree, mountfs.Options{
 		AllowOther: s.AllowOther, ReadOnly: s.ReadOnly, Dev: s.Dev, SUID: s.SUID, NoExec: s.NoExec, Writeback: s.Writeback, Keep: s.Keep,
 		UIDs: mountfs.IDs(s.UIDs), GIDs: mountfs.IDs(s.GIDs),
 		Log: m.o.Log.With("local", r.name, partKey, "mount"), Clock: m.o.Clock,

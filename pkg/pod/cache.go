@@ -81,7 +81,7 @@ func (r *round) lastCopy(c *placing) bool {
 
 // mayHave are the pods other than this one which are to have a block.
 func (r *round) mayHave(c *placing) []ident.Pod {
-	return append(r.p.whoMayKeep(r.p.placing(), c), c.author)
+	return append(r.p.whoMayKeep(r.p.nets(), c), c.author)
 }
 
 // mayBeBack says whether a pod is down, and nobody has given it up: what it holds is there when it is back.

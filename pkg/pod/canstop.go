@@ -21,6 +21,10 @@ type StopAnswer struct {
 // was done here is known elsewhere. It settles first, and asks all connected pods what they hold.
 func (p *Pod) CanStop(ctx context.Context) (StopAnswer, error) {
 	var out StopAnswer
+	if p.blind() {
+		out.Notes = append(out.Notes, "pods that may read know whether others have what is here: ask one of them (wh status)")
+		return out, nil
+	}
 	if err := p.Settle(ctx); err != nil {
 		return out, err
 	}
@@ -50,7 +54,7 @@ func (p *Pod) CanStop(ctx context.Context) (StopAnswer, error) {
 
 // onlyHere is how many bytes the connected pods could not give without this one: of those whose policy outlives the loss of a pod, and of the others.
 func (p *Pod) onlyHere(ctx context.Context) (alone, unpromised int64, err error) {
-	net := p.placing()
+	net := p.nets()
 	look := func(nodes []state.Node) error {
 		list, lost, err := p.placingOf(ctx, nodes, placeOptions{look: true})
 		if err == nil && lost.missing > 0 {
@@ -70,7 +74,7 @@ func (p *Pod) onlyHere(ctx context.Context) (alone, unpromised int64, err error)
 			for i := range c.holders {
 				c.holders[i].Cached = false // such a copy may go at any time
 			}
-			switch without := net.Plan(c.chunk(p.id)).Safety; { // This pod is not among the holders.
+			switch without := net.plan(c, p.id).Safety; { // This pod is not among the holders.
 			case without.State != placement.StateUnavailable:
 			case c.policy.Losses() > 0:
 				alone += c.size

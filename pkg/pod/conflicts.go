@@ -54,6 +54,9 @@ var conflictKinds = map[state.ConflictKind]string{
 
 // Conflicts are all that there are at and below a path.
 func (p *Pod) Conflicts(ctx context.Context, at string) ([]Conflict, error) {
+	if err := p.sees(); err != nil {
+		return nil, err
+	}
 	list, err := p.db.Conflicts(ctx)
 	if err != nil {
 		return nil, err
@@ -239,6 +242,9 @@ type conflictWatch struct {
 // load takes the conflicts that there are at the start as known.
 func (w *conflictWatch) load(ctx context.Context, p *Pod) error {
 	w.kick = make(chan struct{}, 1)
+	if p.blind() {
+		return nil
+	}
 	all, err := p.Conflicts(ctx, "/")
 	if err == nil {
 		w.fresh(all)
@@ -285,6 +291,9 @@ func (p *Pod) runConflicts(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.conflicts.kick:
+		}
+		if p.blind() {
+			continue
 		}
 		all, err := p.Conflicts(ctx, "/")
 		if err != nil && ctx.Err() == nil {

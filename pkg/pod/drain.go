@@ -57,7 +57,14 @@ func (p *Pod) askDuty(ctx context.Context, name string, duty int) (Drained, erro
 		return Drained{}, err
 	}
 	var d Drained
+	if duty == dutyRemove && pod != p.id && p.reg.blind(pod) {
+		if d, err = p.askDuty(ctx, name, dutyLook); err != nil || d.Left > 0 {
+			return d, p.notEmpty(pod, d, err)
+		}
+	}
 	switch {
+	case pod == p.id && p.blind() && (duty == dutyLook || duty == dutyRemove):
+		err = fmt.Errorf("pod: how far this pod is with being emptied, pods that may read can tell: %w", ErrBlind)
 	case pod == p.id:
 		d, err = p.doDuty(ctx, duty)
 	case duty != dutyLook && !p.role().MayAdmit():
@@ -67,11 +74,22 @@ func (p *Pod) askDuty(ctx context.Context, name string, duty int) (Drained, erro
 		if answer, err = p.askPatiently(ctx, pod, p2p.KindDuty, cbor.AppendUint(nil, uint64(duty))); err == nil {
 			d, err = decodeDrained(answer)
 		}
+		if err == nil && p.reg.blind(pod) {
+			d, err = p.drainedBlind(ctx, pod, d)
+		}
 	}
 	if err == nil && duty == dutyRemove && !d.Removed {
-		err = fmt.Errorf("pod: %s is still needed for %d bytes; drain it first (wh pod drain): %w", p.reg.name(pod), d.Left, ErrNotSafe)
+		err = p.notEmpty(pod, d, nil)
 	}
 	return d, err
+}
+
+// notEmpty is the error of a pod that can't be removed yet, or err.
+func (p *Pod) notEmpty(pod ident.Pod, d Drained, err error) error {
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("pod: %s is still needed for %d bytes; drain it first (wh pod drain): %w", p.reg.name(pod), d.Left, ErrNotSafe)
 }
 
 // answerDuty does what an admin asks for.
@@ -97,7 +115,7 @@ func (p *Pod) doDuty(ctx context.Context, duty int) (Drained, error) {
 		if !e.Drain {
 			e.Weight = p.share.Load().Weight
 		}
-	case duty == dutyRemove && e.Drain && d.Known && d.Left == 0:
+	case duty == dutyRemove && e.Drain && (d.Known && d.Left == 0 || p.blind()): // of a blind pod the admin's has looked
 		e.Weight = 0
 	default:
 		return d, nil

@@ -85,8 +85,8 @@ func (p *Pod) durability(id vfs.NodeID) (string, error) {
 
 // lackingBelow brings contents at and below a node to where they should be, and says what is still lacking; "" for nothing.
 func (p *Pod) lackingBelow(ctx context.Context, id vfs.NodeID, durability string, want state.VV) (string, error) {
-	knows := p.whoKnows(ctx, want)
-	net := p.placing()
+	knows, readers := p.whoKnows(ctx, want), p.readers()
+	net := p.nets()
 	lacking := ""
 	err := p.eachBelow(ctx, id, func(n state.Node) error {
 		list, _, err := p.placingOf(ctx, []state.Node{n}, placeOptions{isNew: true})
@@ -97,15 +97,19 @@ func (p *Pod) lackingBelow(ctx context.Context, id vfs.NodeID, durability string
 			return err
 		}
 		for _, c := range list {
-			c.plan = net.Plan(c.chunk(p.id))
+			c.plan = net.plan(c, p.id)
 		}
 		if err := p.carryOut(ctx, net, list, true); err != nil {
 			return err
 		}
 		for _, c := range list {
-			c.holders = known(c.holders, knows)
-			if s := net.Plan(c.chunk(p.id)).Safety; s.Have < enough(s, c.policy, durability) {
-				lacking = fmt.Sprintf("a block is on %d of the %d pods that it takes", s.Have, enough(s, c.policy, durability))
+			c.holders = p.known(c.holders, knows)
+			s := net.plan(c, p.id).Safety
+			switch takes := enough(s, c.policy, durability); {
+			case s.Have < takes:
+				lacking = fmt.Sprintf("a block is on %d of the %d pods that it takes", s.Have, takes)
+			case len(knows) < min(takes, readers):
+				lacking = fmt.Sprintf("the changes are on %d of the %d pods that it takes", len(knows), min(takes, readers))
 			}
 		}
 		return ctx.Err()
@@ -124,11 +128,20 @@ func enough(s placement.Safety, policy placement.Policy, durability string) int 
 	return s.Need/2 + 1
 }
 
-// known are the holders that have the commits, too: bytes whose names are nowhere else are lost with who wrote them.
-func known(holders []placement.Holder, knows map[ident.Pod]bool) []placement.Holder {
+// readers is how many pods that store data can be told of changes: those that are not blind. It is none where all can: then who holds bytes knows their names.
+func (p *Pod) readers() int {
+	if n := p.nets(); n.nodes != n.chunks {
+		return n.nodes.Layout().Len()
+	}
+	return 0
+}
+
+// known are the holders that have the commits, too: bytes whose names are nowhere else are lost with who wrote them. Blind ones never have them, and count: that the names are on pods
+// enough is asked apart.
+func (p *Pod) known(holders []placement.Holder, knows map[ident.Pod]bool) []placement.Holder {
 	var out []placement.Holder
 	for _, h := range holders {
-		if knows[h.Pod] {
+		if knows[h.Pod] || p.reg.blind(h.Pod) {
 			out = append(out, h)
 		}
 	}
@@ -138,7 +151,7 @@ func known(holders []placement.Holder, knows map[ident.Pod]bool) []placement.Hol
 // whoKnows are the connected pods that have what a vector covers, synced, and this one.
 func (p *Pod) whoKnows(ctx context.Context, want state.VV) map[ident.Pod]bool {
 	out := map[ident.Pod]bool{p.id: true}
-	for _, pod := range p.connected() {
+	for _, pod := range p.sighted() {
 		if f := p.peers.of(pod); f.vv != nil && want.LessEqual(f.vv) {
 			out[pod] = true
 			continue

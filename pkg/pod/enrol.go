@@ -136,7 +136,7 @@ func (p *Pod) letIn(ctx context.Context, chain member.Chain) (member.EnrolReply,
 	if err != nil {
 		return member.EnrolReply{}, err
 	}
-	statements = slices.DeleteFunc(statements, func(s []byte) bool { return keyOfOther(s, pod) })
+	statements = slices.DeleteFunc(statements, func(s []byte) bool { return keyOfOther(s, pod) || !p.mayHear(pod, s) })
 	reply := member.EnrolReply{Chain: chain, NetworkName: p.reg.defaults().Name, Statements: statements}
 	for at, addrs := range p.addresses() {
 		reply.Peers = append(reply.Peers, member.EnrolPeer{Pod: at, Addrs: addrs})

@@ -38,6 +38,9 @@ func (f *filter) add(id block.ID) {
 	f.n++
 }
 
+// full says whether more was added than the filter has bits for.
+func (f *filter) full() bool { return f.n > len(f.bits)*64/filterBits }
+
 func (f *filter) has(id block.ID) bool {
 	h, step := f.hash(id)
 	for range filterProbes {

@@ -116,7 +116,9 @@ func (p *Pod) runForks(ctx context.Context) error {
 		}
 		if list := p.forks.take(); len(list) > 0 {
 			p.noteForks(ctx, list)
-			p.tellAll(p2p.KindStatements, encodeStatements(list))
+			for _, pod := range p.sighted() {
+				p.net.Tell(pod, p2p.KindStatements, encodeStatements(list))
+			}
 			p.touched()
 			p.pulls.retry()
 		}

@@ -57,6 +57,7 @@ func (h handler) PutFragment(ctx context.Context, from ident.Pod, f block.Fragme
 	if err := h.p.leaving.stay(ctx, f.ID); err != nil {
 		return err
 	}
+	h.p.renewed(ctx, f.ID)
 	err := h.p.store.PutFragment(ctx, f, wire)
 	if errors.Is(err, store.ErrNoSpace) {
 		return errors.Join(err, p2p.ErrFull)
@@ -67,7 +68,11 @@ func (h handler) PutFragment(ctx context.Context, from ident.Pod, f block.Fragme
 // HaveFragment is p2p.FragmentHandler's.
 func (h handler) HaveFragment(ctx context.Context, _ ident.Pod, f block.Fragment) bool {
 	defer h.p.leases.release(h.p.leases.take(f.ID)) // before the look
-	return h.p.leaving.stay(ctx, f.ID) == nil && h.p.store.HasFragment(f)
+	if h.p.leaving.stay(ctx, f.ID) != nil {
+		return false
+	}
+	h.p.renewed(ctx, f.ID)
+	return h.p.store.HasFragment(f)
 }
 
 // storedFragment is a fragment of this pod as it is sent. One that turns out damaged is noted, to be made again.
@@ -95,12 +100,12 @@ func (p *Pod) askFragments(ctx context.Context, pod ident.Pod, ids []block.ID) (
 }
 
 // answerFragments answers a question of askFragments.
-func (p *Pod) answerFragments(body []byte) ([]byte, error) {
-	return p.tellFragments(body, p.store.Fragments, func() error { return nil })
+func (p *Pod) answerFragments(ctx context.Context, body []byte) ([]byte, error) {
+	return p.tellFragments(ctx, body, p.store.Fragments, func() error { return nil })
 }
 
 // tellFragments tells what list says of some blocks; settle is called before it is told.
-func (p *Pod) tellFragments(ids []byte, list func(block.ID) ([]block.Fragment, error), settle func() error) ([]byte, error) {
+func (p *Pod) tellFragments(ctx context.Context, ids []byte, list func(block.ID) ([]block.Fragment, error), settle func() error) ([]byte, error) {
 	if len(ids)%block.IDLen != 0 || len(ids) > fragmentsAskMax*block.IDLen {
 		return nil, fmt.Errorf("pod: question about fragments has %d bytes: %w", len(ids), block.ErrBadID)
 	}
@@ -110,6 +115,7 @@ func (p *Pod) tellFragments(ids []byte, list func(block.ID) ([]block.Fragment, e
 		if err != nil {
 			return nil, err
 		}
+		p.renewed(ctx, id)
 		has, err := list(id)
 		if err != nil {
 			return nil, err

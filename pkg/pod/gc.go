@@ -85,7 +85,10 @@ func (p *Pod) runCollections(ctx context.Context) error {
 func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) {
 	p.collecting.Lock()
 	defer p.collecting.Unlock()
-	if err := p.writable(); err != nil {
+	if p.blind() && !p.closed.Load() {
+		return p.collectBlind(ctx, o)
+	}
+	if err := errors.Join(p.writable(), p.unseen()); err != nil {
 		return Collected{}, err
 	}
 	if o.Now && !o.DryRun {
@@ -103,7 +106,7 @@ func (p *Pod) Collect(ctx context.Context, o CollectOptions) (Collected, error) 
 	if err := p.syncLog(ctx); err != nil {
 		return Collected{}, fmt.Errorf("pod: collect garbage: nothing was swept: %w", err)
 	}
-	c := &collection{p: p, o: o, live: m.live, start: p.surelyNow()}
+	c := &collection{p: p, o: o, live: m.live, named: m.named, start: p.surelyNow()}
 	if err := c.run(ctx); err != nil {
 		return c.out, fmt.Errorf("pod: collect garbage: %w", fullDisk(err))
 	}
@@ -120,6 +123,7 @@ func (p *Pod) mark(ctx context.Context) (*marker, error) {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
+	m.markedAll()
 	return m, nil
 }
 
@@ -128,6 +132,7 @@ type collection struct {
 	p     *Pod
 	o     CollectOptions
 	live  *filter
+	named *filter // all that is named, here or elsewhere; nil: there is nobody to be told
 	start time.Time
 
 	passed  passed
@@ -165,6 +170,9 @@ func (c *collection) run(ctx context.Context) error {
 	}
 	if c.out.CompactedBytes, err = p.store.Compact(ctx); err != nil {
 		return err
+	}
+	if err := c.listDrops(ctx); err != nil {
+		p.log.WarnContext(ctx, "storage pods were not told of all that they keep for nothing; trying again", "err", err)
 	}
 	return p.savePassages(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -71,6 +72,9 @@ func (h handler) Disconnected(pod ident.Pod) {
 
 // Told is p2p.Handler's.
 func (h handler) Told(ctx context.Context, from ident.Pod, kind p2p.Kind, body []byte) {
+	if h.p.reg.blind(from) && !slices.Contains(blindMayTell, kind) {
+		return
+	}
 	switch kind {
 	case p2p.KindHead:
 		h.p.toldHead(ctx, from, body)
@@ -88,6 +92,9 @@ func (h handler) Told(ctx context.Context, from ident.Pod, kind p2p.Kind, body [
 
 // Asked is p2p.Handler's.
 func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body []byte) ([]byte, error) {
+	if err := h.p.mayAsk(ctx, from, kind); err != nil {
+		return nil, err
+	}
 	switch kind {
 	case p2p.KindLog:
 		return h.p.answerLog(ctx, from, body)
@@ -97,11 +104,11 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		if err := h.p.learnAll(ctx, body, from); err != nil {
 			h.p.log.WarnContext(ctx, "a pod sent statements that are not believed", "pod", h.p.reg.name(from), "err", err)
 		}
-		return h.p.allStatements()
+		return h.p.allStatements(from)
 	case p2p.KindHas:
 		return h.p.answerHas(ctx, body)
 	case p2p.KindFragments:
-		return h.p.answerFragments(body)
+		return h.p.answerFragments(ctx, body)
 	case p2p.KindKeptFragments:
 		return h.p.answerKeptFragments(ctx, body)
 	case p2p.KindKept:
@@ -116,9 +123,18 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 		return h.p.answerHeat(body)
 	case p2p.KindClock:
 		return h.p.answerClock(), nil
+	case p2p.KindStored:
+		return h.p.answerStored(ctx, from, body)
+	case p2p.KindDrop:
+		return h.p.answerDrop(ctx, from, body)
+	case p2p.KindDirect:
+		return h.p.answerDirect(ctx, from, body)
 	case p2p.KindPeers:
 		return h.p.answerPeers(), nil
 	case p2p.KindHead:
+		if err := h.p.sees(); err != nil {
+			return nil, err
+		}
 		h.p.toldHead(ctx, from, body)
 		return h.p.headMessage(ctx, nil)
 	}
@@ -127,6 +143,9 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 
 // Block is p2p.Handler's.
 func (h handler) Block(ctx context.Context, to ident.Pod, id block.ID) ([]byte, error) {
+	if err := h.p.mayHave(ctx, to, id); err != nil {
+		return nil, err
+	}
 	wire, err := h.p.store.Wire(ctx, id)
 	if err == nil {
 		err = h.p.served(ctx, pace.Up, to, len(wire))
@@ -136,6 +155,9 @@ func (h handler) Block(ctx context.Context, to ident.Pod, id block.ID) ([]byte, 
 
 // PutBlock is p2p.Handler's.
 func (h handler) PutBlock(ctx context.Context, from ident.Pod, id block.ID, wire []byte) error {
+	if id.Codec() != block.Raw && h.p.blind() {
+		return fmt.Errorf("pod: put %s, a node: %w", id, ErrBlind)
+	}
 	if err := h.p.served(ctx, pace.Down, from, len(wire)); err != nil {
 		return err
 	}
@@ -143,6 +165,7 @@ func (h handler) PutBlock(ctx context.Context, from ident.Pod, id block.ID, wire
 	if err := h.p.leaving.stay(ctx, id); err != nil {
 		return err
 	}
+	h.p.renewed(ctx, id)
 	err := h.p.store.PutWire(ctx, id, wire, false)
 	if errors.Is(err, store.ErrNoSpace) {
 		return errors.Join(err, p2p.ErrFull)
@@ -159,6 +182,7 @@ func (h handler) HaveBlock(ctx context.Context, _ ident.Pod, id block.ID) bool {
 	if h.p.leaving.stay(ctx, id) != nil {
 		return false
 	}
+	h.p.renewed(ctx, id)
 	owned, _ := h.p.store.Has(id)
 	return owned
 }

@@ -114,6 +114,7 @@ func (p *Pod) answerHas(ctx context.Context, body []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.renewed(ctx, id)
 		has := p.holds(id)
 		if has != hasNot && id.Codec() == block.Raw {
 			if n, ok := p.store.FormLen(id); ok && n < block.FragmentedMin {

@@ -86,8 +86,10 @@ func (p *Pod) runHeadRecords(ctx context.Context) error {
 		p.records.compared = p.records.compared && !look // who came may know more
 		p.records.mu.Unlock()
 		if look {
-			p.compareFirst(ctx)
-			p.findHeads(ctx, d)
+			if !p.blind() { // there is nothing to compare them with
+				p.compareFirst(ctx)
+				p.findHeads(ctx, d)
+			}
 		}
 	}
 }

@@ -96,6 +96,9 @@ type Reads struct {
 
 // Hot tells which files are read most on this pod, at most n, the hottest first.
 func (p *Pod) Hot(ctx context.Context, n int) ([]Hot, error) {
+	if err := p.sees(); err != nil {
+		return nil, err
+	}
 	out, _, err := p.hot(ctx, p.heat.Hottest(n, p.clock.Now()))
 	return out, err
 }
@@ -209,7 +212,7 @@ func (p *Pod) askHeat(ctx context.Context, list []Hot) bool {
 		body = cbor.AppendUint(body, uint64(h.id))
 	}
 	heard := map[ident.Pod]bool{p.id: true}
-	for _, pod := range p.connected() {
+	for _, pod := range p.sighted() {
 		answer, err := p.ask(ctx, pod, p2p.KindHeat, body)
 		var reads []uint64
 		if err == nil {
@@ -226,7 +229,7 @@ func (p *Pod) askHeat(ctx context.Context, list []Hot) bool {
 			}
 		}
 	}
-	return !slices.ContainsFunc(p.reg.layout().Entries(), func(e placement.Entry) bool { return !heard[e.Pod] && !p.reg.isOut(e.Pod) })
+	return !slices.ContainsFunc(p.reg.layout().Entries(), func(e placement.Entry) bool { return !heard[e.Pod] && !p.reg.isOut(e.Pod) && !p.reg.blind(e.Pod) })
 }
 
 // answerHeat says what this pod read of files.

@@ -83,6 +83,9 @@ func (p *Pod) momentOf(ctx context.Context, name string) (Moment, error) {
 
 // Moments are all tree roots that are kept here, newest first; those whose time is not known last.
 func (p *Pod) Moments() ([]Moment, error) {
+	if err := p.sees(); err != nil {
+		return nil, err
+	}
 	snapshots, err := p.db.Snapshots()
 	if err != nil {
 		return nil, err

@@ -31,6 +31,9 @@ var errEnough = errors.New("enough")
 // are told under the paths that it had. Beyond the end of the log of commits it goes on with what differs between kept trees. An error of f ends
 // it and is returned.
 func (p *Pod) Log(ctx context.Context, at string, limit int, f func(Logged) error) error {
+	if err := p.sees(); err != nil {
+		return err
+	}
 	at = path.Clean("/" + at)
 	if err := p.barrier.wait(ctx); err != nil {
 		return err

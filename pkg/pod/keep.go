@@ -79,6 +79,9 @@ func (p *Pod) wish(ctx context.Context, id vfs.NodeID, edit state.WishEdit) erro
 
 // Pins are the pins and homes at and below a path, sorted by path and name of the pod.
 func (p *Pod) Pins(ctx context.Context, at string) ([]Pin, error) {
+	if err := p.sees(); err != nil {
+		return nil, err
+	}
 	out := []Pin{}
 	err := p.db.EachWish(ctx, func(id vfs.NodeID, w state.Wish) error {
 		path, err := p.db.Path(id)
@@ -114,6 +117,9 @@ type Evicted struct {
 // wants them elsewhere. A copy goes only after those that are to have it have acknowledged theirs. Error: ErrNotSafe, where they can't
 // be asked.
 func (p *Pod) Evict(ctx context.Context, id vfs.NodeID) (Evicted, error) {
+	if err := p.sees(); err != nil {
+		return Evicted{}, err
+	}
 	var out Evicted
 	var errs []error
 	var batch []state.Node

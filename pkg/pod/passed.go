@@ -88,7 +88,7 @@ func (p *Pod) loadPassages() error {
 
 // passMembers exchanges heads with the pods that are connected, and notes for all members when they were met.
 func (p *Pod) passMembers(ctx context.Context) {
-	for _, pod := range p.connected() {
+	for _, pod := range p.sighted() {
 		p.passMember(ctx, pod)
 	}
 	now := p.clock.Now()
@@ -176,7 +176,7 @@ func (p *Pod) membersPassed(now time.Time) passed {
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
 		facts := p.peers.of(pod)
-		if pod == p.id || p.dormant(pod, facts, now) {
+		if pod == p.id || p.reg.blind(pod) || p.dormant(pod, facts, now) { // what a blind pod does names nothing
 			continue
 		}
 		if facts.passed.Before(w.at) {

@@ -107,10 +107,10 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (pl
 	if o.round != nil && err != nil {
 		o.round.incomplete = true
 	}
-	net := p.placing()
+	net := p.nets()
 	errs = append(errs, p.survey(ctx, net, list))
 	for _, c := range list {
-		c.plan = net.Plan(c.chunk(p.id))
+		c.plan = net.plan(c, p.id)
 		if o.round != nil {
 			o.round.planned(c)
 		}
@@ -127,7 +127,7 @@ func (p *Pod) place(ctx context.Context, nodes []state.Node, o placeOptions) (pl
 }
 
 // countAll adds what became of blocks, and notes it in a round.
-func (a *placed) countAll(p *Pod, net *placement.Network, list []*placing, r *round) {
+func (a *placed) countAll(p *Pod, net nets, list []*placing, r *round) {
 	for _, c := range list {
 		a.count(p, net, c)
 		if r != nil {
@@ -151,7 +151,7 @@ func (p *Pod) lackOf(c *placing) string {
 }
 
 // count adds what became of a block.
-func (a *placed) count(p *Pod, net *placement.Network, c *placing) {
+func (a *placed) count(p *Pod, net nets, c *placing) {
 	s := c.plan.Safety
 	a.blocks++
 	a.bytes[s.State] += c.size
@@ -164,11 +164,11 @@ func (a *placed) count(p *Pod, net *placement.Network, c *placing) {
 		a.short++
 		a.need = max(a.need, s.Need)
 	}
-	if s.State != placement.StateSafe && net.Layout().Len() >= s.Need {
+	if s.State != placement.StateSafe && net.of(c.id).Layout().Len() >= s.Need {
 		a.unsafe += c.size
 	}
 	for _, pod := range c.keep {
-		if !net.Up(pod) && adds == 0 && s.State == placement.StateSafe {
+		if !net.up(pod) && adds == 0 && s.State == placement.StateSafe {
 			a.short++ // a home or pin that can't be served now
 			a.need = max(a.need, s.Need+1)
 		}
@@ -182,6 +182,7 @@ func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions)
 	if err != nil {
 		return nil, out, err
 	}
+	net := p.nets()
 	byID := make(map[block.ID]*placing)
 	var list []*placing
 	var errs []error
@@ -189,12 +190,16 @@ func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions)
 		err := p.putBody(ctx, n.Body)
 		if err == nil {
 			err = p.contentBlocks(ctx, n, func(w wanted) error {
+				want := all[i]
+				if w.id.Codec() != block.Raw {
+					want = p.wantsNode(net, want)
+				}
 				c := byID[w.id]
 				if c != nil {
-					c.wants = c.join(all[i])
+					c.wants = c.join(want)
 					return nil
 				}
-				c = &placing{wanted: w, wants: all[i], isNew: o.isNew, round: o.round}
+				c = &placing{wanted: w, wants: want, isNew: o.isNew, round: o.round}
 				byID[w.id] = c
 				list = append(list, c)
 				return nil
@@ -212,11 +217,11 @@ func (p *Pod) placingOf(ctx context.Context, nodes []state.Node, o placeOptions)
 
 // survey asks who holds blocks: the pods of their sets, homes, pins, and the author of what has one copy; and where these don't
 // have one, or this pod has one that may be too much, all that are connected.
-func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placing) error {
+func (p *Pod) survey(ctx context.Context, net nets, list []*placing) error {
 	ask := make(map[ident.Pod][]*placing)
 	var errs []error
 	for _, c := range list {
-		pods := append(net.Set(placement.GroupOf(c.id), c.policy), c.keep...)
+		pods := append(net.set(c), c.keep...)
 		if c.policy.Kind <= placement.PolicyNone {
 			pods = append(slices.Clone(c.keep), c.author)
 			if owned, _ := p.store.Has(c.id); owned && c.author != p.id {
@@ -225,7 +230,7 @@ func (p *Pod) survey(ctx context.Context, net *placement.Network, list []*placin
 		}
 		slices.SortFunc(pods, comparePods)
 		for _, pod := range slices.Compact(pods) {
-			if pod != p.id && net.Up(pod) {
+			if pod != p.id && net.up(pod) {
 				ask[pod] = append(ask[pod], c)
 			}
 		}
@@ -281,14 +286,17 @@ func (p *Pod) holds(id block.ID) byte {
 }
 
 // carryOut does what this pod can do of plans, and plans anew.
-func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*placing, pull bool) error {
+func (p *Pod) carryOut(ctx context.Context, net nets, list []*placing, pull bool) error {
 	send := make(map[ident.Pod][]*placing)
 	var own []*placing
 	var jobs []fragmentJob
+	var direct directed
 	for _, c := range list {
 		for _, a := range c.plan.Actions {
 			switch {
 			case a.To == p.id && c.leaves(a):
+			case p.directs(c, a):
+				direct.add(c, a)
 			case p.ours(a, pull):
 				jobs = append(jobs, fragmentJob{c, a})
 			case a.Kind != placement.CopyWhole && a.Kind != placement.JoinWhole:
@@ -303,10 +311,10 @@ func (p *Pod) carryOut(ctx context.Context, net *placement.Network, list []*plac
 	if len(own) > 0 {
 		errs = append(errs, p.ownAll(ctx, own))
 	}
-	errs = append(errs, p.carryOutFragments(ctx, jobs))
+	errs = append(errs, p.carryOutFragments(ctx, jobs), p.directAll(ctx, direct))
 	for _, c := range list {
 		if len(c.plan.Actions) > 0 {
-			c.plan = net.Plan(c.chunk(p.id))
+			c.plan = net.plan(c, p.id)
 		}
 	}
 	return errors.Join(errs...)

@@ -298,7 +298,7 @@ func (p *Pod) askKeptFragments(ctx context.Context, pod ident.Pod, list []*placi
 		for i, c := range part {
 			ids[i] = c.id
 		}
-		answer, err := p.ask(ctx, pod, p2p.KindKeptFragments, keptQuestion(p.db.VV(), part))
+		answer, err := p.ask(ctx, pod, p2p.KindKeptFragments, keptQuestion(p.vvFor(pod), part))
 		if err != nil {
 			return err
 		}
@@ -320,10 +320,10 @@ func (p *Pod) answerKeptFragments(ctx context.Context, body []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if !p.db.VV().LessEqual(theirs) {
+	if !p.blind() && !p.db.VV().LessEqual(theirs) {
 		return make([]byte, len(ids)/block.IDLen), nil
 	}
-	return p.tellFragments(ids, func(id block.ID) ([]block.Fragment, error) {
+	return p.tellFragments(ctx, ids, func(id block.ID) ([]block.Fragment, error) {
 		if p.leaving.has(id) {
 			return nil, nil
 		}

@@ -65,6 +65,8 @@ type Pod struct {
 	leases      *leases
 	events      *events
 	leaving     leaving
+	votes       votes        // on a blind pod
+	marked      atomic.Int64 // blocks that the last collection marked, repetitions counted
 	pace        *pace.Pacer
 	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
 	lastCopies  lastCopies
@@ -225,10 +227,13 @@ func (p *Pod) Close() error {
 	return errors.Join(err, p.db.Close(), p.store.Close())
 }
 
-// writable says whether operations are taken. Errors: vfs.ErrClosed, ErrNoKey.
+// writable says whether operations are taken. Errors: vfs.ErrClosed, ErrNoKey, ErrBlind.
 func (p *Pod) writable() error {
 	if p.closed.Load() {
 		return errClosed
+	}
+	if err := p.sees(); err != nil {
+		return err
 	}
 	return errors.Join(p.guard.err(), p.seal.Load().usable())
 }

@@ -44,7 +44,7 @@ func (p *Pod) committed(ctx context.Context) {
 	since := vv
 	since[self] = told
 	p.published = state.Dot{Actor: self, Seq: mine}
-	if len(p.connected()) == 0 {
+	if len(p.sighted()) == 0 {
 		return // heads are exchanged when a pod connects
 	}
 	message, err := p.headMessage(ctx, since)
@@ -63,7 +63,7 @@ func (p *Pod) committed(ctx context.Context) {
 
 // tellHead tells the pods with which numbers were compared since they connected (I3); the others are told when that is done.
 func (p *Pod) tellHead(message []byte) {
-	for _, pod := range p.connected() {
+	for _, pod := range p.sighted() {
 		if p.peers.of(pod).compared {
 			p.net.Tell(pod, p2p.KindHead, message)
 		}

@@ -159,6 +159,9 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	if err := p.compareClock(ctx, pod); err != nil {
 		p.log.DebugContext(ctx, "a pod did not tell its time", "pod", p.reg.name(pod), "err", err)
 	}
+	if p.blind() || p.reg.blind(pod) {
+		return u.meetBlind(ctx, pod)
+	}
 	p.compareFirst(ctx)
 	if err := p.db.Reconcile(ctx, podPeer{p, pod}); err != nil {
 		return err
@@ -177,7 +180,53 @@ func (u *puller) meet(ctx context.Context, pod ident.Pod) error {
 	}
 	p.net.Tell(pod, p2p.KindHead, head)
 	p.net.Tell(pod, p2p.KindUsage, p.usageMessage(ctx))
-	return nil
+	return p.askHead(ctx, pod, head)
+}
+
+// askHead asks a pod for its head, where one of the two may have been blind until now: what the other told meanwhile was not heard.
+func (p *Pod) askHead(ctx context.Context, pod ident.Pod, mine []byte) error {
+	if !p.reg.defaults().Encrypted() || p.peers.of(pod).met {
+		return nil
+	}
+	answer, err := p.net.Ask(ctx, pod, p2p.KindHead, mine)
+	if err == nil {
+		p.toldHead(ctx, pod, answer)
+	}
+	return err
+}
+
+// meetBlind is the rest of meet where one of the two pods is blind, or both are: addresses, and how full they are. A blind one that could read before tells what it has of the changes: it may be the
+// only one.
+func (u *puller) meetBlind(ctx context.Context, pod ident.Pod) error {
+	p := u.p
+	book, err := p.net.Ask(ctx, pod, p2p.KindPeers, nil)
+	if err != nil {
+		return err
+	}
+	if err := p.meetPeers(ctx, book); err != nil {
+		return err
+	}
+	p.peers.update(pod, func(f *peerFacts) { f.met = true })
+	p.net.Tell(pod, p2p.KindUsage, p.usageMessage(ctx))
+	if p.reg.blind(pod) || len(p.db.VV()) == 0 {
+		return nil
+	}
+	head, err := p.headMessage(ctx, nil)
+	if err == nil {
+		p.net.Tell(pod, p2p.KindHead, head)
+	}
+	return err
+}
+
+// meetAgain meets all that are connected, where that may be done another way now: somebody has another role.
+func (p *Pod) meetAgain() {
+	if !p.reg.defaults().Encrypted() {
+		return
+	}
+	for _, pod := range p.connected() {
+		p.peers.update(pod, func(f *peerFacts) { f.met, f.compared = false, false })
+		p.pulls.connected(pod)
+	}
 }
 
 // pull asks a pod for commits until this pod has what the other's head shows, or for its tree, where the log does not reach back or is
@@ -247,6 +296,9 @@ func (p *Pod) apply(ctx context.Context, commits [][]byte) (int, error) {
 
 // toldHead hears a pod's head, and commits that came with it.
 func (p *Pod) toldHead(ctx context.Context, from ident.Pod, body []byte) {
+	if p.blind() {
+		return
+	}
 	head, sum, commits, err := p.readHead(from, body)
 	if err != nil {
 		p.log.WarnContext(ctx, "a pod's head is not believed", "pod", p.reg.name(from), "err", err)

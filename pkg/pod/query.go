@@ -26,6 +26,9 @@ func (p *Pod) StateRoot(ctx context.Context) (block.ID, error) {
 }
 
 func (p *Pod) rootNow(ctx context.Context) (state.CheckpointInfo, error) {
+	if err := p.sees(); err != nil {
+		return state.CheckpointInfo{}, err
+	}
 	if err := p.barrier.wait(ctx); err != nil {
 		return state.CheckpointInfo{}, err
 	}
@@ -125,6 +128,9 @@ func storedShare(policy placement.Policy, pods int) (kept, of uint64) {
 
 // Where tells who holds a file's blocks, as far as pods are connected, and how safe they are.
 func (p *Pod) Where(ctx context.Context, id vfs.NodeID) (Where, error) {
+	if err := p.sees(); err != nil {
+		return Where{}, err
+	}
 	n, err := p.db.Get(id)
 	if err != nil {
 		return Where{}, err
@@ -176,9 +182,9 @@ func (p *Pod) judge(ctx context.Context, n state.Node) ([]*placing, placement.Sa
 		p.log.WarnContext(ctx, "where: not every pod answered", "err", err)
 	}
 	var worst placement.Safety
-	net := p.placing()
+	net := p.nets()
 	for _, c := range list {
-		c.plan = net.Plan(c.chunk(p.id))
+		c.plan = net.plan(c, p.id)
 		worst = worst.Worse(c.plan.Safety)
 	}
 	if p.isDirty(n.ID) {
@@ -217,6 +223,9 @@ func (c *ChunkWhere) hold(h placement.Holder, name string, pinned bool) {
 
 // Policy tells which policy holds at a node.
 func (p *Pod) Policy(_ context.Context, id vfs.NodeID) (Policy, error) {
+	if err := p.sees(); err != nil {
+		return Policy{}, err
+	}
 	w, from, err := p.db.EffectiveWish(id)
 	if err != nil {
 		return Policy{}, err

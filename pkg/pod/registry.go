@@ -25,6 +25,7 @@ type registry struct {
 	entries  map[ident.Pod]placement.Entry
 	signed   map[ident.Pod][]byte // of entries, as they came
 	lay      placement.Layout     // of entries
+	sighted  sightedLayout
 	settings member.Settings
 	keys     map[ident.Pod][]member.SealedKey
 	rekeys   []member.Rekey

@@ -232,7 +232,7 @@ func (p *Pod) askForKeys(ctx context.Context) error {
 func (p *Pod) swapStatements(ctx context.Context, pod ident.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
-	mine, err := p.allStatements()
+	mine, err := p.allStatements(pod)
 	if err != nil {
 		return err
 	}

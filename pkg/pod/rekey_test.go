@@ -139,7 +139,7 @@ func TestRevokedCantReadNew(t *testing.T) {
 		}
 	}
 	// The thief has every block, every statement, and its own key.
-	statements, err := first.allStatements()
+	statements, err := first.allStatements(first.id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,7 +438,7 @@ func TestRekeyByRole(t *testing.T) {
 	}
 	first.write("/new", string(data[:200_000]))
 	eventually(t, "second can't read what is new", func() error {
-		_, err := second.read("/new")
+		_, err := second.FS().GetAttr(quickly(t), vfs.RootID)
 		if !errors.Is(err, ErrNoKey) {
 			return errors.Join(errors.New("it can"), err)
 		}

@@ -110,12 +110,12 @@ func (p *Pod) giveUp(ctx context.Context, surplus map[block.ID]*placing) (releas
 			p.leaving.done(id, m)
 		}
 	}()
-	net := p.placing()
+	net := p.nets()
 	if err := p.acknowledged(ctx, net, marked); err != nil {
 		return 0, err
 	}
 	for _, c := range marked {
-		releases := surplusHere(net.Plan(c.chunk(p.id)), p.id)
+		releases := surplusHere(net.plan(c, p.id), p.id)
 		if len(releases) == 0 || !p.leaving.begin(c.id, marks[c.id]) {
 			continue
 		}
@@ -155,7 +155,7 @@ func surplusHere(plan placement.Plan, self ident.Pod) (releases []placement.Acti
 
 // acknowledged asks the pods of the sets of blocks which they own for good: synced there, not about to be given up, and by pods
 // that know of nothing that is not known here, such as a policy that asks for more.
-func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*placing) error {
+func (p *Pod) acknowledged(ctx context.Context, net nets, list []*placing) error {
 	ask := make(map[ident.Pod][]*placing)
 	for _, c := range list {
 		c.holders = nil
@@ -166,7 +166,7 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 			return err
 		}
 		for _, pod := range p.whoMayKeep(net, c) {
-			if pod != p.id && net.Up(pod) && p.net.Connected(pod) {
+			if pod != p.id && net.up(pod) && p.net.Connected(pod) {
 				ask[pod] = append(ask[pod], c)
 			}
 		}
@@ -191,11 +191,11 @@ func (p *Pod) acknowledged(ctx context.Context, net *placement.Network, list []*
 
 // whoMayKeep are the pods of which the policy wants some to have a block, each once: those of its set and its author, or, of a block of which one copy
 // is enough wherever it is, all.
-func (p *Pod) whoMayKeep(net *placement.Network, c *placing) []ident.Pod {
+func (p *Pod) whoMayKeep(net nets, c *placing) []ident.Pod {
 	if c.policy.Kind <= placement.PolicyNone {
 		return p.connected()
 	}
-	pods := net.Set(placement.GroupOf(c.id), c.policy)
+	pods := net.set(c)
 	if !slices.Contains(pods, c.author) {
 		pods = append(pods, c.author)
 	}
@@ -203,7 +203,7 @@ func (p *Pod) whoMayKeep(net *placement.Network, c *placing) []ident.Pod {
 }
 
 func (p *Pod) askKept(ctx context.Context, pod ident.Pod, list []*placing) error {
-	answer, err := p.ask(ctx, pod, p2p.KindKept, keptQuestion(p.db.VV(), list))
+	answer, err := p.ask(ctx, pod, p2p.KindKept, keptQuestion(p.vvFor(pod), list))
 	if err != nil {
 		return err
 	}
@@ -225,6 +225,14 @@ func keptQuestion(vv state.VV, list []*placing) []byte {
 	q := cbor.AppendArray(nil, 2)
 	q = cbor.AppendBytes(q, vv.Append(nil))
 	return cbor.AppendBytes(q, ids)
+}
+
+// vvFor is what a pod is told that this one knows: a blind one, for which it does not matter, nothing.
+func (p *Pod) vvFor(pod ident.Pod) state.VV {
+	if p.reg.blind(pod) {
+		return state.VV{}
+	}
+	return p.db.VV()
 }
 
 func readKeptQuestion(body []byte) (vv state.VV, ids []byte, err error) {
@@ -249,7 +257,7 @@ func (p *Pod) answerKept(ctx context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.db.VV().LessEqual(theirs) {
+	if !p.blind() && !p.db.VV().LessEqual(theirs) {
 		return make([]byte, len(ids)/block.IDLen), nil
 	}
 	return p.answerHas(ctx, ids)

@@ -205,7 +205,7 @@ func TestDroppedIsTold(t *testing.T) {
 	if err := first.SetRole(quickly(t), "second", "reader"); err != nil {
 		t.Fatal(err)
 	}
-	statements, err := first.allStatements()
+	statements, err := first.allStatements(first.id)
 	if err != nil {
 		t.Fatal(err)
 	}

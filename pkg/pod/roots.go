@@ -42,6 +42,8 @@ type marker struct {
 	live *filter
 	seen int // blocks
 
+	named *filter // all, wherever they are; nil: nobody asks for it. See listDrops
+
 	// What was marked with all below it. Folders are all remembered, some 40 bytes for each: in trees that share them everywhere one can be met on
 	// endlessly many ways.
 	folders map[walked]bool
@@ -54,13 +56,28 @@ const yieldEvery = 32
 
 func (p *Pod) newMarker() *marker {
 	n := int(p.store.Usage().Blocks) + 1<<12
-	return &marker{p: p, get: quietBlocks{p}, live: newFilter(n), folders: make(map[walked]bool), bodies: newWalkedBodies(n)}
+	m := &marker{p: p, get: quietBlocks{p}, live: newFilter(n), folders: make(map[walked]bool), bodies: newWalkedBodies(n)}
+	if p.mayWrite() && len(p.blindConnected()) > 0 {
+		m.named = newFilter(max(n, int(p.marked.Load())))
+	}
+	return m
+}
+
+// markedAll notes how much was marked. A filter that was made for less affirms too much of what it is asked: it is left unused this time.
+func (m *marker) markedAll() {
+	m.p.marked.Store(int64(m.seen))
+	if m.named != nil && m.named.full() {
+		m.named = nil
+	}
 }
 
 // add marks a block, if this pod owns it, or fragments of it: the filter's size is by what is here, not by what the network holds.
 func (m *marker) add(id block.ID) {
 	if m.seen++; m.seen%yieldEvery == 0 {
 		runtime.Gosched()
+	}
+	if m.named != nil {
+		m.named.add(id)
 	}
 	if owned, _ := m.p.store.Has(id); owned || m.p.store.InTrash(id) {
 		m.live.add(id)

@@ -101,9 +101,9 @@ func (r *round) finish(ctx context.Context) (placed, error) {
 	var errs []error
 	endangeredFirst(r.later)
 	for part := range slices.Chunk(r.later, spreadBatch) {
-		net := r.p.placing()
+		net := r.p.nets()
 		for _, c := range part {
-			c.plan = net.Plan(c.chunk(r.p.id)) // pods may have gone or come since
+			c.plan = net.plan(c, r.p.id) // pods may have gone or come since
 		}
 		errs = append(errs, r.p.carryOut(ctx, net, part, true))
 		out.countAll(r.p, net, part, r)

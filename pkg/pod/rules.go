@@ -129,6 +129,9 @@ func (p *Pod) SetRule(ctx context.Context, key, value string) error {
 	if _, err := k.Literal(value); err != nil {
 		return err
 	}
+	if key == "minority_read_only" && value != "" && p.reg.defaults().Encrypted() {
+		return fmt.Errorf("%s: %w: in an encrypted network the settings name no paths, since storage pods have them too", key, config.ErrBad)
+	}
 	by, err := p.authority()
 	if err != nil {
 		return err

@@ -30,6 +30,9 @@ func (p *Pod) Settle(ctx context.Context) error {
 // pods as the root's policy asks for copies, or to all that are connected. With too few live pods it brings about the best that can be had and returns
 // ErrNotSafe, which says what is missing.
 func (p *Pod) SyncWait(ctx context.Context, id vfs.NodeID) error {
+	if err := p.sees(); err != nil {
+		return err
+	}
 	if err := p.Settle(ctx); err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (p *Pod) areKnown(ctx context.Context, changes state.VV) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return len(p.whoKnows(ctx, changes)) >= min(root[0].policy.Losses(), len(p.connected()))+1, nil
+	return len(p.whoKnows(ctx, changes)) >= min(root[0].policy.Losses(), len(p.sighted()))+1, nil
 }
 
 // onTheirWay is the number of pods that are not known to be down and that have not told yet what they have.

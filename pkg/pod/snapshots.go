@@ -39,6 +39,9 @@ type Snapshot struct {
 
 // Snapshots are all that there are, oldest first.
 func (p *Pod) Snapshots(context.Context) ([]Snapshot, error) {
+	if err := p.sees(); err != nil {
+		return nil, err
+	}
 	list, err := p.db.Snapshots()
 	out := make([]Snapshot, len(list))
 	for i, s := range list {
@@ -152,7 +155,7 @@ func (p *Pod) snapshotHolders() []ident.Pod {
 		if len(out)+1 >= want {
 			break
 		}
-		if e, ok := p.reg.entry(pod); ok && e.Weight > 0 && pod != p.id && p.net.Connected(pod) {
+		if e, ok := p.reg.entry(pod); ok && e.Weight > 0 && pod != p.id && p.net.Connected(pod) && !p.reg.blind(pod) {
 			out = append(out, pod)
 		}
 	}
@@ -220,6 +223,9 @@ func (p *Pod) runSnapshots(ctx context.Context) error {
 	for {
 		if err := clock.Sleep(ctx, p.clock, snapshotLook); err != nil {
 			return err
+		}
+		if p.blind() {
+			continue
 		}
 		if clock.Since(p.clock, placed) >= snapshotPlaceEvery {
 			placed = p.clock.Now()

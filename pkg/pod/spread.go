@@ -45,8 +45,8 @@ type spreader struct {
 
 	calm calm // as the last round over everything left it
 
-	network *placement.Network // the last that was made; see placing
-	classes map[string]int     // blocks of each class that the last round saw; see round
+	nets    nets           // the last that were made
+	classes map[string]int // blocks of each class that the last round saw; see round
 
 	// Of run's goroutine alone.
 	putsSeen  uint64    // Pod.puts when busy was asked last
@@ -168,7 +168,7 @@ func (s *spreader) busy() bool {
 // the next one that connects has everything looked at.
 func (s *spreader) newContents(ctx context.Context) error {
 	for {
-		if len(s.p.connected()) == 0 {
+		if len(s.p.connected()) == 0 || s.p.blind() {
 			return nil
 		}
 		nodes, next, err := s.p.db.Contents(s.cursor, spreadBatch)
@@ -192,6 +192,9 @@ func (s *spreader) newContents(ctx context.Context) error {
 
 // everything looks at all contents.
 func (s *spreader) everything(ctx context.Context) error {
+	if s.p.blind() { // which contents there are, is not known here
+		return nil
+	}
 	begin, facts := s.p.clock.Now(), s.p.placeFacts()
 	s.mu.Lock()
 	s.calm = calm{}

@@ -23,6 +23,8 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 	var rules map[string]Rule // as they are before
 	switch kind, body, err := member.DecodeStatement(statement); {
 	case err != nil: // add says so
+	case kind == member.KindFork && p.blind():
+		return nil // it is about commits
 	case kind == member.KindFork:
 		_, err := p.db.LearnFork(ctx, body) // tells runForks what is news
 		return err
@@ -45,7 +47,7 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 	}
 	message := encodeStatements([][]byte{statement})
 	for _, pod := range p.connected() {
-		if pod != from {
+		if pod != from && p.mayHear(pod, statement) {
 			p.net.Tell(pod, p2p.KindStatements, message)
 		}
 	}
@@ -56,6 +58,7 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 	}
 	if changed.revoked {
 		p.partRevoked(ctx)
+		p.meetAgain()
 		p.toldOfEnd(ctx, statement)
 	}
 	if changed.members {
@@ -68,7 +71,7 @@ func (p *Pod) learn(ctx context.Context, statement []byte, from ident.Pod) error
 	if changed.members {
 		p.lookAtKeys()
 	}
-	if changed.layout || changed.members || changed.settings {
+	if changed.layout || changed.members || changed.settings || changed.revoked { // a role says who may hold nodes
 		p.spread.poke()
 	}
 	return nil
@@ -95,9 +98,10 @@ func byKind(a, b []byte) int {
 	return cmp.Compare(x, y)
 }
 
-// allStatements is currentStatements as a message.
-func (p *Pod) allStatements() ([]byte, error) {
+// allStatements is currentStatements as a message to a pod.
+func (p *Pod) allStatements(to ident.Pod) ([]byte, error) {
 	list, err := p.currentStatements()
+	list = slices.DeleteFunc(list, func(s []byte) bool { return !p.mayHear(to, s) })
 	return encodeStatements(list), err
 }
 

@@ -14,6 +14,9 @@ import (
 // OpenTree opens a folder's node, a file's body, or a chunk by its CID, as a file system that can't be changed: it needs no row
 // of the state. Of a file the root is that file. Errors: block.ErrUnavailable, block.ErrCorrupt (what the CID names is none of these).
 func (p *Pod) OpenTree(ctx context.Context, id block.ID) (vfs.FS, error) {
+	if err := p.sees(); err != nil {
+		return nil, err
+	}
 	if owned, isCached := p.store.Has(id); !owned && !isCached {
 		// It may be a body or folder of the view as it is now, whose block the next checkpoint puts.
 		if _, err := p.checkpoint(ctx); err != nil {

@@ -109,7 +109,7 @@ func (w *treeWalk) fetch(ctx context.Context, ids []block.ID) error {
 	}
 	w.rounds++
 	pods := []ident.Pod{w.from}
-	for _, pod := range w.p.connected() {
+	for _, pod := range w.p.sighted() { // else a blind one is asked for nodes
 		if pod != w.from {
 			pods = append(pods, pod)
 		}

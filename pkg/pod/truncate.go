@@ -37,7 +37,7 @@ func (p *Pod) logLimits() state.LogLimits {
 	others, now := 0, p.clock.Now()
 	for _, cert := range p.reg.pods() {
 		pod := cert.Pod()
-		if pod == p.id {
+		if pod == p.id || p.reg.blind(pod) {
 			continue
 		}
 		others++

@@ -22,8 +22,13 @@ var (
 	_ vfs.Watcher    = (*view)(nil)
 )
 
-// FS is a file system over the pod's tree for one more surface.
-func (p *Pod) FS() vfs.FS { return pastView{&view{p: p, watches: &p.watches}} }
+// FS is a file system over the pod's tree for one more surface. On a blind pod all that it does is ErrBlind.
+func (p *Pod) FS() vfs.FS {
+	if p.blind() {
+		return blindFS{p}
+	}
+	return pastView{&view{p: p, watches: &p.watches}}
+}
 
 // changed tells the other surfaces of an operation of this one.
 func (v *view) changed(c ...vfs.Change) { v.watches.tell(v, c) }

@@ -83,9 +83,12 @@ func keepers(w *state.Wish) []ident.Pod {
 	return slices.Compact(out)
 }
 
-// placing is the pods as the planner sees them now. One that was made before is used again while nothing changed: it knows the
+// placing is the pods as the planner sees them now, where it does not matter what is placed.
+func (p *Pod) placing() *placement.Network { return p.nets().chunks }
+
+// nets is the pods as the planner sees them now. What was made before is used again while nothing changed: it knows the
 // walks already.
-func (p *Pod) placing() *placement.Network {
+func (p *Pod) nets() nets {
 	lay, now := p.reg.layout(), make(map[ident.Pod]placement.Condition)
 	for pod, s := range p.states() {
 		switch {
@@ -106,10 +109,17 @@ func (p *Pod) placing() *placement.Network {
 	s := p.spread
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.network == nil || !s.network.Is(lay, now) {
-		s.network = placement.NewNetwork(lay, now)
+	if s.nets.chunks == nil || !s.nets.chunks.Is(lay, now) {
+		s.nets.chunks = placement.NewNetwork(lay, now)
 	}
-	return s.network
+	lay = p.reg.readers()
+	if s.nets.nodes == nil || !s.nets.nodes.Is(lay, now) {
+		s.nets.nodes = s.nets.chunks
+		if !s.nets.chunks.Is(lay, now) {
+			s.nets.nodes = placement.NewNetwork(lay, now)
+		}
+	}
+	return s.nets
 }
 
 func later(a, b time.Time) time.Time {
