@@ -213,7 +213,7 @@ func (b *bench) pod(ctx context.Context) (err error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(run) }()
-	defer func() {
+	defer func() { //nolint:contextcheck // closing takes no context
 		stop()
 		err = errors.Join(err, <-ended, p.Close())
 	}()

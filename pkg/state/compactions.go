@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 const (
@@ -19,8 +21,10 @@ const (
 //
 // Its lock comes after those of the pebble.DB, and is held over no call to it.
 type compactions struct {
-	db   pebble.DBForCompaction // set before all other calls
-	calm time.Duration
+	db    pebble.DBForCompaction // set before all other calls
+	clock clock.Clock
+	calm  time.Duration
+	ended chan struct{} // closed by Unregister
 
 	mu      sync.Mutex
 	granted *sync.Cond // on mu: granting ended
@@ -28,13 +32,13 @@ type compactions struct {
 	waiting bool       // a merge is due, or may be
 	behind  int        // tables that were written since
 	running bool       // a merge runs, or is about to
+	waking  bool       // grant will be called
 	closed  bool
-	grants  int         // calls of grant that use db
-	wake    *time.Timer // nil: none is set
+	grants  int // calls of grant that use db
 }
 
-func newCompactions(calm time.Duration) *compactions {
-	c := &compactions{calm: calm}
+func newCompactions(clk clock.Clock, calm time.Duration) *compactions {
+	c := &compactions{clock: clk, calm: calm, ended: make(chan struct{})}
 	c.granted = sync.NewCond(&c.mu)
 	return c
 }
@@ -47,9 +51,7 @@ func (c *compactions) Unregister() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.wake != nil {
-		c.wake.Stop()
-	}
+	close(c.ended)
 	for c.grants > 0 {
 		c.granted.Wait()
 	}
@@ -71,7 +73,7 @@ func (c *compactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 func (c *compactions) UpdateGetAllowedWithoutPermission() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.written = time.Now()
+	c.written = c.clock.Now()
 	if !c.waiting {
 		return
 	}
@@ -82,7 +84,7 @@ func (c *compactions) UpdateGetAllowedWithoutPermission() {
 
 // may says whether a merge may begin. mu must be held.
 func (c *compactions) may() bool {
-	return !c.closed && !c.running && (c.behind >= behindMax || time.Since(c.written) >= c.calm)
+	return !c.closed && !c.running && (c.behind >= behindMax || clock.Since(c.clock, c.written) >= c.calm)
 }
 
 // begin notes that a merge runs. mu must be held.
@@ -91,14 +93,23 @@ func (c *compactions) begin() { c.running, c.waiting, c.behind = true, false, 0 
 // wait sees to it that a merge is granted later. mu must be held.
 func (c *compactions) wait() {
 	c.waiting = true
-	if c.wake == nil && !c.closed {
-		c.wake = time.AfterFunc(c.calm, func() {
-			c.mu.Lock()
-			c.wake = nil
-			c.mu.Unlock()
-			c.grant()
-		})
+	if c.waking || c.closed {
+		return
 	}
+	c.waking = true
+	t := c.clock.NewTimer(c.calm)
+	go func() {
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-c.ended:
+			return
+		}
+		c.mu.Lock()
+		c.waking = false
+		c.mu.Unlock()
+		c.grant()
+	}()
 }
 
 // grant begins a merge that is due, now or later.

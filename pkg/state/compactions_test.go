@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 )
 
 // mergingDB is a DB with some merges to do.
@@ -59,7 +61,7 @@ func (m *mergingDB) did(want int32, why string) {
 
 func TestMergesWaitForCalm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, m := newCompactions(calmAfter), &mergingDB{t: t}
+		c, m := newCompactions(clock.Real{}, calmAfter), &mergingDB{t: t}
 		c.Register(2, m)
 		defer c.Unregister()
 		c.UpdateGetAllowedWithoutPermission()
@@ -85,7 +87,7 @@ func TestMergesWaitForCalm(t *testing.T) {
 
 func TestMergesWaitNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, m := newCompactions(calmAfter), &mergingDB{t: t}
+		c, m := newCompactions(clock.Real{}, calmAfter), &mergingDB{t: t}
 		c.Register(2, m)
 		defer c.Unregister()
 		c.UpdateGetAllowedWithoutPermission()
@@ -100,7 +102,7 @@ func TestMergesWaitNotForEver(t *testing.T) {
 
 func TestMergesEndWithTheDB(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, m := newCompactions(calmAfter), &mergingDB{t: t, hold: make(chan struct{})}
+		c, m := newCompactions(clock.Real{}, calmAfter), &mergingDB{t: t, hold: make(chan struct{})}
 		c.Register(2, m)
 		c.UpdateGetAllowedWithoutPermission()
 		m.refused(c)
@@ -137,7 +139,7 @@ func TestMergesOfPebble(t *testing.T) {
 			CompactionBegin: func(pebble.CompactionInfo) { merges.Add(1) },
 		},
 	}
-	o.Experimental.CompactionScheduler = newCompactions(calm)
+	o.Experimental.CompactionScheduler = newCompactions(clock.Real{}, calm)
 	db, err := pebble.Open("db", o)
 	if err != nil {
 		t.Fatal(err)

@@ -139,7 +139,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 
 		EventListener: &pebble.EventListener{DataCorruption: quiet{o.Log}.damage},
 	}
-	po.Experimental.CompactionScheduler = newCompactions(calmAfter)
+	po.Experimental.CompactionScheduler = newCompactions(o.Clock, calmAfter)
 	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	po.EnsureDefaults()
 	for i := range po.Levels {

@@ -180,13 +180,13 @@ func familyChanges(family block.ID, lists ...map[block.ID]change) map[block.ID]c
 
 // EachFragment calls f for every fragment, those of a block one after the other, with the bytes of its record, 0 of a damaged one; trashed says that it is in the trash, since when.
 // A change that is made meanwhile may be seen or not. f may call the store.
-func (s *Store) EachFragment(ctx context.Context, f func(fr block.Fragment, bytes int64, trashed bool, since time.Time) error) error {
+func (s *Store) EachFragment(ctx context.Context, f func(fr block.Fragment, size int64, trashed bool, since time.Time) error) error {
 	return s.eachRow(ctx, beforeFragments, func(_ block.ID, r row) error {
-		bytes := r.size()
+		size := r.size()
 		if r.bad() {
-			bytes = 0
+			size = 0
 		}
-		return f(r.of, bytes, r.trashed(), time.Unix(r.since, 0))
+		return f(r.of, size, r.trashed(), time.Unix(r.since, 0))
 	})
 }
 
