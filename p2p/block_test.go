@@ -329,3 +329,28 @@ func BenchmarkGet(b *testing.B) {
 		}
 	})
 }
+
+// TestGetGivesRawAway breaks if the bytes of a raw block, which whoever gets them keeps, are memory that is used again.
+func TestGetGivesRawAway(t *testing.T) {
+	a, b := pair(t)
+	var ids []block.ID
+	for i := range 20 {
+		plain := bytes.Repeat([]byte{byte(i)}, 5000)
+		id := block.Sum(block.Raw, plain)
+		wire := append(block.Header{Form: block.FormRaw, PlainLen: uint32(len(plain))}.Append(nil), plain...)
+		ids = append(ids, id)
+		b.blocks[id] = wire
+	}
+	var kept [][]byte
+	if err := a.Get(within(t, 20*time.Second), b.id, ids, func(_ block.ID, wire []byte, err error) error {
+		kept = append(kept, wire)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i, wire := range kept {
+		if !bytes.Equal(wire, b.blocks[ids[i]]) {
+			t.Errorf("block %d is overwritten", i)
+		}
+	}
+}

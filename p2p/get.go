@@ -15,8 +15,8 @@ import (
 )
 
 // Get asks a pod for blocks, and calls f once for each of ids, in their order, as they come, never at the
-// same time. wire is the block's header and form; it is valid until f returns, then its memory is used
-// again. Its length is checked, nothing else: f verifies it. err is block.ErrNotFound for a block that the
+// same time. wire is the block's header and form. Where the form is raw it is f's to keep; else it is valid until f returns, then its memory is
+// used again. Its length is checked, nothing else: f verifies it. err is block.ErrNotFound for a block that the
 // pod doesn't have, and what its Handler returned otherwise (see Ask).
 //
 // If f fails, Get stops and returns that error. If ctx ends, it returns the context's, and f is not called
@@ -106,12 +106,18 @@ func (b *blockStream) getOne(req uint64, o object, done *int, f func(o object, w
 		if !o.wireOK(int(head.length)) {
 			return fmt.Errorf("p2p: %s comes with %d bytes: %w", o, head.length, ErrProtocol)
 		}
-		wire := takeWire(int(head.length))
-		defer wires.Put(wire)
-		if _, err := io.ReadFull(b.r, *wire); err != nil {
+		var wire []byte
+		if b.isRaw(o, int(head.length)) {
+			wire = make([]byte, head.length)
+		} else {
+			buf := takeWire(int(head.length))
+			defer wires.Put(buf)
+			wire = *buf
+		}
+		if _, err := io.ReadFull(b.r, wire); err != nil {
 			return fmt.Errorf("p2p: read block: %w", err)
 		}
-		return call(*wire, nil)
+		return call(wire, nil)
 	case frameMiss:
 		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", o, b.l.pod(), block.ErrNotFound))
 	case frameFail:
@@ -122,6 +128,19 @@ func (b *blockStream) getOne(req uint64, o object, done *int, f func(o object, w
 		return call(nil, fmt.Errorf("p2p: get %s from %s: %w", o, b.l.pod(), decodeFailure(body)))
 	}
 	return fmt.Errorf("p2p: frame of type %d instead of a block: %w", head.typ, ErrProtocol)
+}
+
+// isRaw says whether what comes next is a block as it is, so that whoever gets it need not copy it.
+func (b *blockStream) isRaw(o object, length int) bool {
+	if o.isFragment() || length < block.HeaderLen {
+		return false
+	}
+	head, err := b.r.Peek(block.HeaderLen)
+	if err != nil {
+		return false // the read of all of it will say so
+	}
+	h, err := block.ParseHeader(head)
+	return err == nil && h.Form == block.FormRaw
 }
 
 // getRequest is a batch of blocks or fragments that the peer asks for.

@@ -240,6 +240,9 @@ func (g *gatherer) join(set *erasure.Set) ([]byte, *erasure.Set) {
 		g.refuse(set, err)
 		return nil, nil
 	}
+	if h, err := block.ParseHeader(form); err == nil && h.Form == block.FormRaw {
+		plain = bytes.Clone(plain) // the set's memory is used again
+	}
 	return plain, set
 }
 

@@ -1,13 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
 
-// OpenWire is the plain bytes of a block as Wire sends it, verified against its ID. The caller owns them.
+// OpenWire is the plain bytes of a block as Wire sends it, verified against its ID. Those of a raw form are part of wire.
 // The error is block.ErrCorrupt.
 func (s *Store) OpenWire(id block.ID, wire []byte) ([]byte, error) {
 	h, err := block.ParseHeader(wire)
@@ -21,9 +20,6 @@ func (s *Store) OpenWire(id block.ID, wire []byte) ([]byte, error) {
 	plain, err := s.codec.open(id, h, form, nil)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", id, err)
-	}
-	if h.Form == block.FormRaw {
-		plain = bytes.Clone(plain) // a raw form is part of wire
 	}
 	return plain, nil
 }
