@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
 // wrongConfigs are files with one mistake each: the line where it stands, and words of what the user is told, namely what is allowed, or
@@ -137,6 +138,17 @@ func TestConfigurationPage(t *testing.T) {
 		end := i + len(head) + strings.Index(want[i+len(head):], "```")
 		want = want[:i] + "```toml\n" + keys.Template() + want[end:]
 	}
+	const head = "\n| rule | what it says | if nothing is set |\n|---|---|---|\n"
+	before, after, found := strings.Cut(want, head)
+	if !found {
+		t.Fatalf("%s has no table of the rules of paths", file)
+	}
+	_, after, _ = strings.Cut("\n"+after, "\n\n")
+	want = before + head
+	for _, k := range pod.PathKeys().All {
+		want += fmt.Sprintf("| `--%s` | %s | %s |\n", k.Name, strings.ReplaceAll(k.Doc, "\n", " "), orDash(k.Default))
+	}
+	want += "\n" + after
 	if want == string(b) {
 		return
 	}

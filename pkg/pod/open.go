@@ -159,7 +159,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		so.Copy = copyName(o.Dir)
 	}
 	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
-		id, _, err := p.putChunk(ctx, plain)
+		id, _, err := p.putChunk(ctx, plain, making{})
 		return id, err
 	}
 	so.WhyReadOnly = p.whyReadOnly

@@ -90,6 +90,7 @@ type Pod struct {
 	dirtyBytes  atomic.Int64
 	puts        atomic.Uint64 // files that were put
 	cutters     cutters
+	quotas      quotaBook
 	closed      atomic.Bool
 	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
