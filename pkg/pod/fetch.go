@@ -213,7 +213,7 @@ func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
 			}
 		}
 	}
-	add(p.reg.layout().Walk(placement.GroupOf(id)))
+	add(p.reg.layout().Likely(placement.GroupOf(id)))
 	add(p.connected())
 	return out
 }
