@@ -389,6 +389,9 @@ func TestRekeyAwaited(t *testing.T) {
 	if err = errors.Join(err, open.Flush(quickly(t)), open.Close(quickly(t))); err != nil {
 		t.Fatalf("with the key: %v", err)
 	}
+	if w := second.found(health.CodeKeyAwaited); w != "" {
+		t.Errorf("with the key it is still said: %s", w)
+	}
 	second.reads("/begun", string(data))
 	if got := second.sealedUnder("/begun"); got != key.ID().Short() {
 		t.Errorf("what was written before the change is sealed under %08x", got)
