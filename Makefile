@@ -17,7 +17,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-between bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-visible: build ## how soon other pods see a change; root and /dev/fuse
 
 bench-data: build ## add and get beside cp, Kubo, restic and desync, as far as they are on PATH, in turn; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) data
+
+bench-between: build ## how fast what one node has comes to another, beside Kubo and Syncthing as far as they are on PATH, in turn; BENCH: flags
+	$(BIN)/wh-bench $(BENCH) between
 
 bench-tree: build ## a tree of a million files: memory, start, listing, changes; root and /dev/fuse; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) tree

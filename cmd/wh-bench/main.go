@@ -4,6 +4,7 @@
 //	wh-bench data      add and get of four data sets, beside cp, Kubo, restic and desync, as far as they are on PATH, in turn
 //	wh-bench tree      a tree of a million files: memory, start, listing, single changes, the rename of a large folder
 //	wh-bench catchup   how soon a pod that is new, or was away, has the others' tree, and with how many bytes
+//	wh-bench between   how fast what one node has comes to another, beside Kubo and Syncthing, as far as they are on PATH, in turn
 //	wh-bench fragments how fast bytes become fragments on six pods, what they take, and how fast they are read
 //	wh-bench mount     the mount beside a FUSE file system that does nothing, the disk, and JuiceFS if it is on PATH, in turn
 //	wh-bench profile   where the daemon's CPU time goes in add and get
@@ -39,10 +40,10 @@ func main() {
 	flag.StringVar(&b.wh, "wh", "", "the wh binary; default: beside this one")
 	flag.StringVar(&b.dir, "dir", "", "folder on the disk to measure; default: the temporary one")
 	flag.StringVar(&to, "o", "", "file to write to, when all is measured; default: stdout")
-	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data and mount 3, catchup, fragments and idle 1")
+	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data, between and mount 3, catchup, fragments and idle 1")
 	flag.IntVar(&b.files, "files", 1000, "visible: files written")
-	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, profile: which data sets")
-	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, fragments, profile: bytes of d1")
+	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, between, profile: which data sets")
+	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, between, fragments, profile: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
 	flag.IntVar(&b.many, "many", 1_000_000, "tree, status: files")
 	flag.IntVar(&b.tree, "tree", 100_000, "catchup, idle: files in the tree")
@@ -122,6 +123,8 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return b.bigTree(ctx)
 	case "catchup":
 		return b.catchup(ctx)
+	case "between":
+		return b.between(ctx)
 	case "fragments":
 		return b.fragments(ctx)
 	case "mount":
@@ -133,7 +136,7 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 	case "status":
 		return b.status(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data|tree|catchup|fragments|mount|profile|idle|status, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|between|tree|catchup|fragments|mount|profile|idle|status, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.

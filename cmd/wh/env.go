@@ -149,7 +149,7 @@ func newRoot(e *env) *cobra.Command {
 	f.BoolVar(&e.plain, "no-color", false, "use no colours (NO_COLOR)")
 	c.AddCommand(
 		newInit(e), newInvite(e), newJoin(e), newMember(e), newUp(e), newDown(e), newMount(e), newUnmount(e), newPods(e), newPeers(e), newStats(e), newStatus(e),
-		newHealth(e), newDashboard(e), newNotify(e), newMetrics(e), newService(e), newMan(), newDoctor(e), newPprof(e),
+		newHealth(e), newDashboard(e), newNotify(e), newMetrics(e), newService(e), newMan(), newDoctor(e), newBench(e), newPprof(e),
 		newAdd(e), newGet(e), newLs(e), newTree(e), newDu(e), newCat(e), newStat(e), newMkdir(e), newMv(e), newCp(e), newRm(e), newWhere(e),
 		newPin(e), newEvict(e), newPlace(e), newPod(e), newCache(e), newRepair(e),
 		newRoots(e), newPolicy(e), newSync(e), newFsck(e), newScrub(e), newEvents(e), newGC(e), newDf(e), newVersion(e),

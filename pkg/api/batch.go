@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -95,7 +94,7 @@ func (it *Item) flags() [5]*bool {
 	return [...]*bool{&it.Many, &it.FD, &it.Stream, &it.Keep, &it.Inline}
 }
 
-// DecodeBatch reads the payload of a FrameBatch; what it returns shares nothing with b. Error: ErrProtocol.
+// DecodeBatch reads the payload of a FrameBatch; the Data of items are parts of b. Error: ErrProtocol.
 func DecodeBatch(b []byte) (Batch, error) {
 	r := cbor.NewReader(b)
 	r.Tuple(2)
@@ -139,10 +138,9 @@ func readItem(r *cbor.Reader) (it Item) {
 		name := r.Name(itemTextMax)
 		it.Xattrs[name] = append([]byte{}, r.Bytes(itemXattrMax)...)
 	}
-	if data := r.Bytes(InlineMax); len(data) > 0 {
-		it.Data = bytes.Clone(data)
-	}
-	if len(it.Data) > 0 && !it.Inline {
+	if it.Data = r.Bytes(InlineMax); len(it.Data) == 0 {
+		it.Data = nil
+	} else if !it.Inline {
 		r.Fail("data of an item that has them elsewhere")
 	}
 	return it

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 const (
@@ -19,6 +20,12 @@ type ahead struct {
 	mu   sync.Mutex
 	next int64 // where a sequential read would go on
 	to   int64 // read ahead up to here
+}
+
+// aheadBlock is a block to be read ahead.
+type aheadBlock struct {
+	id   block.ID
+	once bool // vfs.ReadOnce
 }
 
 // readAhead notes a read of n bytes at off.
@@ -49,12 +56,13 @@ func (p *Pod) readAhead(ctx context.Context, a *ahead, body dag.Body, off, n int
 		return // the reader will meet the error itself
 	}
 	keepPlaced(buf, placed)
+	once := vfs.IsReadOnce(ctx)
 	for _, e := range placed {
 		if e.IsHole() {
 			continue
 		}
 		select {
-		case p.aheads <- e.ID:
+		case p.aheads <- aheadBlock{e.ID, once}:
 		default:
 			return
 		}
@@ -64,14 +72,18 @@ func (p *Pod) readAhead(ctx context.Context, a *ahead, body dag.Body, off, n int
 // runAhead reads blocks into memory before they are asked for.
 func (p *Pod) runAhead(ctx context.Context) error {
 	for {
-		var id block.ID
+		var b aheadBlock
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case id = <-p.aheads:
+		case b = <-p.aheads:
 		}
-		if _, err := p.getBlock(ctx, id); err != nil {
-			p.log.DebugContext(ctx, "a block could not be read ahead", "block", id, "err", err)
+		reading := ctx
+		if b.once {
+			reading = vfs.ReadOnce(ctx)
+		}
+		if _, err := p.getBlock(reading, b.id); err != nil {
+			p.log.DebugContext(ctx, "a block could not be read ahead", "block", b.id, "err", err)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -150,4 +152,41 @@ func TestPinnedTree(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestReadOnce breaks if what is read once stays in the cache, or other reads don't.
+func TestReadOnce(t *testing.T) {
+	a := firstPod(t)
+	ctx := quickly(t)
+	if err := a.SetRule(ctx, "policy", "none"); err != nil {
+		t.Fatal(err)
+	}
+	b := joinPod(t, a, "b")
+	text := randomText(77, 12<<20)
+	a.write("/f", text)
+	a.settle()
+	sameRoot(t, a, b)
+	f, err := b.FS().Open(ctx, b.at("/f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	buf := make([]byte, 1<<20)
+	for off := range int64(12) { // in order, so that it is read ahead too
+		if _, err := f.ReadAt(vfs.ReadOnce(ctx), buf, off<<20); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		got.Write(buf)
+	}
+	if err := f.Close(ctx); err != nil || got.String() != text {
+		t.Fatalf("read %s: %v", shorten(got.String()), err)
+	}
+	if n := b.usage().Cache; n > 64<<10 { // nodes
+		t.Errorf("%d bytes of what was read once are in the cache", n)
+	}
+	b.forget()
+	b.reads("/f", text)
+	if n := b.usage().Cache; n < 12<<20 {
+		t.Errorf("%d bytes are in the cache, of 12 MiB that were read", n)
+	}
 }

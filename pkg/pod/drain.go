@@ -64,7 +64,7 @@ func (p *Pod) askDuty(ctx context.Context, name string, duty int) (Drained, erro
 		err = fmt.Errorf("pod: only an admin's pod may drain or remove others: %w", member.ErrDenied)
 	default:
 		var answer []byte
-		if answer, err = p.ask(ctx, pod, p2p.KindDuty, cbor.AppendUint(nil, uint64(duty))); err == nil {
+		if answer, err = p.askPatiently(ctx, pod, p2p.KindDuty, cbor.AppendUint(nil, uint64(duty))); err == nil {
 			d, err = decodeDrained(answer)
 		}
 	}

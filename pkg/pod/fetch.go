@@ -147,11 +147,14 @@ func (p *Pod) replaceDamaged(ctx context.Context, id block.ID, damage error) ([]
 	return plain, nil
 }
 
-// fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache.
+// fetchBlock gets a block from another pod and keeps it, as the pod's own or as cache; a chunk that is read once it doesn't keep as cache.
 func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, error) {
 	plain, err := p.askHolders(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if !own && id.Codec() == block.Raw && vfs.IsReadOnce(ctx) {
+		return plain, nil
 	}
 	if err := p.keep(ctx, id, plain, own); err != nil {
 		if own {

@@ -2,11 +2,14 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
@@ -80,6 +83,24 @@ func (p *Pod) ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte
 		return nil, fmt.Errorf("pod: ask %s: %w", p.reg.name(pod), err)
 	}
 	return answer, nil
+}
+
+const (
+	askPatience = 5 * time.Second        // a pod that was started again, or a link that broke, is back within it
+	askTryAgain = 200 * time.Millisecond // between two tries
+)
+
+// askPatiently is ask for a question that somebody waits for, and that may be asked twice.
+func (p *Pod) askPatiently(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []byte) ([]byte, error) {
+	for end := p.clock.Now().Add(askPatience); ; {
+		answer, err := p.ask(ctx, pod, kind, body)
+		if err == nil || !errors.Is(err, p2p.ErrUnreachable) || p.o.Offline || p.clock.Now().After(end) {
+			return answer, err
+		}
+		if serr := clock.Sleep(ctx, p.clock, askTryAgain); serr != nil {
+			return nil, err // that it was not there is the better reason
+		}
+	}
 }
 
 // answerHas answers a question of askHas. What it tells is durable here: who asks may count it for what a policy promises.

@@ -224,7 +224,15 @@ func TestDrain(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	b.stop()
+	asked := make(chan error, 1)
+	go func() {
+		_, err := a.DrainState(ctx, "pod2")
+		asked <- err
+	}()
 	b = openPod(t, b.dir)
+	if err := <-asked; err != nil {
+		t.Errorf("asked while it was started again: %v", err)
+	}
 	if e, _ := b.reg.entry(b.id); !e.Drain || e.Weight != 0 {
 		t.Errorf("after a restart: %+v", e)
 	}

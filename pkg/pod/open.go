@@ -131,7 +131,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		renewals:    make(chan struct{}, 1),
 		rekeys:      make(chan struct{}, 1),
 		folds:       make(chan struct{}, 1),
-		aheads:      make(chan block.ID, aheadQueue),
+		aheads:      make(chan aheadBlock, aheadQueue),
 		cuts:        make(chan *node),
 		cutters:     make(cutters, cuttersMax),
 		entryKick:   make(chan struct{}, 1),

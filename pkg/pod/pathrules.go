@@ -90,11 +90,7 @@ func checkChunking(s string) error {
 }
 
 func checkRetention(s string) error {
-	if s == retentionAll {
-		return nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < retentionMin || d > ruleMax {
+	if _, ok := parseRetention(s); !ok {
 		return fmt.Errorf("%q is neither all nor a duration from 1m to %s, as 720h", s, ruleMax)
 	}
 	return nil

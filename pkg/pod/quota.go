@@ -92,19 +92,11 @@ func (p *Pod) quotasAt(id vfs.NodeID) ([]quota, error) {
 	return out, err
 }
 
-// spend asks the quotas at a node for n bytes more. Error: vfs.ErrQuota.
-func (p *Pod) spend(ctx context.Context, id vfs.NodeID, n int64) error {
+// spendOf asks quotas for n bytes more. Error: vfs.ErrQuota.
+func (p *Pod) spendOf(ctx context.Context, quotas []quota, n int64) error {
 	if n <= 0 {
 		return nil
 	}
-	quotas, err := p.quotasAt(id)
-	if err != nil {
-		return err
-	}
-	return p.spendOf(ctx, quotas, n)
-}
-
-func (p *Pod) spendOf(ctx context.Context, quotas []quota, n int64) error {
 	for _, q := range quotas {
 		if err := p.spendOne(ctx, q, n); err != nil {
 			return err
@@ -316,9 +308,6 @@ func (p *Pod) spendPut(ctx context.Context, parent vfs.NodeID, name string, n in
 	}
 	if old, err := p.self.Lookup(ctx, parent, name); err == nil {
 		n -= heldBytes(old)
-	}
-	if n <= 0 {
-		return nil
 	}
 	return p.spendOf(ctx, quotas, n)
 }

@@ -24,20 +24,25 @@ type retained struct {
 // retention are the rules of retention of all nodes that have one; nil: none has.
 func (p *Pod) retention(ctx context.Context) (rules map[vfs.NodeID]time.Duration, err error) {
 	err = p.db.EachWish(ctx, func(id vfs.NodeID, w state.Wish) error {
-		text := w.Rule(state.WishRetention)
-		if text == "" || checkRetention(text) != nil {
-			return nil
-		}
-		if rules == nil {
+		keep, ok := parseRetention(w.Rule(state.WishRetention))
+		if ok && rules == nil {
 			rules = make(map[vfs.NodeID]time.Duration)
 		}
-		rules[id] = 0
-		if text != retentionAll {
-			rules[id], _ = time.ParseDuration(text) // it was checked
+		if ok {
+			rules[id] = keep
 		}
 		return nil
 	})
 	return rules, err
+}
+
+// parseRetention reads the text of a rule; 0: all. One that can't be read is none.
+func parseRetention(text string) (keep time.Duration, ok bool) {
+	if text == retentionAll {
+		return 0, true
+	}
+	keep, err := time.ParseDuration(text)
+	return keep, err == nil && keep >= retentionMin && keep <= ruleMax
 }
 
 // retainedOf is what the root of an old tree keeps.

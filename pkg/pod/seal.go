@@ -148,11 +148,11 @@ func (s *sealing) chunk(plain []byte, buf *[]byte, raw bool) (stored block.Block
 		*buf = make([]byte, 0, need) // what was there is still held by its blocks
 	}
 	at := len(*buf)
-	seal := s.key.Seal
+	sealAs := s.key.Seal
 	if raw {
-		seal = s.key.SealRaw
+		sealAs = s.key.SealRaw
 	}
-	sealed, hash, err := seal((*buf)[at:at], plain)
+	sealed, hash, err := sealAs((*buf)[at:at], plain)
 	if err != nil {
 		return stored, sum, fmt.Errorf("pod: %w", err)
 	}

@@ -96,8 +96,8 @@ func (p *testPod) found(code health.Code) string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	unsafe, bytes := p.spread.counted()
-	facts, err := p.facts(pods, unsafe, bytes)
+	unsafe, states := p.spread.counted()
+	facts, err := p.facts(pods, unsafe, states)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zeebo/blake3"
 
@@ -113,7 +114,8 @@ func (c *Commit) Encode(sign func([]byte) []byte) []byte {
 	rows := appendRows(nil, c.Rows)
 	c.RowsDigest = blake3.Sum256(rows)
 	c.signed = seal(commitDomain, c.append(nil), sign)
-	return cbor.AppendBytes(c.signed.append(cbor.AppendArray(nil, 3)), rows)
+	b := c.signed.append(cbor.AppendArray(nil, 3))
+	return cbor.AppendBytes(slices.Grow(b, len(rows)+9), rows)
 }
 
 // DecodeCommit reads what Encode writes, and nothing else, and checks all that a commit alone can tell: the digest of the rows, that

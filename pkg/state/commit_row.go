@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/cbor"
@@ -65,7 +66,11 @@ func (c *Commit) Wish(i int) *Wish { return c.Rows[i].wish }
 func (c *Commit) Snap(i int) block.ID { return c.Rows[i].snap }
 
 func appendRows(b []byte, rows []Row) []byte {
-	b = cbor.AppendArray(b, len(rows))
+	size := 9
+	for i := range rows {
+		size += 32 + len(rows[i].Key) + len(rows[i].Value) + 32*len(rows[i].Observed)
+	}
+	b = cbor.AppendArray(slices.Grow(b, size), len(rows))
 	for i := range rows {
 		b = cbor.AppendArray(b, 3)
 		b = cbor.AppendBytes(b, rows[i].Key)

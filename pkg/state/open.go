@@ -39,9 +39,10 @@ const (
 	// before writers do.
 	memtableBytes = 8 << 20
 	memtablesMax  = 4
-	// The tables that they become are small: more of them wait until they are merged with what was there, and before writers wait for that.
+	// The tables that they become are small: more of them wait until they are merged with what was there, and before writers wait for that. behindMax more may
+	// wait, and some are written meanwhile.
 	newTables    = 8
-	newTablesMax = 24
+	newTablesMax = 48
 )
 
 // DB is the state of one network on one pod. All methods are safe for concurrent use.
@@ -138,6 +139,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 
 		EventListener: &pebble.EventListener{DataCorruption: quiet{o.Log}.damage},
 	}
+	po.Experimental.CompactionScheduler = newCompactions(calmAfter)
 	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	po.EnsureDefaults()
 	for i := range po.Levels {

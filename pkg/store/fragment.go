@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,8 +72,8 @@ func (s *Store) putFragment(ctx context.Context, name block.ID, f block.Fragment
 // does (block.CheckFragment). One in the trash is served too. Errors are those of Get.
 func (s *Store) Fragment(ctx context.Context, f block.Fragment) ([]byte, error) {
 	var wire []byte
-	err := s.read(ctx, nameOf(f), func(r record, form []byte) error {
-		wire = append(r.part.Append(make([]byte, 0, block.FragmentHeaderLen+len(form))), form...)
+	err := s.read(ctx, nameOf(f), func(_ record, b []byte) error {
+		wire = bytes.Clone(b)
 		got, _, err := block.ParseFragmentName(wire)
 		if err == nil && got != f {
 			err = fmt.Errorf("it is %s: %w", got, block.ErrCorrupt)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 // Other errors: block.ErrNotFound, ErrClosed, the context's, those of reading.
 func (s *Store) Get(ctx context.Context, id block.ID) ([]byte, error) {
 	var plain []byte
-	err := s.read(ctx, id, func(r record, form []byte) (err error) {
-		plain, err = s.codec.open(id, r.header, form, nil)
+	err := s.read(ctx, id, func(r record, wire []byte) (err error) {
+		plain, err = s.codec.open(id, r.header, wire[block.HeaderLen:], nil)
 		return err
 	})
 	if err != nil {
@@ -28,8 +29,10 @@ func (s *Store) Get(ctx context.Context, id block.ID) ([]byte, error) {
 // the first only, the receiver makes the other. The caller owns the bytes. Errors are those of Get.
 func (s *Store) Wire(ctx context.Context, id block.ID) ([]byte, error) {
 	var wire []byte
-	err := s.read(ctx, id, func(r record, form []byte) error {
-		wire = append(r.header.Append(make([]byte, 0, block.HeaderLen+len(form))), form...)
+	err := s.read(ctx, id, func(r record, b []byte) error {
+		if wire = b; r.header.Form != block.FormRaw {
+			wire = bytes.Clone(b)
+		}
 		return nil
 	})
 	if err != nil {
@@ -51,7 +54,7 @@ func (s *Store) FormLen(id block.ID) (int, bool) {
 const readTriesMax = 3
 
 // read is readQuietly, and counts as a use of a cached copy.
-func (s *Store) read(ctx context.Context, id block.ID, f func(r record, form []byte) error) error {
+func (s *Store) read(ctx context.Context, id block.ID, f func(r record, wire []byte) error) error {
 	err := s.readQuietly(ctx, id, f)
 	if err == nil {
 		s.cache.touch(id, s.now())
@@ -59,9 +62,9 @@ func (s *Store) read(ctx context.Context, id block.ID, f func(r record, form []b
 	return err
 }
 
-// readQuietly finds a block, checks its record and calls f with it. The form is memory of its own when it
-// is raw, because then it is what Get returns.
-func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, form []byte) error) error {
+// readQuietly finds a block, checks its record and calls f with it, and with header and form as they are sent. That is memory of its own when the form
+// is raw, because then it is what Get and Wire return.
+func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, wire []byte) error) error {
 	var last row
 	for try := 1; ; try++ {
 		if err := ctx.Err(); err != nil {
@@ -90,7 +93,7 @@ func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, f
 }
 
 // readRow reads the record that a row names and calls f with it.
-func (s *Store) readRow(id block.ID, r row, f func(r record, form []byte) error) error {
+func (s *Store) readRow(id block.ID, r row, f func(r record, wire []byte) error) error {
 	s.mu.RLock()
 	g := s.segs[r.seg]
 	ok := g != nil && g.acquire()
@@ -114,7 +117,7 @@ func (s *Store) readRow(id block.ID, r row, f func(r record, form []byte) error)
 	if rec.id != id || !rec.kind.isBlock() || !r.fragment() && (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
 		return fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
 	}
-	return f(rec, b[recordHead:len(b):len(b)])
+	return f(rec, b[wireStart:len(b):len(b)])
 }
 
 // readRecord reads the record at off, which is as long as b, and checks head and checksum.

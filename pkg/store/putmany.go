@@ -30,7 +30,7 @@ func (s *Store) PutMany(ctx context.Context, blocks []block.Block) error {
 
 // putSome puts what fits into one write; size is that of the records, raw.
 func (s *Store) putSome(ctx context.Context, blocks []block.Block, size int) error {
-	g := putGroup{s: s}
+	g := putGroup{s: s, claimed: make([]block.ID, 0, len(blocks)), heads: make([]record, 0, len(blocks))}
 	if len(blocks) == 1 {
 		g.single = blocks
 	} else if err := g.put(ctx, blocks, size); err != nil {

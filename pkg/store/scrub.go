@@ -75,8 +75,9 @@ func (s *Store) scrubRow(ctx context.Context, e idRow, f func(Problem)) error {
 }
 
 // verify is a function for read that checks what it reads as Get does.
-func (s *Store) verify(id block.ID) func(r record, form []byte) error {
-	return func(r record, form []byte) error {
+func (s *Store) verify(id block.ID) func(r record, wire []byte) error {
+	return func(r record, wire []byte) error {
+		form := wire[block.HeaderLen:]
 		if r.kind.isFragment() {
 			return verifyFragment(id, r, form)
 		}

@@ -152,7 +152,7 @@ func (s *Store) snapshot() (snap snapshot, changed bool) {
 			g.saved = st
 		}
 	}
-	s.flushing, s.pending = s.pending, make(map[block.ID]change)
+	s.flushing, s.pending = s.pending, make(map[block.ID]change, min(len(s.pending), 4096)) // as many are likely to come again
 	s.unsynced, s.newFiles, s.punches = 0, false, nil
 	return snap, true
 }

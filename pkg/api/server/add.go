@@ -24,8 +24,8 @@ type adder struct {
 	request api.AddRequest
 	to      receiver
 	jobs    chan addJob
-	groups  chan []addJob // small files of a batch
-	small   []addJob      // those of the batch that is received
+	groups  chan smallGroup
+	small   []addJob // small files of the batch that is received
 
 	items   int            // received
 	folders map[int]folder // by item
@@ -37,6 +37,15 @@ type adder struct {
 	files map[int]vfs.NodeID // by item: those that have several names, or are top-level
 	bytes map[int]uint64     // by top-level argument
 }
+
+// smallGroup is the small files of a batch, and the memory that their contents lie in.
+type smallGroup struct {
+	jobs  []addJob
+	bytes *[]byte
+}
+
+// batchBuffers hold batches while their small files are put.
+var batchBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // folder is a folder of the add.
 type folder struct {
@@ -73,7 +82,7 @@ func (s *Server) add(ctx context.Context, p Pod, c *api.Conn) error {
 		}
 	}
 	a := &adder{
-		p: p, fs: p.FS(), c: c, request: q, jobs: make(chan addJob, (api.Window+1)*api.BatchMax), groups: make(chan []addJob, api.Window),
+		p: p, fs: p.FS(), c: c, request: q, jobs: make(chan addJob, (api.Window+1)*api.BatchMax), groups: make(chan smallGroup, api.Window),
 		folders: map[int]folder{}, tops: map[int]top{}, files: map[int]vfs.NodeID{}, bytes: map[int]uint64{},
 	}
 	if a.to, err = receive(ctx, a.fs, string(q.To), q.Count); err != nil {
@@ -110,11 +119,7 @@ func (a *adder) receive(ctx context.Context) error {
 		case api.FrameFinish:
 			return nil
 		case api.FrameBatch:
-			m, err := api.DecodeBatch(b)
-			if err != nil {
-				return err
-			}
-			if err := a.batch(ctx, m); err != nil {
+			if err := a.batch(ctx, b); err != nil {
 				return err
 			}
 		default:
@@ -123,7 +128,14 @@ func (a *adder) receive(ctx context.Context) error {
 	}
 }
 
-func (a *adder) batch(ctx context.Context, m api.Batch) error {
+// batch handles the items of a batch. Its bytes are valid until the next frame; small files take longer.
+func (a *adder) batch(ctx context.Context, frame []byte) error {
+	buf := batchBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
+	*buf = append((*buf)[:0], frame...)
+	m, err := api.DecodeBatch(*buf)
+	if err != nil {
+		return err
+	}
 	if m.First != a.items || len(m.Items) > api.BatchMax {
 		return fmt.Errorf("api: batch of %d items from %d, after %d: %w", len(m.Items), m.First, a.items, api.ErrProtocol)
 	}
@@ -134,15 +146,17 @@ func (a *adder) batch(ctx context.Context, m api.Batch) error {
 			return err
 		}
 	}
-	if len(a.small) > 0 {
+	if len(a.small) == 0 {
+		batchBuffers.Put(buf)
+	} else {
 		select {
-		case a.groups <- a.small:
+		case a.groups <- smallGroup{a.small, buf}:
 			a.small = nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	_, err := b.done()
+	_, err = b.done()
 	return err
 }
 

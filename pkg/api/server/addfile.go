@@ -99,9 +99,10 @@ func (a *adder) workGroups(ctx context.Context) error {
 		if ctx.Err() != nil {
 			continue // the receiver may wait for room
 		}
-		if err := a.smallFiles(ctx, group); err != nil {
+		if err := a.smallFiles(ctx, group.jobs); err != nil {
 			return err
 		}
+		batchBuffers.Put(group.bytes)
 	}
 	return nil
 }

@@ -351,6 +351,7 @@ func (g *getter) stream(ctx context.Context) error {
 // streamFile sends one file; that it can't be read is told to the client, and no error.
 func (g *getter) streamFile(ctx context.Context, n getNode, buf []byte) error {
 	var gone error
+	ctx = exporting(ctx, n.attr.Size)
 	f, err := g.fs.Open(ctx, n.attr.ID)
 	if err == nil {
 		err = eachPart(ctx, f, buf, func(b []byte, _ int64) error {

@@ -13,8 +13,21 @@ type holey interface {
 	NextData(ctx context.Context, off int64) (from, to int64, err error)
 }
 
+// onceFrom is the size from which on an exported file is not kept in the cache, too: it is where the user wants it, and would take the place of what
+// is read often.
+const onceFrom = 64 << 20
+
+// exporting is the context of reading a file of this size for an export.
+func exporting(ctx context.Context, bytes uint64) context.Context {
+	if bytes < onceFrom {
+		return ctx
+	}
+	return vfs.ReadOnce(ctx)
+}
+
 // write copies a file to an empty one.
 func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]byte) error {
+	ctx = exporting(ctx, a.Size)
 	f, err := g.fs.Open(ctx, a.ID)
 	if err != nil {
 		return err

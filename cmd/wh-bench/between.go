@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
+)
+
+const (
+	betweenWithin = 20 * time.Minute // one transfer
+	firstFiles    = 100
+	firstSize     = 64 << 10
+)
+
+// couple is two nodes of a program on this machine, connected over loopback: one has something, the other fetches it.
+type couple interface {
+	// start starts both, empty, in a folder.
+	start(ctx context.Context, dir string) error
+	// have puts a file or folder on the first node. The second may hear of it, and has none of its bytes.
+	have(ctx context.Context, path string) error
+	// fetch has the second node write what the first has got last to a path at which nothing is.
+	fetch(ctx context.Context, to string, s source) error
+	stop(ctx context.Context) error
+}
+
+// couples are the programs that are compared, Wormhole first.
+var couples = []struct {
+	name, program string // "": Wormhole's own
+	version       []string
+	make          func(b *bench) couple
+}{
+	{self, "", nil, func(b *bench) couple { return &whCouple{wh: b.wh} }},
+	{"Kubo", "ipfs", []string{"version"}, func(*bench) couple { return &kuboCouple{} }},
+	{"Syncthing", "syncthing", []string{"--version"}, func(*bench) couple { return &syncthingCouple{} }},
+}
+
+// between measures how fast what one node has comes to another that has nothing, each on a disk, with a sync at the end.
+func (b *bench) between(ctx context.Context) error {
+	if b.rounds == 0 {
+		b.rounds = 3
+	}
+	b.row("# From one node to another\n")
+	b.head(ctx, fmt.Sprintf("wh-bench -what %s -rounds %d -bytes %d between", b.what, b.rounds, b.bigBytes))
+	var names []string
+	made := map[string]func(b *bench) couple{}
+	for _, c := range couples {
+		if c.program != "" {
+			if _, err := exec.LookPath(c.program); err != nil {
+				continue
+			}
+			said, err := output(exec.CommandContext(ctx, c.program, c.version...))
+			if err != nil {
+				return err
+			}
+			line, _, _ := strings.Cut(said, "\n")
+			b.row("- %s: %s", c.name, strings.TrimSpace(line))
+		}
+		names = append(names, c.name)
+		made[c.name] = c.make
+	}
+	b.row("\nTwo nodes of each on this machine, connected over loopback, both on its disk; they share its processors. Each figure has a sync of the disk in it." +
+		" Seconds are the median of the rounds, with the least and the most; the programs take turns, there and back again.")
+	var first []float64
+	for what := range strings.SplitSeq(b.what, ",") {
+		if what != "d1" && what != "d2" {
+			continue
+		}
+		s, err := b.makeSource(ctx, what)
+		if err != nil {
+			return err
+		}
+		took := map[string][]float64{}
+		for i := range b.rounds {
+			turn := slices.Clone(names)
+			if i%2 == 1 {
+				slices.Reverse(turn)
+			}
+			for _, name := range turn {
+				seconds, firsts, err := b.transfer(ctx, made[name](b), s)
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				took[name] = append(took[name], seconds)
+				first = append(first, firsts...)
+			}
+			if what == "d1" {
+				begin := time.Now()
+				if err := bareStream(ctx, s.bytes); err != nil {
+					return err
+				}
+				took[bareName] = append(took[bareName], time.Since(begin).Seconds())
+			}
+		}
+		b.betweenTable(s, names, took)
+	}
+	if len(first) > 0 {
+		b.row("\nThe first byte of a file of %d bytes that the second node never saw, opened and read through its mount: median %.1f ms, p95 %.1f ms, of %d.",
+			firstSize, quantile(first, 0.5)*1e3, quantile(first, 0.95)*1e3, len(first))
+	}
+	return nil
+}
+
+// bareName is the row of a stream that nothing is done with.
+const bareName = "a bare TLS 1.3 stream"
+
+func (b *bench) betweenTable(s source, names []string, took map[string][]float64) {
+	b.row("\n## %s: %s\n\n%d files, %d bytes.\n\n| program | s | MB/s | files/s | wh faster |\n|---|---|---|---|---|", strings.ToUpper(s.name), s.title, s.files, s.bytes)
+	if len(took[bareName]) > 0 {
+		names = append(slices.Clone(names), bareName)
+	}
+	for _, name := range names {
+		faster := ""
+		if name != self {
+			var all []float64
+			for i, seconds := range took[name] {
+				all = append(all, seconds/took[self][i])
+			}
+			faster = times(median(all))
+		}
+		m := median(took[name])
+		b.row("| %s | %s | %.0f | %.0f | %s |", name, spread(took[name]), float64(s.bytes)/1e6/m, float64(s.files)/m, faster)
+	}
+}
+
+// transfer has new nodes of a program take a source from one to the other.
+func (b *bench) transfer(ctx context.Context, c couple, s source) (seconds float64, first []float64, err error) {
+	dir := filepath.Join(b.dir, "couple")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, betweenWithin)
+	defer cancel()
+	defer func() { err = errors.Join(err, c.stop(context.WithoutCancel(ctx)), os.RemoveAll(dir)) }()
+	if err := c.start(ctx, dir); err != nil {
+		return 0, nil, err
+	}
+	if w, ok := c.(*whCouple); ok && w.second.Mount != "" && s.name == "d2" {
+		if first, err = w.firstBytes(ctx, dir); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := c.have(ctx, s.path); err != nil {
+		return 0, nil, err
+	}
+	to := filepath.Join(dir, "got")
+	if seconds, err = timed(ctx, func() error { return c.fetch(ctx, to, s) }); err != nil {
+		return 0, nil, err
+	}
+	return seconds, first, s.same(to)
+}
+
+// whCouple is two pods that keep what is theirs: policy none.
+type whCouple struct {
+	wh            string
+	first, second *fleet.Machine
+	path          string
+}
+
+func (w *whCouple) start(ctx context.Context, dir string) error {
+	w.first = &fleet.Machine{Name: "first", WH: w.wh, Home: filepath.Join(dir, "first")}
+	w.second = &fleet.Machine{Name: "second", WH: w.wh, Home: filepath.Join(dir, "second")}
+	if fleet.CanMount() {
+		w.second.Mount = filepath.Join(dir, "mnt")
+	}
+	if err := w.first.Init(ctx, "bench"); err != nil {
+		return err
+	}
+	if _, err := w.first.Run(ctx, "policy", "set", "/", "none"); err != nil {
+		return err
+	}
+	if err := w.second.Join(ctx, w.first); err != nil {
+		return err
+	}
+	return fleet.AllUp(ctx, []*fleet.Machine{w.first, w.second})
+}
+
+func (w *whCouple) have(ctx context.Context, path string) error {
+	w.path = "/" + filepath.Base(path)
+	if _, err := w.first.Run(ctx, "add", path, "--to", "/", "--quiet"); err != nil {
+		return err
+	}
+	return w.heard(ctx)
+}
+
+// heard waits until the second pod has the tree of the first.
+func (w *whCouple) heard(ctx context.Context) error {
+	return fleet.Eventually(ctx, time.Minute, func() error {
+		var roots [2]string
+		for i, m := range []*fleet.Machine{w.first, w.second} {
+			said, err := m.Run(ctx, "root")
+			if err != nil {
+				return err
+			}
+			roots[i] = said
+		}
+		if roots[0] != roots[1] {
+			return errors.New("the pods have two trees")
+		}
+		return nil
+	})
+}
+
+func (w *whCouple) fetch(ctx context.Context, to string, _ source) error {
+	_, err := w.second.Run(ctx, "get", w.path, "-o", to, "--quiet")
+	return err
+}
+
+func (w *whCouple) stop(ctx context.Context) error {
+	var errs []error
+	for _, m := range []*fleet.Machine{w.second, w.first} {
+		if m != nil {
+			errs = append(errs, m.Stop(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// firstBytes is how many seconds it takes to open a file of the first pod's on the second, and to read its first byte, for many.
+func (w *whCouple) firstBytes(ctx context.Context, dir string) ([]float64, error) {
+	from := filepath.Join(dir, "firsts")
+	if err := os.Mkdir(from, 0o755); err != nil {
+		return nil, err
+	}
+	data := make([]byte, firstSize)
+	for i := range firstFiles {
+		_, _ = rand.Read(data) // it never fails
+		if err := os.WriteFile(filepath.Join(from, fmt.Sprint(i)), data, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.have(ctx, from); err != nil {
+		return nil, err
+	}
+	var took []float64
+	for i := range firstFiles {
+		begin := time.Now()
+		f, err := os.Open(filepath.Join(w.second.Mount, "firsts", fmt.Sprint(i)))
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.Read(data[:1])
+		took = append(took, time.Since(begin).Seconds())
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return took, nil
+}
