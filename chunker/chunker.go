@@ -19,6 +19,9 @@
 // Cut looks at two places at once: because h forgets after 64 bytes, the second half of each stretch can
 // be hashed beside the first, and the processor works on both. The cuts are those of the plain loop.
 //
+// Other parameters may be chosen for some files (With): smaller chunks by the same rule, with min and max a quarter and four times avg and
+// the bits of h that count two more and two fewer than avg has; or, by algorithm 2, chunks that end at each multiple of one size in the file.
+//
 // Changing the algorithm, a parameter or the table ends deduplication against what was written before;
 // therefore the parameters (Params) stand in each body.
 //
@@ -38,8 +41,14 @@ const (
 	MaxSize = 4 << 20
 )
 
-// AlgorithmGear2 is the one algorithm: gear FastCDC with normalised chunking of level 2.
-const AlgorithmGear2 = 1
+// The algorithms.
+const (
+	AlgorithmGear2 = 1 // gear FastCDC with normalised chunking of level 2
+	AlgorithmFixed = 2 // a chunk ends where its end in the file is a multiple of a size, which is min, avg and max
+)
+
+// FixedMin is the least size of chunks of AlgorithmFixed in bytes: of a smaller one each chunk would cost as much as it holds.
+const FixedMin = 16 << 10
 
 // paramsLen is the length of encoded Params in bytes.
 const paramsLen = 13
@@ -85,8 +94,18 @@ func ParseParams(b []byte) (Params, error) {
 		Avg:       binary.BigEndian.Uint32(b[5:]),
 		Max:       binary.BigEndian.Uint32(b[9:]),
 	}
-	if p.Algorithm != AlgorithmGear2 || p.Min < window || p.Min >= p.Avg || p.Avg >= p.Max || p.Max > MaxSize {
+	if !p.known() {
 		return Params{}, fmt.Errorf("%w: algorithm %d, sizes %d, %d, %d", ErrParams, p.Algorithm, p.Min, p.Avg, p.Max)
 	}
 	return p, nil
+}
+
+func (p Params) known() bool {
+	switch p.Algorithm {
+	case AlgorithmGear2:
+		return p.Min >= window && p.Min < p.Avg && p.Avg < p.Max && p.Max <= MaxSize
+	case AlgorithmFixed:
+		return p.Min == p.Avg && p.Avg == p.Max && p.Min >= FixedMin && p.Max <= MaxSize
+	}
+	return false
 }

@@ -10,8 +10,9 @@ const emptyReadsMax = 100
 
 // Splitter cuts what a reader brings into chunks. It is used by one goroutine.
 type Splitter struct {
-	t          *Table
+	c          Cutter
 	r          io.Reader
+	off        int64 // of buf[start] in the file
 	buf        []byte
 	more       func() []byte // memory to go on in; nil: in buf again
 	start, end int           // buf[start:end] was read and not returned yet
@@ -24,13 +25,13 @@ func (t *Table) Split(r io.Reader, buf []byte) *Splitter {
 	if len(buf) < 2*MaxSize {
 		buf = make([]byte, 2*MaxSize)
 	}
-	return &Splitter{t: t, r: r, buf: buf}
+	return &Splitter{c: t.Default(), r: r, buf: buf}
 }
 
 // SplitOver is Split over memory that its owner turns over: whenever the memory in use is full, more gives the next, of at
 // least 2*MaxSize bytes. So a chunk is valid until more gives the memory in which it lies again.
 func (t *Table) SplitOver(r io.Reader, more func() []byte) *Splitter {
-	return &Splitter{t: t, r: r, more: more}
+	return t.Default().SplitOver(r, more, 0)
 }
 
 // Next returns the next chunk, in memory that is valid until the next call, but for SplitOver. The end is io.EOF. Any other error
@@ -43,9 +44,10 @@ func (s *Splitter) Next() ([]byte, error) {
 	if s.start == s.end {
 		return nil, io.EOF
 	}
-	n := s.t.Cut(s.buf[s.start:s.end])
+	n := s.c.Cut(s.buf[s.start:s.end], s.off)
 	chunk := s.buf[s.start : s.start+n : s.start+n]
 	s.start += n
+	s.off += int64(n)
 	return chunk, nil
 }
 

@@ -39,18 +39,23 @@ func NewTable(key [32]byte) *Table {
 	return t
 }
 
-// Cut is the length of the first chunk of b in bytes; 0 if b is empty. b must hold at least MaxSize bytes
+// Cut is the length of the first chunk of b in bytes, by DefaultParams; 0 if b is empty. b must hold at least MaxSize bytes
 // unless the stream ends with it. It allocates nothing.
 func (t *Table) Cut(b []byte) int {
-	b = b[:min(len(b), MaxSize)]
-	if len(b) <= MinSize {
+	return t.cut(b, MinSize, AvgSize, MaxSize, limitBeforeAvg, limitAfterAvg)
+}
+
+// cut is Cut for other sizes, and for the limits that go with their mean.
+func (t *Table) cut(b []byte, least, avg, most int, before, after uint64) int {
+	b = b[:min(len(b), most)]
+	if len(b) <= least {
 		return len(b)
 	}
-	avg := min(len(b), AvgSize)
-	h := t.roll(0, b[MinSize-window:MinSize])
-	n, h := t.scan(b[:avg], MinSize, h, limitBeforeAvg)
+	avg = min(len(b), avg)
+	h := t.roll(0, b[least-window:least])
+	n, h := t.scan(b[:avg], least, h, before)
 	if n == 0 {
-		n, _ = t.scan(b, avg, h, limitAfterAvg)
+		n, _ = t.scan(b, avg, h, after)
 	}
 	if n == 0 {
 		return len(b)

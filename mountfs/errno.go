@@ -31,6 +31,7 @@ var errnos = []struct {
 	{vfs.ErrNotPermitted, syscall.EPERM},
 	{vfs.ErrNoXattr, errNoXattr},
 	{vfs.ErrReadOnly, syscall.EROFS},
+	{vfs.ErrQuota, syscall.EDQUOT},
 	{vfs.ErrNoSpace, syscall.ENOSPC},
 	{vfs.ErrTooLarge, syscall.EFBIG},
 	{vfs.ErrNotSupported, syscall.EOPNOTSUPP},

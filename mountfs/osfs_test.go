@@ -54,7 +54,7 @@ func (f *osFS) close() {
 var errnos = map[syscall.Errno]error{
 	unix.ENOENT: vfs.ErrNotExist, unix.ESTALE: vfs.ErrNotExist, unix.EEXIST: vfs.ErrExist, unix.ENOTDIR: vfs.ErrNotDir,
 	unix.EISDIR: vfs.ErrIsDir, unix.ENOTEMPTY: vfs.ErrNotEmpty, unix.EINVAL: vfs.ErrInvalid, unix.ENAMETOOLONG: vfs.ErrNameTooLong,
-	unix.EPERM: vfs.ErrNotPermitted, unix.ENODATA: vfs.ErrNoXattr, unix.EROFS: vfs.ErrReadOnly, unix.ENOSPC: vfs.ErrNoSpace,
+	unix.EPERM: vfs.ErrNotPermitted, unix.ENODATA: vfs.ErrNoXattr, unix.EROFS: vfs.ErrReadOnly, unix.ENOSPC: vfs.ErrNoSpace, unix.EDQUOT: vfs.ErrQuota,
 	unix.EFBIG: vfs.ErrTooLarge, unix.E2BIG: vfs.ErrTooLarge, unix.ERANGE: vfs.ErrNameTooLong, unix.EOPNOTSUPP: vfs.ErrNotSupported,
 }
 

@@ -84,6 +84,8 @@ type Config struct {
 	// all addresses, IPv4 and IPv6), and with port 0 for any free one; multiaddrs are read too. None: this
 	// pod only dials.
 	Listen []string
+	// Announce holds addresses that others are told beside those where this pod listens: HOST:PORT or multiaddrs, as of a router that hands a port on.
+	Announce []string
 	// Hello returns what is shown first on each new connection: at most HelloMax bytes. It must not block.
 	Hello func() []byte
 	// Admit says whether a pod that shows this hello is let in; the error's text is sent to it. It must not

@@ -186,3 +186,31 @@ func TestListen(t *testing.T) {
 		t.Errorf("run of a closed host: %v", err)
 	}
 }
+
+// What a pod announces beside where it listens is told to others, also when it changes while they are connected.
+func TestAnnounce(t *testing.T) {
+	a := start(t, 1, func(c *Config, _ *fake) { c.Announce = []string{"192.0.2.7:4001", "no address"} })
+	b := start(t, 2, nil)
+	if err := b.Connect(within(t, 10*time.Second), a.id, a.Addrs()); err != nil {
+		t.Fatal(err)
+	}
+	told := func(want, gone string) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			var addrs []string
+			for _, p := range b.Peers() {
+				addrs = append(addrs, p.Addrs...)
+			}
+			text := strings.Join(addrs, " ")
+			if strings.Contains(text, want) && !strings.Contains(text, gone) && strings.Contains(text, "/ip4/127.0.0.1/tcp/") {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%q is told, not %s", addrs, want)
+			}
+		}
+	}
+	told("/ip4/192.0.2.7/tcp/4001/", "none")
+	a.Announce([]string{"home.example.org:4002"})
+	told("/dns/home.example.org/tcp/4002/", "192.0.2.7")
+}

@@ -71,7 +71,8 @@ type Host struct {
 	dials   map[ident.Pod]*dial // calls of Connect under way
 	peers   map[ident.Pod]*remote
 	known   map[ident.Pod]*known
-	local   []netip.Addr // of the machine, when last looked at
+	local   []netip.Addr   // of the machine, when last looked at
+	more    []ma.Multiaddr // Config.Announce
 }
 
 // New makes a host with this configuration and listens. Peers are served at once; known ones are dialled,
@@ -110,6 +111,7 @@ func New(c Config) (*Host, error) {
 	}
 	h.net, h.pod = n, pod
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.more = parseAddrs(c.Announce)
 	if h.local, err = localAddrs(); err != nil {
 		h.log.Warn("addresses of interfaces are not known", "err", err)
 	}
@@ -276,9 +278,25 @@ func (h *Host) Addrs() []string { return addrText(h.listening(), h.pod) }
 
 func (h *Host) listening() []ma.Multiaddr {
 	h.mu.Lock()
-	local := h.local
+	local, more := h.local, h.more
 	h.mu.Unlock()
-	return announced(h.net.Network().ListenAddresses(), local)
+	return mergeAddrs(more, announced(h.net.Network().ListenAddresses(), local))
+}
+
+// Announce has others told these addresses beside those where this pod listens, in place of those of before: HOST:PORT or multiaddrs; what can't be read is left out.
+func (h *Host) Announce(addrs []string) {
+	more := parseAddrs(addrs)
+	h.mu.Lock()
+	same := slices.EqualFunc(more, h.more, func(a, b ma.Multiaddr) bool { return a.Equal(b) })
+	h.more = more
+	h.mu.Unlock()
+	if same {
+		return
+	}
+	body := encodeAddrs(h.listening())
+	for _, l := range h.links() {
+		l.out.control(frameHeader{typ: frameAddrs}, body)
+	}
 }
 
 // ListenPort is the TCP port of the first listener, or 0 without one.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
 
 // wrongConfigs are files with one mistake each: the line where it stands, and words of what the user is told, namely what is allowed, or
@@ -53,6 +54,12 @@ var wrongConfigs = []struct {
 	{"a listen address that is no list", "pod", "listen = \"0.0.0.0:4001\"", 5, []string{"a list of texts", `["0.0.0.0:4001"]`}},
 	{"a listen address without a port", "pod", "listen = [\"0.0.0.0\"]", 5, []string{"HOST:PORT"}},
 	{"a listen address as libp2p writes it", "pod", "listen = [\"/ip4/0.0.0.0/tcp/4001\"]", 5, []string{"HOST:PORT", "0.0.0.0:4001"}},
+	{"an address of all machines that is announced", "pod", "announce = [\"0.0.0.0:4001\"]", 5, []string{"can be connected"}},
+	{"an announced address without a port", "pod", "announce = [\"home.example.org\"]", 5, []string{"HOST:PORT"}},
+	{"an entry point that is no list", "pod", "entry_points = \"home.example.org:4001\"", 5, []string{"a list of texts"}},
+	{"an entry point of any port", "pod", "entry_points = [\"home.example.org:0\"]", 5, []string{"port that is not 0"}},
+	{"a reserve that is too small", "pod", "reserve_bytes = 1000", 5, []string{"67108864", "0: 64 MiB"}},
+	{"a priority over its limit", "pod", "priority = 101", 5, []string{"from 0 to 100"}},
 	{"a mount that is not absolute", "pod", "[[mount]]\ndir = \"photos\"", 6, []string{"absolute"}},
 	{"a mount in the home folder", "pod", "[[mount]]\ndir = \"~/photos\"", 6, []string{"absolute", "~"}},
 	{"a mount option that is none", "pod", "[[mount]]\ndir = \"/photos\"\noptions = [\"read_only\"]", 7, []string{"allow_other, ro", `do you mean "ro"`}},
@@ -137,6 +144,17 @@ func TestConfigurationPage(t *testing.T) {
 		end := i + len(head) + strings.Index(want[i+len(head):], "```")
 		want = want[:i] + "```toml\n" + keys.Template() + want[end:]
 	}
+	const head = "\n| rule | what it says | if nothing is set |\n|---|---|---|\n"
+	before, after, found := strings.Cut(want, head)
+	if !found {
+		t.Fatalf("%s has no table of the rules of paths", file)
+	}
+	_, after, _ = strings.Cut("\n"+after, "\n\n")
+	want = before + head
+	for _, k := range pod.PathKeys().All {
+		want += fmt.Sprintf("| `--%s` | %s | %s |\n", k.Name, strings.ReplaceAll(k.Doc, "\n", " "), orDash(k.Default))
+	}
+	want += "\n" + after
 	if want == string(b) {
 		return
 	}

@@ -23,8 +23,8 @@ func realEngine() engine {
 		Open: func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 			p, err := pod.Open(ctx, pod.Options{
 				Dir: o.Dir, Listen: o.Listen, Discover: o.Discover, Offline: o.Offline, Tuning: o.Tuning,
-				Weight: o.Share.Weight, Portal: o.Share.Weight == 0, Zone: o.Share.Zone, Class: o.Share.Class,
-				CapacityBytes: o.CapacityBytes, Log: o.Log, Version: o.Version, Unmounted: o.Unmounted,
+				Weight: o.Share.Weight, Portal: o.Share.Weight == 0, Zone: o.Share.Zone, Class: o.Share.Class, Priority: o.Share.Priority,
+				CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, Log: o.Log, Version: o.Version, Unmounted: o.Unmounted,
 			})
 			if err != nil {
 				return nil, err // Not a nil *pod.Pod in an interface.

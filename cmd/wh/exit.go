@@ -42,7 +42,7 @@ var exitCodes = map[api.Code]int{
 
 	"no_such_pod": exitNotFound, "not_exist": exitNotFound, "exist": exitConflict, "not_folder": exitFailed, "is_folder": exitFailed, "not_empty": exitConflict,
 	"invalid": exitUsage, "name_too_long": exitUsage, "bad_name": exitUsage, "not_permitted": exitDenied, "no_xattr": exitNotFound,
-	"read_only": exitDenied, "no_space": exitNotEnough, "too_large": exitFailed, "not_supported": exitFailed,
+	"read_only": exitDenied, "no_space": exitNotEnough, "quota": exitNotEnough, "too_large": exitFailed, "not_supported": exitFailed,
 	"too_many_links": exitFailed, "closed": exitNoDaemon,
 
 	"host_not_exist": exitNotFound, "host_exist": exitConflict, "host_denied": exitDenied,

@@ -8,6 +8,7 @@ var hints = map[api.Code]string{
 	"corrupt":         "wh fsck --repair gets good copies from other pods",
 	"unavailable":     "start the machines that hold it: wh where PATH names them, wh pods says which are down",
 	"no_space":        "free space on this machine's disk, or what was deleted in Wormhole: wh gc --now; snapshots keep what they name: wh snapshot rm",
+	"quota":           "delete something there, or raise it: wh policy set /PATH --quota SIZE; wh policy ls lists the quotas",
 	"store_full":      "free space on this machine's disk, or what was deleted in Wormhole: wh gc --now; snapshots keep what they name: wh snapshot rm",
 	"peer_full":       "another pod's disk is full: wh pods says whose",
 	"expired":         "ask an admin for a new token (wh invite), or to renew what ended (wh member renew)",

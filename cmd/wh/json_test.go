@@ -99,6 +99,7 @@ func TestJSON(t *testing.T) {
 		{"where", "", 0, []string{"where", "/f"}},
 		{"policy", "", 0, []string{"policy", "get", "/f"}},
 		{"policy-set", "", 0, []string{"policy", "set", "/d", "replica:3"}},
+		{"policy-ls", "", 0, []string{"policy", "ls"}},
 		{"pin-add", "", 0, []string{"pin", "add", "/f"}},
 		{"pin-ls", "", 0, []string{"pin", "ls", "/"}},
 		{"evict", "", 0, []string{"evict", "/f"}},

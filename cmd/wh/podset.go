@@ -12,13 +12,13 @@ import (
 )
 
 // podSettings are what wh pod set sets, and the keys of pod.toml behind it.
-var podSettings = []struct{ name, key string }{{"zone", "zone"}, {"class", "class"}, {"weight", "weight"}, {"capacity", "capacity_bytes"}}
+var podSettings = []struct{ name, key string }{{"zone", "zone"}, {"class", "class"}, {"weight", "weight"}, {"priority", "priority"}, {"capacity", "capacity_bytes"}}
 
 func newPodSet(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "set KEY=VALUE...", Short: "Set what this pod stores for others, and where it stands",
 		Long: "Set this pod's zone (what fails together: copies and fragments are spread over zones), class (what kind of disk it has), weight (how much it stores beside the weights of others; " +
-			"100 as a rule, 0: nothing, as a portal), or capacity (most bytes that it stores in all, as 500GiB; 0: what the disk has). They are kept in pod.toml, and are in force at once, " +
+			"100 as a rule, 0: nothing, as a portal), priority (how much rather it holds what is stored than others, up to 100), or capacity (most bytes that it stores in all, as 500GiB; 0: what the disk has). They are kept in pod.toml, and are in force at once, " +
 			"the capacity after wh down and wh up." + online(exitUsage),
 		Args: cobra.MinimumNArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error { return runPodSet(ctx, e, args) }),

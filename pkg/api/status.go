@@ -83,6 +83,7 @@ var codes = []struct {
 	{"not_permitted", vfs.ErrNotPermitted},
 	{"no_xattr", vfs.ErrNoXattr},
 	{"read_only", vfs.ErrReadOnly},
+	{"quota", vfs.ErrQuota},
 	{"no_space", vfs.ErrNoSpace},
 	{"too_large", vfs.ErrTooLarge},
 	{"not_supported", vfs.ErrNotSupported},

@@ -278,6 +278,15 @@ type Policy struct {
 	Policy     string `json:"policy"`
 	Durability string `json:"durability"`
 	From       Text   `json:"from"` // the path where it is set; "" is the network's default
+
+	Rules []PathRule `json:"rules"` // that hold at the path besides
+}
+
+// PathRule is a rule of a path.
+type PathRule struct {
+	Path  Text   `json:"path"` // where it is set; "": nowhere, it is the default
+	Rule  string `json:"rule"` // policy, durability, home, or a key of pod.PathKeys
+	Value Text   `json:"value"`
 }
 
 // PolicyRequest sets a policy: "" leaves a field, "unset" removes it.
@@ -285,6 +294,8 @@ type PolicyRequest struct {
 	Path       Text   `json:"path"`
 	Policy     string `json:"policy"`
 	Durability string `json:"durability"`
+
+	Rules map[string]string `json:"rules,omitempty"` // others, by their names; "unset" removes one
 }
 
 // Pin is a promise to keep whole copies of all at and below a path on a pod.

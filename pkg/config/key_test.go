@@ -98,7 +98,7 @@ func TestTemplate(t *testing.T) {
 		t.Errorf("%v %s", err, d)
 	}
 	want := testPod()
-	want.Mounts, want.Listen = nil, []string{}
+	want.Mounts, want.Listen, want.Announce, want.EntryPoints = nil, []string{}, []string{}, []string{}
 	var b strings.Builder
 	for line := range strings.Lines(PodKeys().Template()) {
 		for key, value := range map[string]string{"network": want.Network, "network_name": want.NetworkName, "name": want.Name} {

@@ -24,6 +24,14 @@ func PodKeys() Keys {
 			Doc: "Where the pod listens for others, each as HOST:PORT. No HOST: on all addresses.",
 		},
 		{
+			Name: "announce", Type: List, Check: checkAddresses,
+			Doc: "Addresses at which others are told to find the pod, beside those where it listens, each as HOST:PORT: as of a router that hands a port on.",
+		},
+		{
+			Name: "entry_points", Type: List, Check: checkAddresses,
+			Doc: "Where pods of the network are looked for, beside the addresses that are known and those found on the LAN, each as HOST:PORT.",
+		},
+		{
 			Name: "discover", Type: Bool, Default: "true", Restart: true,
 			Doc: "Find other pods on the LAN, and be found (mDNS).",
 		},
@@ -40,8 +48,16 @@ func PodKeys() Keys {
 			Doc: "Most bytes that the pod stores in all. 0: what the disk has.",
 		},
 		{
+			Name: "reserve_bytes", Type: Bytes, Default: "0", Restart: true, Check: checkReserve,
+			Doc: "Bytes of the disk, and of the capacity, that the pod leaves free, so that it can delete and repair when it is full; at least 64 MiB. 0: 64 MiB.",
+		},
+		{
 			Name: "weight", Type: Number, Default: "100", Check: checkWeight,
 			Doc: "How much of the network's data the pod stores, beside the weights of others. 0: nothing, as a portal, which mounts and keeps copies for itself.",
+		},
+		{
+			Name: "priority", Type: Number, Default: "0", Check: checkPriority,
+			Doc: "How much rather this pod holds copies and fragments than others, up to 100: of each zone the pods of the highest hold them, others what these are too few for.",
 		},
 		{
 			Name: "zone", Check: ident.CheckLabel,
@@ -71,6 +87,53 @@ func checkWeight(value string) error {
 	return nil
 }
 
+// priorityMax is placement.PriorityMax.
+const priorityMax = 100
+
+func checkPriority(value string) error {
+	if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 || n > priorityMax {
+		return fmt.Errorf("%q is no number from 0 to %d", value, priorityMax)
+	}
+	return nil
+}
+
+// reserveMin is what a pod needs to delete on a full disk.
+const reserveMin = 64 << 20
+
+func checkReserve(value string) error {
+	if n, err := ParseBytes(value); err != nil || n != 0 && n < reserveMin {
+		return fmt.Errorf("%s is less than %d, which deleting takes on a full disk; 0: 64 MiB", value, reserveMin)
+	}
+	return nil
+}
+
+func checkAddresses(value string) error {
+	for a := range strings.SplitSeq(value, ",") {
+		if a = strings.TrimSpace(a); a == "" {
+			continue
+		}
+		if err := checkAddress(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAddress says whether a text is HOST:PORT of one other machine.
+func checkAddress(s string) error {
+	if err := CheckListen(s); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(s) // as was checked
+	if host == "" || port == "0" {
+		return fmt.Errorf("%q is not HOST:PORT of one place: a host, and a port that is not 0", s)
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%q means all addresses, and is none that can be connected", s)
+	}
+	return nil
+}
+
 func checkListens(value string) error {
 	for l := range strings.SplitSeq(value, ",") {
 		if l = strings.TrimSpace(l); l == "" {
@@ -92,16 +155,20 @@ type Pod struct {
 	NetworkName string `toml:"network_name"` // as it was called when this pod was made
 	Name        string `toml:"name"`         // the pod's name in the network
 
-	Listen   []string `toml:"listen"`   // HOST:PORT
-	Discover bool     `toml:"discover"` // find pods on the LAN (mDNS)
+	Listen      []string `toml:"listen"`       // HOST:PORT
+	Announce    []string `toml:"announce"`     // the same, of other machines
+	EntryPoints []string `toml:"entry_points"` // the same
+	Discover    bool     `toml:"discover"`     // find pods on the LAN (mDNS)
 
 	CacheBytes    int64 `toml:"cache_bytes"`      // limit of cached copies; 0: the pod's own default
 	CacheFree     int64 `toml:"cache_free_bytes"` // what the cache leaves free of the disk; 0: the pod's own default
 	CapacityBytes int64 `toml:"capacity_bytes"`   // limit of the whole store; 0: none
+	Reserve       int64 `toml:"reserve_bytes"`    // left free; 0: the pod's own default
 
-	Weight int64  `toml:"weight"` // share of the network's data; 0: a portal
-	Zone   string `toml:"zone"`   // what fails together
-	Class  string `toml:"class"`  // what kind of disk it is
+	Weight   int64  `toml:"weight"`   // share of the network's data; 0: a portal
+	Priority int64  `toml:"priority"` // how much rather it holds blocks than others
+	Zone     string `toml:"zone"`     // what fails together
+	Class    string `toml:"class"`    // what kind of disk it is
 
 	Rates
 
@@ -165,6 +232,14 @@ func (p Pod) Get(key string) string {
 		return p.Name
 	case "listen":
 		return strings.Join(p.Listen, ",")
+	case "announce":
+		return strings.Join(p.Announce, ",")
+	case "entry_points":
+		return strings.Join(p.EntryPoints, ",")
+	case "reserve_bytes":
+		return strconv.FormatInt(p.Reserve, 10)
+	case "priority":
+		return strconv.FormatInt(p.Priority, 10)
 	case "discover":
 		return strconv.FormatBool(p.Discover)
 	case "cache_bytes":
@@ -215,12 +290,20 @@ func (p Pod) check() (key string, err error) {
 			return "listen", fmt.Errorf("listen: %w", err)
 		}
 	}
-	for key, n := range map[string]int64{"cache_bytes": p.CacheBytes, "capacity_bytes": p.CapacityBytes, "cache_free_bytes": p.CacheFree} {
+	for key, list := range map[string][]string{"announce": p.Announce, "entry_points": p.EntryPoints} {
+		if err := checkAddresses(strings.Join(list, ",")); err != nil {
+			return key, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	for key, n := range map[string]int64{"reserve_bytes": p.Reserve, "cache_bytes": p.CacheBytes, "capacity_bytes": p.CapacityBytes, "cache_free_bytes": p.CacheFree} {
 		if n < 0 {
 			return key, negative(PodKeys().All, key)
 		}
 	}
-	for key, err := range map[string]error{"weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": ident.CheckLabel(p.Zone), "class": ident.CheckLabel(p.Class)} {
+	if err := checkReserve(strconv.FormatInt(p.Reserve, 10)); err != nil {
+		return "reserve_bytes", fmt.Errorf("reserve_bytes: %w", err)
+	}
+	for key, err := range map[string]error{"priority": checkPriority(strconv.FormatInt(p.Priority, 10)), "weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": ident.CheckLabel(p.Zone), "class": ident.CheckLabel(p.Class)} {
 		if err != nil {
 			return key, fmt.Errorf("%s: %w", key, err)
 		}

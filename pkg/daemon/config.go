@@ -163,7 +163,7 @@ func (m *machine) applyPod(ctx context.Context, r *running, cfg config.Pod) {
 	old := r.now
 	r.now = cfg
 	r.mu.Unlock()
-	if t := tuning(cfg); t != tuning(old) {
+	if t := tuning(cfg); !reflect.DeepEqual(t, tuning(old)) {
 		r.pod.Tune(ctx, t)
 	}
 	if s := share(cfg); s != share(old) {
@@ -183,7 +183,7 @@ func (m *machine) applyPod(ctx context.Context, r *running, cfg config.Pod) {
 
 // tuning is what of a pod's file is in force at once.
 func tuning(cfg config.Pod) pod.Tuning {
-	t := pod.Tuning{CacheBytes: cfg.CacheBytes, CacheFree: cfg.CacheFree, RateLAN: cfg.LAN}
+	t := pod.Tuning{CacheBytes: cfg.CacheBytes, CacheFree: cfg.CacheFree, RateLAN: cfg.LAN, Announce: cfg.Announce, Entries: cfg.EntryPoints}
 	t.Rates = pace.Rates{Up: cfg.Up, Down: cfg.Down, Pod: cfg.PerPod, Floor: cfg.Floor}
 	t.Rates.Class[pace.Read], t.Rates.Class[pace.Spread] = cfg.Read, cfg.Spread
 	t.Rates.Class[pace.Repair], t.Rates.Class[pace.Balance] = cfg.Repair, cfg.Balance
@@ -192,7 +192,7 @@ func tuning(cfg config.Pod) pod.Tuning {
 
 // share is what a pod's file says that the pod takes of the network's data.
 func share(cfg config.Pod) pod.Share {
-	return pod.Share{Weight: uint32(cfg.Weight), Zone: cfg.Zone, Class: cfg.Class} //nolint:gosec // the file was checked
+	return pod.Share{Weight: uint32(cfg.Weight), Zone: cfg.Zone, Class: cfg.Class, Priority: uint32(cfg.Priority)} //nolint:gosec // the file was checked
 }
 
 // stamp tells whether a file was changed.

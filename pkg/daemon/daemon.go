@@ -181,7 +181,7 @@ func (m *machine) open(ctx context.Context, l local) (*running, error) {
 	log := m.o.Log.With("local", l.name, partKey, "pod")
 	p, err := m.o.Engine.Open(life, OpenOptions{
 		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
-		Tuning: tuning(l.cfg), Share: share(l.cfg), CapacityBytes: l.cfg.CapacityBytes, Log: log, Version: m.o.Version,
+		Tuning: tuning(l.cfg), Share: share(l.cfg), CapacityBytes: l.cfg.CapacityBytes, ReserveBytes: l.cfg.Reserve, Log: log, Version: m.o.Version,
 		Unmounted: func() []health.Mount { return m.unmounted(l.name) },
 	})
 	if err != nil {

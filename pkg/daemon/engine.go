@@ -74,6 +74,7 @@ type OpenOptions struct {
 	Listen            []string
 	Discover, Offline bool
 	CapacityBytes     int64
+	ReserveBytes      int64
 	Tuning            pod.Tuning
 	Share             pod.Share
 	Log               *slog.Logger

@@ -62,6 +62,7 @@ type Mount struct{ Dir, Why string }
 const (
 	lowShare = 20       // a twentieth
 	lowMin   = 64 << 20 // bytes; a pod with less room than this takes no large file
+	fullMin  = 4 << 20  // bytes; a pod with less room than this takes not every block
 )
 
 // finder collects what holds.
@@ -196,8 +197,8 @@ func (w *finder) room(f Facts) {
 	switch free := f.FreeBytes + f.CacheBytes; {
 	case f.DiskError != "":
 		w.add(CodeDiskFull, "", "%s", f.DiskError)
-	case own > 0 && f.FreeBytes == 0 && free == 0:
-		w.add(CodeDiskFull, "", "nothing more can be stored")
+	case own > 0 && free < fullMin:
+		w.add(CodeDiskFull, "", "only %d KiB can still be stored", free>>10)
 	case own > 0 && low(free, own):
 		w.add(CodeDiskLow, "", "%d MiB can still be stored", free>>20)
 	}

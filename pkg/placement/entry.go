@@ -46,6 +46,12 @@ const fieldAnswered = 1
 // fieldFrozen is the extension in which a pod says until when it may be silent without anything being made again: 8 bytes, big-endian, ms since 1970.
 const fieldFrozen = 2
 
+// fieldPriority is the extension in which a pod says how much rather it is to hold blocks than others: 8 bytes, big-endian, to PriorityMax.
+const fieldPriority = 3
+
+// PriorityMax is the highest priority.
+const PriorityMax = 100
+
 // FreezeMax is how long a pod may ask for that at most, counted from the signing of its entry.
 const FreezeMax = 24 * time.Hour
 
@@ -114,6 +120,24 @@ func (e Entry) Freeze(until time.Time) Entry {
 		return e.with(fieldFrozen, 0)
 	}
 	return e.with(fieldFrozen, uint64(max(0, until.UnixMilli())))
+}
+
+// Priority is how much rather this pod is to hold blocks than others: of each zone the pods of the highest come first. 0: nothing was said.
+func (e Entry) Priority() uint32 {
+	for _, f := range e.Ext {
+		if f.ID == fieldPriority && len(f.Value) == 8 {
+			return uint32(min(binary.BigEndian.Uint64(f.Value), PriorityMax))
+		}
+	}
+	return 0
+}
+
+// Prefer is the entry with another priority; it is to be signed anew.
+func (e Entry) Prefer(priority uint32) Entry {
+	if priority == e.Priority() {
+		return e
+	}
+	return e.with(fieldPriority, uint64(priority))
 }
 
 func (e Entry) body() []byte {

@@ -15,6 +15,7 @@ type Layout struct{ l *layout }
 
 type layout struct {
 	entries []Entry // by pod
+	ranked  bool    // some have a priority
 	orders  [Groups]atomic.Pointer[order]
 }
 
@@ -22,7 +23,7 @@ type layout struct {
 // never changed.
 type order struct {
 	walk []int32
-	set  []int32 // the walk without draining pods, reordered by zones
+	set  []int32 // the walk without draining pods, reordered by priorities and zones
 }
 
 // NewLayout makes a layout of entries, which the caller has verified. Of one pod's entries the newest counts (the
@@ -39,6 +40,7 @@ func NewLayout(entries []Entry) Layout {
 	for _, e := range newest {
 		if e.Weight > 0 {
 			l.entries = append(l.entries, e)
+			l.ranked = l.ranked || e.Priority() > 0
 		}
 	}
 	slices.SortFunc(l.entries, func(a, b Entry) int { return bytes.Compare(a.Pod[:], b.Pod[:]) })
@@ -83,7 +85,7 @@ func (l Layout) Walk(g Group) []ident.Pod {
 }
 
 // Set is the n pods that hold the group's blocks, or all that there are if fewer, in the order in which they were
-// chosen: along the walk, skipping zones that have one of the set until all zones have as many, and so on. A pod
+// chosen: along the walk, those of the highest priority first, skipping zones that have one of the set until all zones have as many, and so on. A pod
 // with no zone is a zone of its own; draining pods are left out. Set(g, n) begins with Set(g, n-1). The caller owns
 // the slice.
 func (l Layout) Set(g Group, n int) []ident.Pod {
@@ -136,12 +138,37 @@ func (l *layout) compute(g Group) *order {
 	return &order{walk: walk, set: l.spreadZones(walk)}
 }
 
+// Likely is all active pods in the order in which they are likely to hold the group's blocks: its set, then those of the walk that are not in it. The caller owns
+// the slice.
+func (l Layout) Likely(g Group) []ident.Pod {
+	if l.Len() == 0 || !l.l.ranked {
+		return l.Walk(g)
+	}
+	o := l.l.order(g)
+	out := slices.Clone(o.set)
+	for _, i := range o.walk {
+		if l.l.entries[i].Drain {
+			out = append(out, i)
+		}
+	}
+	return l.l.pods(out)
+}
+
 // spreadZones orders a walk by rounds: the first pod of each zone, then the second of each, and so on, each round
-// in the order of the walk. That is the same as skipping used zones until all are used.
+// in the order of the walk. That is the same as skipping used zones until all are used. Where pods have priorities, those of the highest come first within
+// each zone, and within each round.
 func (l *layout) spreadZones(walk []int32) []int32 {
 	rounds := make([]int, len(l.entries)) // of each pod
 	inZone := make(map[string]int)
 	set := make([]int32, 0, len(walk))
+	if l.ranked {
+		priorities := make([]uint32, len(l.entries))
+		for i := range l.entries {
+			priorities[i] = l.entries[i].Priority()
+		}
+		walk = slices.Clone(walk)
+		slices.SortStableFunc(walk, func(a, b int32) int { return cmp.Compare(priorities[b], priorities[a]) })
+	}
 	for _, i := range walk {
 		e := l.entries[i]
 		if e.Drain {

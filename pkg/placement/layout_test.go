@@ -304,3 +304,52 @@ func BenchmarkSet(b *testing.B) {
 		}
 	})
 }
+
+// The set has the pods of the highest priority first, but no zone twice while there are others; without priorities nothing changes.
+func TestPriorities(t *testing.T) {
+	r := randomly(t)
+	for range 50 {
+		entries := randomEntries(r, 2+r.IntN(10), 4)
+		plain := NewLayout(entries)
+		ranked := slices.Clone(entries)
+		of := make(map[ident.Pod]Entry)
+		for i := range ranked {
+			ranked[i] = ranked[i].Prefer(uint32(r.IntN(3)))
+			of[ranked[i].Pod] = ranked[i]
+		}
+		l := NewLayout(ranked)
+		for range 20 {
+			g := Group(r.IntN(Groups))
+			if !cmp.Equal(l.Walk(g), plain.Walk(g)) {
+				t.Fatal("the walk depends on priorities")
+			}
+			if !cmp.Equal(plain.Likely(g), plain.Walk(g)) {
+				t.Fatal("without priorities another order is likely")
+			}
+			set := l.Set(g, len(entries))
+			if likely := l.Likely(g); len(likely) != len(entries) || !cmp.Equal(likely[:len(set)], set) {
+				t.Fatalf("likely %v, the set is %v", likely, set)
+			}
+			rounds, inZone := make([]int, len(set)), make(map[string]int)
+			for i, pod := range set {
+				e := of[pod]
+				if e.Zone != "" {
+					rounds[i] = inZone[e.Zone]
+					inZone[e.Zone]++
+				}
+				if i == 0 {
+					continue
+				}
+				if before := of[set[i-1]]; rounds[i-1] > rounds[i] || rounds[i-1] == rounds[i] && before.Priority() < e.Priority() {
+					t.Fatalf("%d: round %d of priority %d after round %d of priority %d", i, rounds[i], e.Priority(), rounds[i-1], before.Priority())
+				}
+			}
+		}
+	}
+	if e := (Entry{}).Prefer(7).Prefer(0); e.Priority() != 0 {
+		t.Errorf("priority %d", e.Priority())
+	}
+	if e := (Entry{Ext: []Field{{ID: fieldPriority, Value: []byte{255, 255, 255, 255, 255, 255, 255, 255}}}}); e.Priority() != PriorityMax {
+		t.Errorf("a priority over the limit counts as %d", e.Priority())
+	}
+}

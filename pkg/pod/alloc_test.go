@@ -168,10 +168,10 @@ func TestGetAllocs(t *testing.T) {
 func TestPutAllocs(t *testing.T) {
 	p := filledPod(t, func(*Pod) {})
 	ctx := quickly(t)
-	seed := byte(0)
+	seed, made := byte(0), p.makingAt(1)
 	got := allocsPerChunk(t, p, func() dag.Body {
 		seed++
-		body, err := p.putStream(ctx, allocBytes, randomStream(seed, allocBytes))
+		body, err := p.putStream(ctx, allocBytes, randomStream(seed, allocBytes), made)
 		if err != nil {
 			t.Fatal(err)
 		}

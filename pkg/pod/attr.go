@@ -148,6 +148,7 @@ func (p *Pod) setSize(ctx context.Context, id vfs.NodeID, size uint64) error {
 		return err
 	}
 	err = p.locked(ctx, n, func(h here) error { return p.truncateLocked(ctx, h, n, size) })
+	p.quotas.shrank()
 	if err != nil {
 		p.release(n)
 		return err

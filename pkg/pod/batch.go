@@ -80,17 +80,17 @@ func (b *batch) release() {
 }
 
 // putBatch cuts a batch of a file and puts the chunks, several at once.
-func (p *Pod) putBatch(ctx context.Context, id vfs.NodeID, b *batch) error {
+func (p *Pod) putBatch(ctx context.Context, id vfs.NodeID, b *batch, m making) error {
 	var group errgroup.Group
 	group.SetLimit(putWorkers)
 	var last func() error // the last one is put here
 	for i := range b.runs {
 		r := &b.runs[i]
-		r.entries = make([]dag.Entry, 0, len(r.data)/chunker.MinSize+1)
+		r.entries = make([]dag.Entry, 0, m.cut.ChunksMax(len(r.data))) // never more: chunks are put into their entries
 		for rest := r.data; len(rest) > 0 && (r.all || len(rest) >= chunker.MaxSize); {
-			chunk := rest[:p.seal.Load().table.Cut(rest)]
-			rest = rest[len(chunk):]
 			at := r.off + r.cut
+			chunk := rest[:m.cut.Cut(rest, at)]
+			rest = rest[len(chunk):]
 			r.entries = append(r.entries, dag.Entry{Len: uint64(len(chunk))})
 			r.cut += int64(len(chunk))
 			entry := &r.entries[len(r.entries)-1]
@@ -98,7 +98,7 @@ func (p *Pod) putBatch(ctx context.Context, id vfs.NodeID, b *batch) error {
 				group.Go(last)
 			}
 			last = func() (err error) {
-				if entry.ID, _, err = p.putChunk(ctx, chunk); err != nil {
+				if entry.ID, _, err = p.putChunk(ctx, chunk, m); err != nil {
 					return fmt.Errorf("pod: file %d: put %d bytes written at %d: %w", id, len(chunk), at, err)
 				}
 				return nil

@@ -58,7 +58,7 @@ func BenchmarkPutStream(b *testing.B) {
 		for off := 0; off < len(data); off += 100_000 { // in each chunk
 			data[off] = n
 		}
-		if _, err := p.putStream(b.Context(), allocBytes, bytes.NewReader(data)); err != nil {
+		if _, err := p.putStream(b.Context(), allocBytes, bytes.NewReader(data), p.makingAt(1)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	foldWindow  = 1 << 20 // bytes: a window with too many entries is rewritten as one chunk
+	foldWindow  = 1 << 20 // bytes: a window with too many entries is rewritten as one chunk, or as few as a rule lets
 	foldEntries = 64      // entries in a window (DESIGN section 3)
 )
 
@@ -25,14 +25,15 @@ func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
 		return p.inlineLocked(ctx, h, n)
 	}
 	p.uninlineLocked(n)
+	m := p.makingAt(n.row)
 	for {
 		b := n.claimLocked(all, false)
 		if len(b.runs) == 0 {
 			break
 		}
-		err := p.putBatch(ctx, n.id, &b)
+		err := p.putBatch(ctx, n.id, &b, m)
 		if err == nil {
-			err = p.placeLocked(ctx, h, n, &b)
+			err = p.placeLocked(ctx, h, n, &b, m)
 		}
 		n.ext.claimed = nil
 		b.release()
@@ -55,14 +56,16 @@ func (p *Pod) cutLocked(ctx context.Context, h here, n *node, all bool) error {
 func (n *node) setBody(body dag.Body) { n.body, n.fresh.beyond = body, true }
 
 // placeLocked splices what was cut into the body, as far as it is still what was written last.
-func (p *Pod) placeLocked(ctx context.Context, h here, n *node, b *batch) error {
+func (p *Pod) placeLocked(ctx context.Context, h here, n *node, b *batch, m making) error {
 	for i := range b.runs {
 		r := &b.runs[i]
 		for _, s := range n.ext.claimed.within(r.off, r.off+r.cut) {
 			off, length := uint64(s.off), uint64(s.end-s.off)
-			body, err := h.splice(ctx, n.body, off, length, clip(r.entries, uint64(s.off-r.off), length))
+			body := n.body
+			body.Params = m.params()
+			body, err := h.splice(ctx, body, off, length, clip(r.entries, uint64(s.off-r.off), length))
 			if err == nil {
-				body, err = p.fold(ctx, h, body, off, length)
+				body, err = p.fold(ctx, h, body, off, length, m)
 			}
 			if err != nil {
 				return fmt.Errorf("pod: file %d: place bytes written at %d: %w", n.id, s.off, err)
@@ -141,7 +144,7 @@ func (p *Pod) uninlineLocked(n *node) {
 
 // fold rewrites the windows that a write of n bytes at off touched and that fell into too many entries, but for those whose bytes are not all
 // here: they are left to a later write.
-func (p *Pod) fold(ctx context.Context, h here, b dag.Body, off, n uint64) (dag.Body, error) {
+func (p *Pod) fold(ctx context.Context, h here, b dag.Body, off, n uint64, m making) (dag.Body, error) {
 	for at := off / foldWindow * foldWindow; at < off+n; at += foldWindow {
 		length := min(foldWindow, b.Size-at)
 		placed, err := dag.Range(ctx, h, b, at, length)
@@ -159,13 +162,31 @@ func (p *Pod) fold(ctx context.Context, h here, b dag.Body, off, n uint64) (dag.
 		if err != nil {
 			return dag.Body{}, err
 		}
-		id, _, err := p.putChunk(ctx, data)
+		entries, err := p.putWindow(ctx, data, int64(at), m)
 		if err != nil {
 			return dag.Body{}, err
 		}
-		if b, err = h.splice(ctx, b, at, length, []dag.Entry{{Len: length, ID: id}}); err != nil {
+		if b, err = h.splice(ctx, b, at, length, entries); err != nil {
 			return dag.Body{}, err
 		}
 	}
 	return b, nil
+}
+
+// putWindow puts the bytes of a window as one chunk, or as those that a rule cuts.
+func (p *Pod) putWindow(ctx context.Context, data []byte, at int64, m making) ([]dag.Entry, error) {
+	var out []dag.Entry
+	for len(data) > 0 {
+		n := len(data)
+		if !m.cut.IsDefault() {
+			n = m.cut.Cut(data, at)
+		}
+		id, _, err := p.putChunk(ctx, data[:n], m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, dag.Entry{Len: uint64(n), ID: id})
+		data, at = data[n:], at+int64(n)
+	}
+	return out, nil
 }

@@ -72,11 +72,12 @@ func (p *Pod) cutBatchLocked(ctx context.Context, n *node) bool {
 	if len(b.runs) == 0 {
 		return false
 	}
+	m := p.makingAt(n.row)
 	n.mu.Unlock()
-	err := p.putBatch(ctx, n.id, &b)
+	err := p.putBatch(ctx, n.id, &b, m)
 	n.mu.Lock()
 	if err == nil {
-		err = p.placeLocked(ctx, here{p: p}, n, &b)
+		err = p.placeLocked(ctx, here{p: p}, n, &b, m)
 	}
 	n.ext.claimed = nil
 	n.uncut = err != nil

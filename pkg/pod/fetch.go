@@ -54,6 +54,18 @@ func (p *Pod) put(ctx context.Context, id block.ID, plain []byte) error {
 	return fullDisk(p.store.Put(ctx, id, plain))
 }
 
+// putMade is put of a chunk of a file; raw: it is not compressed.
+func (p *Pod) putMade(ctx context.Context, b block.Block, raw bool) error {
+	if !raw {
+		return p.put(ctx, b.ID, b.Plain)
+	}
+	defer p.leases.release(p.leases.take(b.ID))
+	if err := p.leaving.stay(ctx, b.ID); err != nil {
+		return err
+	}
+	return fullDisk(p.store.PutRaw(ctx, b.ID, b.Plain))
+}
+
 // fullDisk makes the store's error of a full disk one that those above the pod know.
 func fullDisk(err error) error {
 	if errors.Is(err, store.ErrNoSpace) {
@@ -204,7 +216,7 @@ func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
 			}
 		}
 	}
-	add(p.reg.layout().Walk(placement.GroupOf(id)))
+	add(p.reg.layout().Likely(placement.GroupOf(id)))
 	add(p.connected())
 	return p.honestFirst(out)
 }

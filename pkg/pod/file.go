@@ -59,6 +59,9 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 	if err := f.p.changeable(f.n.id); err != nil {
 		return 0, err
 	}
+	if err := f.p.spendWrite(ctx, f.n, off, int64(len(data))); err != nil {
+		return 0, err
+	}
 	f.writes.Add(1)
 	err := f.p.locked(ctx, f.n, func(h here) error { return f.p.writeLocked(ctx, h, f.n, data, off) })
 	if err != nil {

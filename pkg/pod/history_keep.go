@@ -113,6 +113,25 @@ func (k *keptRoots) list() []rootAt {
 	return append([]rootAt{k.current}, k.old...)
 }
 
+// aged are all that must stay, those that are not old first, then the newest first. Each is as old as the tree that took its place.
+func (k *keptRoots) aged(now time.Time) []agedRoot {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []agedRoot
+	for _, root := range k.pins {
+		out = append(out, agedRoot{root: root})
+	}
+	if !k.current.root.IsZero() {
+		out = append(out, agedRoot{root: k.current.root})
+	}
+	next := k.current.at
+	for _, r := range k.old {
+		out = append(out, agedRoot{r.root, now.Sub(next)})
+		next = r.at
+	}
+	return out
+}
+
 // roots are all that must stay. The newest checkpoint's is among them: it may have files that were removed since, which then belong to what is kept.
 func (k *keptRoots) roots() []block.ID {
 	k.mu.Lock()

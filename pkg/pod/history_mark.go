@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -19,19 +21,63 @@ func (p *Pod) markSnapshots(ctx context.Context, m *marker) error {
 	if err != nil {
 		return err
 	}
+	aged, rules, err := p.agedSnapshots(ctx)
+	if err != nil {
+		return err
+	}
 	for _, root := range roots {
+		if slices.ContainsFunc(aged, func(a agedRoot) bool { return a.root == root }) {
+			continue
+		}
 		if err := m.tree(ctx, root, 0); err != nil {
 			return fmt.Errorf("tree %s: %w", root, err)
+		}
+	}
+	done := make(map[agedWalk]bool)
+	for _, a := range aged {
+		if err := m.agedTree(ctx, a.root, retainedOf(rules, a.age), done, 0); err != nil {
+			return fmt.Errorf("tree %s: %w", a.root, err)
 		}
 	}
 	return nil
 }
 
+// agedSnapshots are the trees of snapshots that were made by rule, the newest first, if there are rules of retention; none that somebody named.
+func (p *Pod) agedSnapshots(ctx context.Context) ([]agedRoot, map[vfs.NodeID]time.Duration, error) {
+	rules, err := p.retention(ctx)
+	if err != nil || len(rules) == 0 {
+		return nil, nil, err
+	}
+	all, err := p.Snapshots(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []agedRoot
+	now := p.surelyNow()
+	ended := now // when the next tree was made
+	for _, s := range slices.Backward(all) {
+		named := slices.ContainsFunc(all, func(o Snapshot) bool { return o.Root == s.Root && !o.Auto })
+		if s.Auto && !named && !slices.ContainsFunc(out, func(a agedRoot) bool { return a.root == s.Root }) {
+			out = append(out, agedRoot{s.Root, now.Sub(ended)})
+		}
+		if s.Auto && !s.At.IsZero() && s.At.Before(ended) {
+			ended = s.At
+		}
+	}
+	return out, rules, nil
+}
+
 // markKept marks all that the roots between snapshots name. They are no promise: one that can't be read is forgotten. It comes before the
 // snapshots, since what is about to become one is among them (snapshots.go).
 func (p *Pod) markKept(ctx context.Context, m *marker) error {
-	for _, root := range p.kept.roots() {
-		err := m.tree(ctx, root, 0)
+	rules, err := p.retention(ctx)
+	if err != nil {
+		return err
+	}
+	done := make(map[agedWalk]bool)
+	for _, a := range p.kept.aged(p.surelyNow()) {
+		root := a.root
+		err := m.agedTree(ctx, root, retainedOf(rules, a.age), done, 0)
 		switch {
 		case err == nil:
 		case errors.Is(err, block.ErrNotFound), errors.Is(err, block.ErrCorrupt), errors.Is(err, block.ErrUnavailable):
@@ -51,11 +97,7 @@ func (m *marker) tree(ctx context.Context, id block.ID, depth int) error {
 	if m.folders[w] {
 		return nil
 	}
-	if depth > folderDepthMax {
-		return fmt.Errorf("folders %d deep: %w", depth, block.ErrCorrupt)
-	}
-	m.add(id)
-	if err := dag.FolderNodes(ctx, m.get, id, func(node block.ID) error { m.add(node); return ctx.Err() }); err != nil {
+	if err := m.folderNodes(ctx, id, depth); err != nil {
 		return err
 	}
 	err := dag.WalkFolder(ctx, m.get, id, "", func(d dag.Dirent) error {
@@ -71,6 +113,15 @@ func (m *marker) tree(ctx context.Context, id block.ID, depth int) error {
 		m.folders[w] = true
 	}
 	return err
+}
+
+// folderNodes marks the nodes of a folder.
+func (m *marker) folderNodes(ctx context.Context, id block.ID, depth int) error {
+	if depth > folderDepthMax {
+		return fmt.Errorf("folders %d deep: %w", depth, block.ErrCorrupt)
+	}
+	m.add(id)
+	return dag.FolderNodes(ctx, m.get, id, func(node block.ID) error { m.add(node); return ctx.Err() })
 }
 
 // treeBody marks a body that is a block, and all below it.

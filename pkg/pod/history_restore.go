@@ -35,6 +35,9 @@ func (p *Pod) CopyFromTree(ctx context.Context, from vfs.FS, src, parent vfs.Nod
 	if err != nil {
 		return vfs.Attr{}, err
 	}
+	if err := p.spendPut(ctx, parent, name, int64(allocated(&body))); err != nil {
+		return vfs.Attr{}, fmt.Errorf("pod: restore %q: %w", name, err)
+	}
 	// No collection takes its blocks from here until they are staged, or named while it runs (markOpen, markNamed).
 	defer p.leases.release(p.leases.hold())
 	if err := p.bringBack(ctx, body); err != nil {

@@ -15,7 +15,7 @@ import (
 const minorityLook = time.Second
 
 // errMinority says why a change is refused.
-var errMinority = fmt.Errorf("this pod sees half of the pods that store data or less, and the network's rules (minority, minority_read_only) let none change this then: %w", vfs.ErrReadOnly)
+var errMinority = fmt.Errorf("this pod sees half of the pods that store data or less, and the network's rules (minority, minority_read_only) let none change this then; wh policy get PATH says what holds there: %w", vfs.ErrReadOnly)
 
 // runMinority follows whether this pod is cut off from most of the others. Such a pod puts nothing elsewhere that others hold, whatever the rules
 // are; whether users may change files there is what they say.
@@ -52,14 +52,25 @@ func (p *Pod) changeable(ids ...vfs.NodeID) error {
 	if !p.cutOff.Load() {
 		return nil
 	}
-	if p.textRule(textRules["minority"]).Value == minorityRead {
+	rest := p.textRule(textRules["minority"]).Value
+	fixed := splitPaths(p.textRule(textRules["minority_read_only"]).Value)
+	if len(ids) == 0 && rest == minorityRead {
 		return errMinority
 	}
-	fixed := splitPaths(p.textRule(textRules["minority_read_only"]).Value)
-	if len(fixed) == 0 {
-		return nil
-	}
 	for _, id := range ids {
+		own, _, err := p.ruleAt(id, "minority", oneOf(minorityWrite, minorityRead))
+		switch {
+		case errors.Is(err, vfs.ErrNotExist) && rest != minorityRead: // a file without a name is nobody else's
+			continue
+		case err != nil && !errors.Is(err, vfs.ErrNotExist):
+			return err
+		case own == minorityWrite:
+			continue
+		case own == minorityRead, rest == minorityRead:
+			return errMinority
+		case len(fixed) == 0:
+			continue
+		}
 		at, err := p.db.Path(id)
 		switch {
 		case errors.Is(err, vfs.ErrNotExist): // a file without a name is nobody else's

@@ -33,7 +33,7 @@ func (p *Pod) putTarget(ctx context.Context, n vfs.NewNode) error {
 	if n.Kind != vfs.KindSymlink || len(n.Target) <= dag.InlineMax || len(n.Target) > vfs.TargetMax {
 		return nil
 	}
-	if _, _, err := p.putChunk(ctx, []byte(n.Target)); err != nil {
+	if _, _, err := p.putChunk(ctx, []byte(n.Target), making{}); err != nil {
 		return fmt.Errorf("pod: put a symlink's target: %w", err)
 	}
 	return p.store.Sync(ctx)
@@ -45,6 +45,9 @@ func (v *view) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vf
 		return vfs.Attr{}, err
 	}
 	if err := v.p.settleNode(ctx, id); err != nil {
+		return vfs.Attr{}, err
+	}
+	if err := v.p.spendLink(ctx, id, parent); err != nil {
 		return vfs.Attr{}, err
 	}
 	named := v.p.nodes.named.Load()
@@ -105,6 +108,9 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 	if err := p.changeable(parent, newParent, moved); err != nil {
 		return err
 	}
+	if err := p.spendMoved(ctx, parent, newParent, moved); err != nil {
+		return err
+	}
 	replaced, err := p.rename(parent, name, newParent, newName, f)
 	if err != nil {
 		return p.notFolder(parent, p.notFolder(newParent, err))
@@ -141,6 +147,7 @@ func (p *Pod) remove(parent vfs.NodeID, name string, folder bool) (state.Node, e
 	p.unlinking.Lock()
 	defer p.unlinking.Unlock()
 	row, err := p.db.Remove(parent, name, folder)
+	p.quotas.shrank()
 	if err == nil && row.NLink == 0 {
 		p.orphaned(row)
 	}
@@ -152,6 +159,7 @@ func (p *Pod) rename(parent vfs.NodeID, name string, newParent vfs.NodeID, newNa
 	p.unlinking.Lock()
 	defer p.unlinking.Unlock()
 	replaced, err := p.db.Rename(parent, name, newParent, newName, f)
+	p.quotas.shrank()
 	if err == nil && replaced.ID != 0 && replaced.NLink == 0 {
 		p.orphaned(replaced)
 	}

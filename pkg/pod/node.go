@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/state"
@@ -34,24 +35,26 @@ type node struct {
 	opens int        // of them, files that are open; guarded by nodes.mu
 	key   vfs.NodeID // where it is in nodes.byID, beside id; guarded by nodes.mu
 
-	mu      sync.RWMutex // guards the fields below
-	loaded  bool
-	row     vfs.NodeID        // its number in the state
-	path    string            // where it was when it was first written here; "": not known
-	attr    vfs.Attr          // as users see it but for what the state tells better
-	body    dag.Body          // what was cut
-	base    state.ContentName // what the contents are an edit of; zero: this pod's own last
-	ext     extents           // over body
-	uncut   bool              // ext could not be cut behind the writer: the next write has to
-	cutting chan struct{}     // not nil: the file is being cut behind its writer; closed when that has got on
-	waiting int               // how many wait for it
-	dirty   bool              // ext, size or mtime differ from what was staged last
-	staged  *content          // waits to be named
-	fresh   unlogged          // what the journal doesn't have yet
-	log     logged            // what it has
-	copy    bool              // a conflict copy, which becomes a file of its own when its contents are named
-	orphan  bool              // no name is left: the state has forgotten it
-	lost    bool              // contents were dropped, and none have been named since
+	mu       sync.RWMutex // guards the fields below
+	loaded   bool
+	row      vfs.NodeID        // its number in the state
+	path     string            // where it was when it was first written here; "": not known
+	attr     vfs.Attr          // as users see it but for what the state tells better
+	body     dag.Body          // what was cut
+	base     state.ContentName // what the contents are an edit of; zero: this pod's own last
+	ext      extents           // over body
+	uncut    bool              // ext could not be cut behind the writer: the next write has to
+	cutting  chan struct{}     // not nil: the file is being cut behind its writer; closed when that has got on
+	waiting  int               // how many wait for it
+	dirty    bool              // ext, size or mtime differ from what was staged last
+	staged   *content          // waits to be named
+	fresh    unlogged          // what the journal doesn't have yet
+	log      logged            // what it has
+	copy     bool              // a conflict copy, which becomes a file of its own when its contents are named
+	orphan   bool              // no name is left: the state has forgotten it
+	quotas   []quota           // as of quotasAt
+	quotasAt time.Time         // see nodeQuotas
+	lost     bool              // contents were dropped, and none have been named since
 }
 
 // content is what a file is to hold.

@@ -19,9 +19,12 @@ func (offline) Close() error                  { return nil }
 func (offline) Addrs() []string               { return nil }
 func (offline) ListenPort() int               { return 0 }
 func (offline) Know(ident.Pod, []string)      {}
+func (offline) Announce([]string)             {}
 func (offline) Connected(ident.Pod) bool      { return false }
 func (offline) Peers() []p2p.Peer             { return nil }
 func (offline) Absent() []p2p.Absent          { return nil }
+
+func (offline) Connect(context.Context, ident.Pod, []string) error { return errOffline }
 
 func (offline) Ask(context.Context, ident.Pod, p2p.Kind, []byte) ([]byte, error) {
 	return nil, errOffline

@@ -42,6 +42,8 @@ type Options struct {
 	Weight        uint32   // share of the network's data; 0: 100. See Portal
 	Portal        bool     // stores nothing for others
 	Zone, Class   string
+	Priority      uint32         // see placement.Entry
+	ReserveBytes  int64          // of the disk, and of the capacity, that are kept free; 0: 64 MiB
 	TrashAfter    time.Duration  // how long deleted bytes stay in the trash at least; 0: DefaultTrash
 	LowerAfter    time.Duration  // how long a policy must have held until what it does not ask for is released; 0: 24 h
 	DormantAfter  time.Duration  // a pod that is silent for longer holds up no deletion; 0: DefaultDormant
@@ -132,6 +134,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		aheads:      make(chan aheadBlock, aheadQueue),
 		cuts:        make(chan *node),
 		cutters:     make(cutters, cuttersMax),
+		entryKick:   make(chan struct{}, 1),
 	}
 	p.barrier = newBarrier(p.guard.err)
 	p.self = &view{p: p, watches: &p.watches}
@@ -146,7 +149,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		}
 	}()
 	fs := p.guard.guard(o.FS, o.Dir)
-	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: reserveBytes, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
+	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
@@ -159,7 +162,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		so.Copy = copyName(o.Dir)
 	}
 	so.PutChunk = func(ctx context.Context, plain []byte) (block.ID, error) {
-		id, _, err := p.putChunk(ctx, plain)
+		id, _, err := p.putChunk(ctx, plain, making{})
 		return id, err
 	}
 	so.WhyReadOnly = p.whyReadOnly
@@ -178,7 +181,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	if err := p.enforce(ctx); err != nil {
 		return nil, err
 	}
-	p.share.Store(&Share{Weight: p.o.Weight, Zone: p.o.Zone, Class: p.o.Class})
+	p.share.Store(&Share{Weight: p.o.Weight, Zone: p.o.Zone, Class: p.o.Class, Priority: p.o.Priority})
 	if err := p.announceEntry(ctx); err != nil {
 		return nil, err
 	}
@@ -215,6 +218,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FS == nil {
 		o.FS = pebblevfs.Default
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = reserveBytes
 	}
 	if o.TrashAfter == 0 {
 		o.TrashAfter = DefaultTrash
@@ -253,7 +259,7 @@ func (p *Pod) openNetwork() (network, error) {
 		listen = []string{":0"}
 	}
 	return p2p.New(p2p.Config{
-		Key: p.own.key, Network: p.reg.network, Listen: listen, Discover: p.o.Discover,
+		Key: p.own.key, Network: p.reg.network, Listen: listen, Announce: p.o.Announce, Discover: p.o.Discover,
 		Hello: func() []byte { return p.ownChain().Encode() }, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
 		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log.With("part", "p2p"), Agent: p.o.Version,
 	})

@@ -93,6 +93,9 @@ type Pod struct {
 	dirtyBytes  atomic.Int64
 	puts        atomic.Uint64 // files that were put
 	cutters     cutters
+	quotas      quotaBook
+	entries     atomic.Pointer[[]string] // Tuning.Entries
+	entryKick   chan struct{}            // capacity 1: they changed
 	closed      atomic.Bool
 	background  *background
 	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
@@ -116,6 +119,8 @@ type network interface {
 	Addrs() []string
 	ListenPort() int
 	Know(pod ident.Pod, addrs []string)
+	Connect(ctx context.Context, pod ident.Pod, addrs []string) error
+	Announce(addrs []string)
 	Connected(pod ident.Pod) bool
 	Peers() []p2p.Peer
 	Absent() []p2p.Absent
@@ -163,6 +168,7 @@ func (p *Pod) Run(ctx context.Context) error {
 	group.Go(func() error { return p.runCache(work) })
 	group.Go(func() error { return p.runHeat(work) })
 	group.Go(func() error { return p.runMinority(work) })
+	group.Go(func() error { return p.runEntries(work) })
 	for range aheadWorkers {
 		group.Go(func() error { return p.runAhead(work) })
 	}

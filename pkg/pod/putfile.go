@@ -23,17 +23,24 @@ func (p *Pod) PutFile(ctx context.Context, parent vfs.NodeID, name string, m Fil
 	p.puts.Add(1)
 	defer p.leases.release(p.leases.hold())
 	origin := m.Origin.settled(p.clock.Now())
+	if err := p.spendPut(ctx, parent, name, size); err != nil {
+		return vfs.Attr{}, fmt.Errorf("pod: put %q: %w", name, err)
+	}
+	made := p.makingAt(parent)
 	if err := p.cutters.acquire(ctx); err != nil {
 		return vfs.Attr{}, err
 	}
 	var body dag.Body
 	var err error
 	if sparse, ok := r.(Sparse); ok {
-		body, err = p.putSparse(ctx, sparse)
+		body, err = p.putSparse(ctx, sparse, made)
 	} else {
-		body, err = p.putStream(ctx, size, r)
+		body, err = p.putStream(ctx, size, r, made)
 	}
 	p.cutters.release()
+	if err == nil && int64(body.Size) > max(size, 0) { // it has more than was expected
+		err = p.spendPut(ctx, parent, name, int64(allocated(&body)))
+	}
 	if err != nil {
 		return vfs.Attr{}, fmt.Errorf("pod: put %q: %w", name, err)
 	}
@@ -72,6 +79,9 @@ func (p *Pod) CopyFile(ctx context.Context, src, parent vfs.NodeID, name string,
 	n.mu.RUnlock()
 	if gone { // what was written to it is cut no more
 		return vfs.Attr{}, fmt.Errorf("pod: copy file %d: %w", src, vfs.ErrNotExist)
+	}
+	if err := p.spendPut(ctx, parent, name, int64(allocated(&body))); err != nil {
+		return vfs.Attr{}, fmt.Errorf("pod: copy to %q: %w", name, err)
 	}
 	return p.giveContents(ctx, parent, name, m, body, nil)
 }

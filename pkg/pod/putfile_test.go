@@ -39,7 +39,7 @@ func TestPutStream(t *testing.T) {
 	const size = 80 << 20
 	p := firstPod(t)
 	ctx := quickly(t)
-	body, err := p.putStream(ctx, size, randomStream(5, size))
+	body, err := p.putStream(ctx, size, randomStream(5, size), p.makingAt(1))
 	if err != nil {
 		t.Fatal(err)
 	}

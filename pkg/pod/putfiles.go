@@ -107,22 +107,41 @@ func (p *Pod) putSmall(ctx context.Context, files []SmallFile, out []PutResult) 
 	buf := sealBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer sealBuffers.Put(buf)
 	*buf = (*buf)[:0]
+	made, limited := make(map[vfs.NodeID]making), make(map[vfs.NodeID]bool)
+	for _, id := range foldersOf(files) {
+		quotas, err := p.quotasAt(id)
+		if err != nil {
+			return nil, err
+		}
+		made[id], limited[id] = p.makingAt(id), len(quotas) > 0
+	}
 	for i := range files {
-		data := files[i].Data
+		data, m := files[i].Data, made[files[i].Parent]
+		if limited[files[i].Parent] {
+			if out[i].Err = p.spendPut(ctx, files[i].Parent, files[i].Name, int64(len(data))); out[i].Err != nil {
+				continue
+			}
+		}
 		switch {
 		case len(data) > SmallMax:
 			out[i].Err = fmt.Errorf("pod: put %q: %d bytes, more than a small file has: %w", files[i].Name, len(data), vfs.ErrTooLarge)
 		case len(data) <= dag.InlineMax:
 			bodies[i] = dag.InlineBody(bytes.Clone(data))
 		case isZero(data):
-			bodies[i], out[i].Err = p.bodyOf(ctx, []streamChunk{{sum: block.Sum(block.Raw, data), entry: dag.Entry{Len: uint64(len(data))}}}, true)
+			bodies[i], out[i].Err = p.bodyOf(ctx, []streamChunk{{sum: block.Sum(block.Raw, data), entry: dag.Entry{Len: uint64(len(data))}}}, true, m)
 		default:
-			stored, sum, err := p.seal.Load().chunk(data, buf)
+			stored, sum, err := p.seal.Load().chunk(data, buf, m.raw)
 			if err != nil {
 				return nil, err
 			}
-			chunks = append(chunks, stored)
-			bodies[i], out[i].Err = p.bodyOf(ctx, []streamChunk{{sum: sum, entry: dag.Entry{Len: uint64(len(data)), ID: stored.ID}}}, true)
+			if m.raw {
+				if err := p.putMade(ctx, stored, true); err != nil {
+					return nil, err
+				}
+			} else {
+				chunks = append(chunks, stored)
+			}
+			bodies[i], out[i].Err = p.bodyOf(ctx, []streamChunk{{sum: sum, entry: dag.Entry{Len: uint64(len(data)), ID: stored.ID}}}, true, m)
 		}
 	}
 	return bodies, p.putBlocks(ctx, chunks)

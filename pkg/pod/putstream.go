@@ -54,7 +54,7 @@ func (m *cutMemory) release() {
 }
 
 // putStream puts what r has and returns the body of it. size is a hint, below 0 where it is not known.
-func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body, error) {
+func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader, m making) (dag.Body, error) {
 	if size >= 0 && size <= dag.InlineMax {
 		head, err := io.ReadAll(io.LimitReader(r, dag.InlineMax+1))
 		switch {
@@ -69,7 +69,7 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	}
 	var mem cutMemory
 	defer mem.release()
-	cut := p.seal.Load().table.SplitOver(r, mem.next)
+	cut := m.cut.SplitOver(r, mem.next, 0)
 	first, err := cut.Next()
 	switch {
 	case err == io.EOF: //nolint:errorlint // an error that wraps it is no end: what broke off must not pass for whole
@@ -81,18 +81,18 @@ func (p *Pod) putStream(ctx context.Context, size int64, r io.Reader) (dag.Body,
 	}
 	var chunks []streamChunk
 	if size >= 0 && size <= int64(len(first)) {
-		chunks, err = p.putFew(ctx, cut, first)
+		chunks, err = p.putFew(ctx, cut, first, m)
 	} else {
-		chunks, err = p.putMany(ctx, cut, &mem, first)
+		chunks, err = p.putMany(ctx, cut, &mem, first, m)
 	}
 	if err != nil {
 		return dag.Body{}, err
 	}
-	return p.bodyOf(ctx, chunks, true)
+	return p.bodyOf(ctx, chunks, true, m)
 }
 
 // bodyOf builds the body of chunks. One with holes that were not read has no sum, which tells the bytes of chunks that were all cut alike.
-func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool) (dag.Body, error) {
+func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool, m making) (dag.Body, error) {
 	s := p.seal.Load()
 	sums := s.sums.Get().(*dag.SumHasher) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer s.sums.Put(sums)
@@ -106,7 +106,7 @@ func (p *Pod) bodyOf(ctx context.Context, chunks []streamChunk, summed bool) (da
 	if summed {
 		sum = sums.Sum()
 	}
-	return dag.BuildBody(ctx, blocks{p}, entries, sum, nil)
+	return dag.BuildBody(ctx, blocks{p}, entries, sum, m.params())
 }
 
 // streamChunk is a chunk of a stream that was put.
@@ -116,21 +116,21 @@ type streamChunk struct {
 }
 
 // putOne puts a chunk; one of zeros becomes a hole.
-func (p *Pod) putOne(ctx context.Context, chunk []byte) (c streamChunk, err error) {
+func (p *Pod) putOne(ctx context.Context, chunk []byte, m making) (c streamChunk, err error) {
 	c.entry.Len = uint64(len(chunk))
 	if isZero(chunk) {
 		c.sum = block.Sum(block.Raw, chunk)
 		return c, nil
 	}
-	c.entry.ID, c.sum, err = p.putChunk(ctx, chunk)
+	c.entry.ID, c.sum, err = p.putChunk(ctx, chunk, m)
 	return c, err
 }
 
 // putFew puts a stream's chunks one after the other.
-func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte) ([]streamChunk, error) {
+func (p *Pod) putFew(ctx context.Context, cut *chunker.Splitter, chunk []byte, m making) ([]streamChunk, error) {
 	var chunks []streamChunk
 	for {
-		c, err := p.putOne(ctx, chunk)
+		c, err := p.putOne(ctx, chunk, m)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ type putJob struct {
 }
 
 // putMany puts a stream's chunks several at once, while the next are read and cut.
-func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, mem *cutMemory, chunk []byte) ([]streamChunk, error) {
+func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, mem *cutMemory, chunk []byte, m making) ([]streamChunk, error) {
 	var mu sync.Mutex // guards chunks
 	var chunks []streamChunk
 	jobs := make(chan putJob) // no room: what waits is in the splitter
@@ -161,7 +161,7 @@ func (p *Pod) putMany(ctx context.Context, cut *chunker.Splitter, mem *cutMemory
 	for range putWorkers {
 		group.Go(func() error {
 			for j := range jobs {
-				c, err := p.putOne(ctx, j.chunk)
+				c, err := p.putOne(ctx, j.chunk, m)
 				j.on.Done()
 				if err != nil {
 					return err

@@ -241,7 +241,8 @@ func (p *Pod) Policy(_ context.Context, id vfs.NodeID) (Policy, error) {
 	if w.Durability.Value != "" {
 		out.Durability = w.Durability.Value
 	}
-	return out, nil
+	out.Rules, err = p.rulesAt(id)
+	return out, err
 }
 
 // SetPolicy sets the policy and durability of a node and all below it that has none of its own. "" leaves one as it

@@ -376,7 +376,7 @@ func TestRekeyAwaited(t *testing.T) {
 	if err := writeFS(quickly(t), second.fs, "/new", "text"); !errors.Is(err, ErrNoKey) {
 		t.Errorf("write: %v", err)
 	}
-	if _, _, err := second.putChunk(quickly(t), data); !errors.Is(err, ErrNoKey) {
+	if _, _, err := second.putChunk(quickly(t), data, making{}); !errors.Is(err, ErrNoKey) {
 		t.Errorf("put a chunk: %v", err)
 	}
 	if st, err := second.Status(quickly(t)); err != nil || !slices.ContainsFunc(st.Warnings, func(w health.Warning) bool { return w.Code == "key_awaited" }) {
@@ -388,6 +388,9 @@ func TestRekeyAwaited(t *testing.T) {
 	err = second.learn(quickly(t), sealTo(second.id), first.id)
 	if err = errors.Join(err, open.Flush(quickly(t)), open.Close(quickly(t))); err != nil {
 		t.Fatalf("with the key: %v", err)
+	}
+	if w := second.found(health.CodeKeyAwaited); w != "" {
+		t.Errorf("with the key it is still said: %s", w)
 	}
 	second.reads("/begun", string(data))
 	if got := second.sealedUnder("/begun"); got != key.ID().Short() {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 )
@@ -78,6 +79,58 @@ func TestRules(t *testing.T) {
 	if err := b.SetRule(t.Context(), "trash", "1h"); !errors.Is(err, member.ErrDenied) {
 		t.Errorf("a writer's pod sets a rule: %v", err)
 	}
+}
+
+// A rule that an admin sets is in force on all of six pods within a second, by real connections, and so are those of paths; none restarts, and one that doesn't know a rule
+// follows the others and says so.
+func TestRulesOnManyPods(t *testing.T) {
+	pods := somePods(t, 6, time.Hour)
+	a := pods[0]
+	dir := a.folder("/d")
+	sameRoot(t, pods...)
+	best := make(map[string]time.Duration) // of some rounds, since the machine may have other work
+	inForce := func(what string, holds func(p *testPod) bool) {
+		t.Helper()
+		set := time.Now()
+		eventually(t, what, func() error {
+			for _, p := range pods {
+				if !holds(p) {
+					return errors.New("not on all")
+				}
+			}
+			return nil
+		})
+		d := time.Since(set)
+		t.Logf("%s: in force on %d pods after %s", what, len(pods), d)
+		if old, ok := best[what]; !ok || d < old {
+			best[what] = d
+		}
+	}
+	for i, trash := range []time.Duration{time.Hour, 2 * time.Hour, 3 * time.Hour} {
+		fatal(t, a.SetRule(t.Context(), "trash", trash.String()))
+		inForce("trash", func(p *testPod) bool { return p.trashAfter() == trash })
+		quota := fmt.Sprint(i + 1)
+		fatal(t, pods[i].SetPathRules(t.Context(), dir, map[string]string{"quota": quota}))
+		inForce("quota", func(p *testPod) bool {
+			got, err := p.quotasAt(dir)
+			return err == nil && len(got) == 1 && fmt.Sprint(got[0].limit) == quota
+		})
+	}
+	for what, d := range best {
+		if d > time.Second {
+			t.Errorf("%s: in force after %s", what, d)
+		}
+	}
+	by, err := readAuthority(a.dir, a.own)
+	fatal(t, err)
+	s := a.reg.defaults()
+	s.Ext, s.Version = withField(s.Ext, 7777, []byte("later")), s.Version+1<<20
+	s, err = s.Sign(by.chain, by.sign)
+	fatal(t, err)
+	fatal(t, a.learn(t.Context(), member.EncodeStatement(member.KindNetwork, s.Encode()), a.id))
+	inForce("a rule that is not known", func(p *testPod) bool { return p.found(health.CodeUnknownRules) != "" })
+	fatal(t, a.SetRule(t.Context(), "trash", "4h"))
+	inForce("a rule beside it", func(p *testPod) bool { return p.trashAfter() == 4*time.Hour && p.found(health.CodeUnknownRules) != "" })
 }
 
 // Fields that can't be read, and those of later versions, change nothing and stay.

@@ -124,19 +124,19 @@ var sealBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // putChunk stores a chunk of a file, sealed where the network is encrypted. sum is the ID of its plain bytes, which a
 // body's sum is made of.
-func (p *Pod) putChunk(ctx context.Context, plain []byte) (id, sum block.ID, err error) {
+func (p *Pod) putChunk(ctx context.Context, plain []byte, m making) (id, sum block.ID, err error) {
 	buf := sealBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer sealBuffers.Put(buf)
 	*buf = (*buf)[:0]
-	stored, sum, err := p.seal.Load().chunk(plain, buf)
+	stored, sum, err := p.seal.Load().chunk(plain, buf, m.raw)
 	if err != nil {
 		return id, sum, err
 	}
-	return stored.ID, sum, p.put(ctx, stored.ID, stored.Plain)
+	return stored.ID, sum, p.putMade(ctx, stored, m.raw)
 }
 
-// chunk is the block of a chunk: its bytes, or, where the network is encrypted, they sealed behind the end of buf, which grows.
-func (s *sealing) chunk(plain []byte, buf *[]byte) (stored block.Block, sum block.ID, err error) {
+// chunk is the block of a chunk: its bytes, or, where the network is encrypted, they sealed behind the end of buf, which grows; raw: not compressed.
+func (s *sealing) chunk(plain []byte, buf *[]byte, raw bool) (stored block.Block, sum block.ID, err error) {
 	if !s.on {
 		id := block.Sum(block.Raw, plain)
 		return block.Block{ID: id, Plain: plain}, id, nil
@@ -148,7 +148,11 @@ func (s *sealing) chunk(plain []byte, buf *[]byte) (stored block.Block, sum bloc
 		*buf = make([]byte, 0, need) // what was there is still held by its blocks
 	}
 	at := len(*buf)
-	sealed, hash, err := s.key.Seal((*buf)[at:at], plain)
+	sealAs := s.key.Seal
+	if raw {
+		sealAs = s.key.SealRaw
+	}
+	sealed, hash, err := sealAs((*buf)[at:at], plain)
 	if err != nil {
 		return stored, sum, fmt.Errorf("pod: %w", err)
 	}

@@ -114,7 +114,7 @@ func TestEncryptedPods(t *testing.T) {
 		}
 	}
 	// The largest chunk there is goes over the wire, too.
-	largest, _, err := a.putChunk(quickly(t), noise(9, block.ChunkMax))
+	largest, _, err := a.putChunk(quickly(t), noise(9, block.ChunkMax), making{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestOpenTreeSealed(t *testing.T) {
 		n, err := f.ReadAt(ctx, got, 0)
 		return got[:n], err
 	}
-	id, sum, err := p.putChunk(ctx, plain)
+	id, sum, err := p.putChunk(ctx, plain, making{})
 	if err != nil || sum != block.Sum(block.Raw, plain) || id == sum {
 		t.Fatalf("%s, %s, %v", id, sum, err)
 	}
@@ -350,7 +350,7 @@ func TestNoKey(t *testing.T) {
 	if err := writeFS(ctx, tree.fs, "/g", "text"); !errors.Is(err, ErrNoKey) {
 		t.Errorf("write: %v", err)
 	}
-	if _, _, err := q.putChunk(ctx, []byte("text")); !errors.Is(err, ErrNoKey) {
+	if _, _, err := q.putChunk(ctx, []byte("text"), making{}); !errors.Is(err, ErrNoKey) {
 		t.Errorf("put a chunk: %v", err)
 	}
 	if _, err := q.Invite(ctx, "writer", time.Hour, 1); !errors.Is(err, ErrNoKey) {

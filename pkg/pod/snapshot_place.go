@@ -23,6 +23,10 @@ func (p *Pod) placeSnapshots(ctx context.Context, r *round) error {
 	if err != nil || len(all) == 0 {
 		return err
 	}
+	aged, rules, err := p.agedSnapshots(ctx)
+	if err != nil {
+		return err
+	}
 	newer := p.db.LastCheckpoint().Tree
 	holders := p.snapshotHolders()
 	var errs []error
@@ -34,13 +38,17 @@ func (p *Pod) placeSnapshots(ctx context.Context, r *round) error {
 	}
 	for i, a := range slices.Backward(all) {
 		root, older := a.Root, block.ID{}
+		var keeps retained
+		if k := slices.IndexFunc(aged, func(o agedRoot) bool { return o.root == root }); k >= 0 {
+			keeps = retainedOf(rules, aged[k].age)
+		}
 		if i > 0 {
 			older = all[i-1].Root
 		}
 		if p.keepsSnapshots() {
-			errs = append(errs, p.spreadTree(ctx, holders, older, root))
+			errs = append(errs, p.spreadTree(ctx, holders, older, root, keeps))
 		}
-		err := p.eachOldContent(ctx, newer, root, 0, func(d *dag.Dirent) error {
+		err := p.eachOldContent(ctx, newer, root, keeps, 0, func(d *dag.Dirent) error {
 			data, err := p.getBlock(ctx, d.Child)
 			if err != nil {
 				errs = append(errs, err)
@@ -61,8 +69,8 @@ func (p *Pod) placeSnapshots(ctx context.Context, r *round) error {
 	return errors.Join(errs...)
 }
 
-// eachOldContent calls f with the files below the folder b that the folder a has not, with these contents, at the same place.
-func (p *Pod) eachOldContent(ctx context.Context, a, b block.ID, depth int, f func(*dag.Dirent) error) error {
+// eachOldContent calls f with the files below the folder b that it keeps, and that the folder a has not, with these contents, at the same place.
+func (p *Pod) eachOldContent(ctx context.Context, a, b block.ID, r retained, depth int, f func(*dag.Dirent) error) error {
 	if a == b || depth > folderDepthMax {
 		return ctx.Err()
 	}
@@ -71,10 +79,13 @@ func (p *Pod) eachOldContent(ctx context.Context, a, b block.ID, depth int, f fu
 		case db == nil || db.Child.IsZero() || da != nil && da.Child == db.Child:
 			return nil
 		case !folderEntry(db):
+			if r.at(db).gone() {
+				return nil
+			}
 			return f(db)
 		case folderEntry(da):
-			return p.eachOldContent(ctx, da.Child, db.Child, depth+1, f)
+			return p.eachOldContent(ctx, da.Child, db.Child, r.at(db), depth+1, f)
 		}
-		return p.eachOldContent(ctx, block.ID{}, db.Child, depth+1, f)
+		return p.eachOldContent(ctx, block.ID{}, db.Child, r.at(db), depth+1, f)
 	})
 }

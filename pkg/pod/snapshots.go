@@ -91,7 +91,7 @@ func (p *Pod) makeSnapshot(ctx context.Context, name string) (Snapshot, error) {
 	if last := &p.snapshots; slices.Equal(last.holders, holders) && slices.ContainsFunc(all, func(s Snapshot) bool { return s.Root == last.root }) {
 		base = last.root
 	}
-	if err := p.spreadTree(ctx, holders, base, root); err != nil {
+	if err := p.spreadTree(ctx, holders, base, root, retained{}); err != nil {
 		return Snapshot{}, err
 	}
 	if err := p.db.SetSnapshot(name, root); err != nil {
@@ -101,7 +101,7 @@ func (p *Pod) makeSnapshot(ctx context.Context, name string) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	// A holder may have collected garbage before it heard that this is none.
-	if err := p.spreadTree(ctx, holders, base, root); err != nil {
+	if err := p.spreadTree(ctx, holders, base, root, retained{}); err != nil {
 		p.log.WarnContext(ctx, "a snapshot's nodes may have fewer copies than they should", "snapshot", name, "err", err)
 	} else {
 		p.snapshots.root, p.snapshots.holders = root, holders
@@ -163,7 +163,7 @@ func (p *Pod) snapshotHolders() []ident.Pod {
 }
 
 // spreadTree brings the nodes of a tree here and to pods: folders, and bodies of files; of those that the tree base has not. Error: ErrNotSafe.
-func (p *Pod) spreadTree(ctx context.Context, to []ident.Pod, base, root block.ID) error {
+func (p *Pod) spreadTree(ctx context.Context, to []ident.Pod, base, root block.ID, r retained) error {
 	var list []wanted
 	flush := func() error {
 		for _, pod := range append([]ident.Pod{p.id}, to...) {
@@ -178,7 +178,7 @@ func (p *Pod) spreadTree(ctx context.Context, to []ident.Pod, base, root block.I
 		list = list[:0]
 		return nil
 	}
-	err := p.eachNewNode(ctx, base, root, 0, func(id block.ID) error {
+	err := p.eachNewNode(ctx, base, root, r, 0, func(id block.ID) error {
 		if list = append(list, wanted{id: id}); len(list) < hasMax {
 			return nil
 		}
@@ -190,8 +190,8 @@ func (p *Pod) spreadTree(ctx context.Context, to []ident.Pod, base, root block.I
 	return flush()
 }
 
-// eachNewNode calls f with the nodes of the folder b and of all below it, but those that the folder a has at the same place.
-func (p *Pod) eachNewNode(ctx context.Context, a, b block.ID, depth int, f func(block.ID) error) error {
+// eachNewNode calls f with the nodes of the folder b and of all below it that it keeps, but those that the folder a has at the same place.
+func (p *Pod) eachNewNode(ctx context.Context, a, b block.ID, r retained, depth int, f func(block.ID) error) error {
 	if a == b {
 		return ctx.Err()
 	}
@@ -209,11 +209,14 @@ func (p *Pod) eachNewNode(ctx context.Context, a, b block.ID, depth int, f func(
 		case db == nil || db.Child.IsZero():
 			return nil
 		case vfs.Kind(db.Kind) != vfs.KindFolder:
+			if r.at(db).gone() {
+				return nil
+			}
 			return f(db.Child)
 		case da != nil && vfs.Kind(da.Kind) == vfs.KindFolder:
-			return p.eachNewNode(ctx, da.Child, db.Child, depth+1, f)
+			return p.eachNewNode(ctx, da.Child, db.Child, r.at(db), depth+1, f)
 		}
-		return p.eachNewNode(ctx, block.ID{}, db.Child, depth+1, f)
+		return p.eachNewNode(ctx, block.ID{}, db.Child, r.at(db), depth+1, f)
 	})
 }
 
@@ -284,8 +287,13 @@ func (p *Pod) applySnapshotRule(ctx context.Context) error {
 			}
 		}
 	}
+	if drop, err = p.dropOld(ctx, drop); err != nil {
+		errs = append(errs, err)
+	}
 	for _, name := range drop {
-		errs = append(errs, p.RemoveSnapshot(ctx, name))
+		if err := p.RemoveSnapshot(ctx, name); !errors.Is(err, vfs.ErrNotExist) { // another pod did it just now
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -45,7 +45,7 @@ func TestSnapshotsOfTwoPods(t *testing.T) {
 	b.forget()
 	b.wantAt("s", "/f", content)
 	nodes := 0
-	err := b.eachNewNode(quickly(t), block.ID{}, s.Root, 0, func(id block.ID) error {
+	err := b.eachNewNode(quickly(t), block.ID{}, s.Root, retained{}, 0, func(id block.ID) error {
 		nodes++
 		if owned, _ := b.store.Has(id); !owned {
 			t.Errorf("node %s is not this pod's own", id)

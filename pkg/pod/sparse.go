@@ -16,15 +16,16 @@ type Sparse interface {
 }
 
 // putSparse puts what r has and returns the body of it. The cuts begin anew after each hole.
-func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
+func (p *Pod) putSparse(ctx context.Context, r Sparse, m making) (dag.Body, error) {
 	var mem cutMemory
 	defer mem.release()
 	var chunks []streamChunk
-	var holes int64
+	var holes, at int64
 	for {
 		hole, err := r.NextPart()
 		if hole > 0 {
 			holes += hole
+			at += hole
 			chunks = append(chunks, streamChunk{entry: dag.Entry{Len: uint64(hole)}})
 		}
 		if err == io.EOF { //nolint:errorlint // as in putStream
@@ -33,7 +34,7 @@ func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
 		if err != nil {
 			return dag.Body{}, err
 		}
-		cut := p.seal.Load().table.SplitOver(r, mem.next)
+		cut := m.cut.SplitOver(r, mem.next, at)
 		first, err := cut.Next()
 		if err == io.EOF { //nolint:errorlint // as in putStream
 			continue // it has become shorter
@@ -41,11 +42,14 @@ func (p *Pod) putSparse(ctx context.Context, r Sparse) (dag.Body, error) {
 		if err != nil {
 			return dag.Body{}, err
 		}
-		part, err := p.putMany(ctx, cut, &mem, first)
+		part, err := p.putMany(ctx, cut, &mem, first, m)
 		if err != nil {
 			return dag.Body{}, err
 		}
 		chunks = append(chunks, part...)
+		for _, c := range part {
+			at += int64(c.entry.Len) //nolint:gosec // a part has at most vfs.FileMax
+		}
 	}
-	return p.bodyOf(ctx, chunks, holes == 0)
+	return p.bodyOf(ctx, chunks, holes == 0, m)
 }

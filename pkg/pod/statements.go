@@ -148,11 +148,12 @@ func (p *Pod) announceEntry(ctx context.Context) error {
 	}
 	old, known := p.reg.entry(p.id)
 	want.Ext = old.Ext
+	want = want.Prefer(s.Priority)
 	if want.Drain = known && old.Drain; want.Drain && old.Weight == 0 {
 		want.Weight = 0 // it was removed
 	}
 	want, news := p.reg.answered(want)
-	if known && !news && old.Weight == want.Weight && old.Zone == want.Zone && old.Class == want.Class &&
+	if known && !news && old.Weight == want.Weight && old.Zone == want.Zone && old.Class == want.Class && old.Priority() == want.Priority() &&
 		old.CapacityBytes == want.CapacityBytes && old.Drain == want.Drain {
 		return nil
 	}

@@ -122,7 +122,7 @@ func (s *stormy) write(ctx context.Context, folder vfs.NodeID, name, text string
 	if errors.Is(err, vfs.ErrNotExist) {
 		s.what = "make a file"
 		defer s.leases.release(s.leases.hold())
-		body, err := s.putStream(ctx, int64(len(text)), strings.NewReader(text))
+		body, err := s.putStream(ctx, int64(len(text)), strings.NewReader(text), s.makingAt(1))
 		if err == nil {
 			_, err = s.makeFile(ctx, folder, name, FileMeta{Mode: 0o644}, &body, nil)
 		}

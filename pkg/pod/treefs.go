@@ -184,7 +184,7 @@ func (t *treeFS) bodyOf(ctx context.Context, n treeNode) (dag.Body, error) {
 	}
 	data, err := t.p.getBlock(ctx, n.child)
 	if err != nil {
-		return dag.Body{}, err
+		return dag.Body{}, t.p.givenUp(ctx, err)
 	}
 	body, err := dag.DecodeBody(data)
 	if err == nil && body.Size != n.attr.Size {

@@ -67,6 +67,7 @@ type Policy struct {
 	Policy     string // effective
 	Durability string // effective
 	From       string // the path where the policy is set; "" is the network's default
+	Rules      []PathRule
 }
 
 // Status is the pod's and the network's health on one screen.

@@ -119,12 +119,21 @@ func keyed(key [32]byte) *blake3.Hasher {
 // Seal appends the sealed bytes of a chunk to dst: at most block.SealOverhead more than plain has, which has block.ChunkMax at most.
 // On the way up to an eighth of plain more is appended. dst and plain don't overlap. sum is the BLAKE3-256 of plain.
 func (k *Key) Seal(dst, plain []byte) (sealed []byte, sum [32]byte, err error) {
+	return k.seal(dst, plain, k.codec.Encode)
+}
+
+// SealRaw is Seal of bytes that are not compressed before.
+func (k *Key) SealRaw(dst, plain []byte) (sealed []byte, sum [32]byte, err error) {
+	return k.seal(dst, plain, func(b, plain []byte) ([]byte, block.Form, error) { return append(b, plain...), block.FormRaw, nil })
+}
+
+func (k *Key) seal(dst, plain []byte, encode func(b, plain []byte) ([]byte, block.Form, error)) (sealed []byte, sum [32]byte, err error) {
 	if len(plain) > block.ChunkMax {
 		return nil, sum, fmt.Errorf("seal: %d bytes, over the limit of %d: %w", len(plain), block.ChunkMax, block.ErrCorrupt)
 	}
 	start := len(dst)
 	dst = append(dst, make([]byte, dataAt)...)
-	dst, f, err := k.codec.Encode(dst, plain)
+	dst, f, err := encode(dst, plain)
 	if err != nil {
 		return nil, sum, fmt.Errorf("seal: %w", err)
 	}

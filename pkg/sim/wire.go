@@ -114,6 +114,12 @@ func (w *Wires) Split(side func(ident.Pod) int) {
 	}
 }
 
+// Announce is pod.Network's: wires lead to everybody.
+func (e *wireEnd) Announce([]string) {}
+
+// Connect is pod.Network's.
+func (e *wireEnd) Connect(context.Context, ident.Pod, []string) error { return p2p.ErrUnreachable }
+
 // reached are the ends that one is connected with; mu is held.
 func (e *wireEnd) reached() []*wireEnd {
 	if !e.runs || e.dead {

@@ -121,6 +121,7 @@ type WishEdit struct {
 	Homes      *[]ident.Pod
 	Moved      bool // Homes are where the node is read most, and not a user's choice
 	Pin, Unpin []ident.Pod
+	Rules      map[uint64]string // by their Ext fields, such as WishQuota
 }
 
 // CheckpointInfo names a checkpoint.

@@ -17,6 +17,11 @@ func (d *DB) SetWish(id vfs.NodeID, e WishEdit) error {
 		(e.Homes != nil && len(*e.Homes) > HomesMax) {
 		return fmt.Errorf("state: wish of node %d: %w", id, vfs.ErrInvalid)
 	}
+	for _, text := range e.Rules {
+		if len(text) > PolicyMax {
+			return fmt.Errorf("state: rule of node %d: %d bytes: %w", id, len(text), vfs.ErrInvalid)
+		}
+	}
 	return d.op(func(t *tx) error {
 		s, err := t.byNumber(id)
 		if err != nil {
@@ -37,6 +42,12 @@ func (d *DB) SetWish(id vfs.NodeID, e WishEdit) error {
 			if e.Moved {
 				w.Ext = put(slices.Clone(w.Ext), Ext{Field: WishMoved, TS: t.ts, Value: []byte{1}}, byField)
 			}
+		}
+		if len(e.Rules) > 0 {
+			w.Ext = slices.Clone(w.Ext)
+		}
+		for field, text := range e.Rules {
+			w.Ext = put(w.Ext, Ext{Field: field, TS: t.ts, Value: []byte(text)}, byField)
 		}
 		w.Pins = slices.Clone(w.Pins)
 		for _, p := range e.Pin {
@@ -87,6 +98,40 @@ func (d *DB) EffectiveWish(id vfs.NodeID) (w Wish, from Ino, err error) {
 		return err
 	})
 	return w, from, err
+}
+
+// WishesUp calls f with the wish of a node, and with those of the folders above it, up to the root's: those that there are, nearest first.
+// Error: vfs.ErrNotExist.
+func (d *DB) WishesUp(id vfs.NodeID, f func(at vfs.NodeID, w Wish)) error {
+	return d.read(func(v view) error {
+		if none, err := v.wishless(); none || err != nil {
+			return err
+		}
+		s, err := v.byNumber(id)
+		if err != nil {
+			return err
+		}
+		for steps := climb(0); ; {
+			_, own, ok, err := v.wish(s.ino)
+			if err != nil {
+				return err
+			}
+			if ok {
+				f(s.ino, own)
+			}
+			if s.ino == RootIno {
+				return nil
+			}
+			parent, _, err := v.where(s)
+			if err == nil {
+				err = steps.step(parent)
+			}
+			if err != nil {
+				return err
+			}
+			s = shown{ino: parent, f: rootFolded()} // of a folder only the number counts
+		}
+	})
 }
 
 // Wishes are the wishes that hold at nodes: those of EffectiveWish for many, with one look at each folder. A node that is gone

@@ -137,6 +137,25 @@ type Wish struct {
 // WishMoved is the Ext field of a wish whose homes nobody chose: it was moved to where it is read most. It holds as long as its stamp is that of Homes.
 const WishMoved = 1
 
+// Ext fields of a wish that hold the text of a rule for what is at and below it (pkg/pod says which texts there are); an empty text is inherited.
+const (
+	WishCompression = 2
+	WishChunking    = 3
+	WishRetention   = 4
+	WishMinority    = 5
+	WishQuota       = 6
+)
+
+// Rule is the text of an Ext field; "": it is inherited, or can't be read.
+func (w *Wish) Rule(field uint64) string {
+	for _, e := range w.Ext {
+		if e.Field == field && len(e.Value) <= PolicyMax {
+			return string(e.Value)
+		}
+	}
+	return ""
+}
+
 // Moved says whether a wish's homes are where it is read most, and not a user's choice.
 func (w *Wish) Moved() bool {
 	return slices.ContainsFunc(w.Ext, func(e Ext) bool {

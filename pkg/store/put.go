@@ -28,6 +28,17 @@ func (s *Store) PutCached(ctx context.Context, id block.ID, plain []byte) error 
 	return s.putPlain(ctx, id, plain, true)
 }
 
+// PutRaw is Put of a block that is stored as it is, though it could be compressed. One that is there keeps its form.
+func (s *Store) PutRaw(ctx context.Context, id block.ID, plain []byte) error {
+	err := s.put(ctx, id, len(plain), false, func(b []byte) ([]byte, block.Header, error) {
+		return append(b, plain...), block.Header{Form: block.FormRaw, PlainLen: uint32(len(plain))}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("store: put %s: %w", id, err)
+	}
+	return nil
+}
+
 func (s *Store) putPlain(ctx context.Context, id block.ID, plain []byte, cached bool) error {
 	err := s.put(ctx, id, len(plain), cached, func(b []byte) ([]byte, block.Header, error) {
 		return s.codec.encode(b, plain)

@@ -25,6 +25,7 @@ var (
 	ErrNoXattr      = errors.New("no such extended attribute")
 	ErrReadOnly     = errors.New("read-only")
 	ErrNoSpace      = errors.New("no space left")
+	ErrQuota        = errors.New("over the quota")
 	ErrTooLarge     = errors.New("file is too large")
 	ErrNotSupported = errors.New("not supported")
 	ErrTooManyLinks = errors.New("too many links")

@@ -243,6 +243,21 @@ func (p *Pod) SetPolicy(_ context.Context, id vfs.NodeID, policy, durability str
 	return nil
 }
 
+// SetPathRules checks them, and forgets them.
+func (p *Pod) SetPathRules(_ context.Context, _ vfs.NodeID, rules map[string]string) error {
+	for name := range rules {
+		if _, err := pod.PathKeys().Find(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PathRules is one of each kind.
+func (p *Pod) PathRules(context.Context, string) ([]pod.PathRule, error) {
+	return []pod.PathRule{{Path: "/", Rule: "policy", Value: "replica:3"}, {Path: "/d", Rule: "quota", Value: "10GiB"}}, nil
+}
+
 // SyncWait returns Unsafe.
 func (p *Pod) SyncWait(ctx context.Context, _ vfs.NodeID) error {
 	if errors.Is(p.Unsafe, context.DeadlineExceeded) {

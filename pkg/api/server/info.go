@@ -198,7 +198,25 @@ func getPolicy(ctx context.Context, p Pod, q api.PathRequest) (api.Policy, error
 	if err != nil {
 		return api.Policy{}, pathError(n.path, err)
 	}
-	return api.Policy{Path: api.Text(n.path), Policy: pol.Policy, Durability: pol.Durability, From: api.Text(pol.From)}, nil
+	out := api.Policy{Path: api.Text(n.path), Policy: pol.Policy, Durability: pol.Durability, From: api.Text(pol.From), Rules: []api.PathRule{}}
+	for _, r := range pol.Rules {
+		out.Rules = append(out.Rules, api.PathRule{Path: api.Text(r.Path), Rule: r.Rule, Value: api.Text(r.Value)})
+	}
+	return out, nil
+}
+
+// listPolicies lists what is set at and below a path.
+func listPolicies(ctx context.Context, p Pod, q api.PathRequest) ([]api.PathRule, error) {
+	n, err := resolve(ctx, p.FS(), string(q.Path))
+	if err != nil {
+		return nil, err
+	}
+	list, err := p.PathRules(ctx, n.path)
+	out := []api.PathRule{}
+	for _, r := range list {
+		out = append(out, api.PathRule{Path: api.Text(r.Path), Rule: r.Rule, Value: api.Text(r.Value)})
+	}
+	return out, err
 }
 
 func setPolicy(ctx context.Context, p Pod, q api.PolicyRequest) (api.Policy, error) {
@@ -206,8 +224,15 @@ func setPolicy(ctx context.Context, p Pod, q api.PolicyRequest) (api.Policy, err
 	if err != nil {
 		return api.Policy{}, err
 	}
-	if err := p.SetPolicy(ctx, n.attr.ID, q.Policy, q.Durability); err != nil {
-		return api.Policy{}, pathError(n.path, err)
+	if len(q.Rules) > 0 {
+		if err := p.SetPathRules(ctx, n.attr.ID, q.Rules); err != nil {
+			return api.Policy{}, pathError(n.path, err)
+		}
+	}
+	if q.Policy != "" || q.Durability != "" || len(q.Rules) == 0 {
+		if err := p.SetPolicy(ctx, n.attr.ID, q.Policy, q.Durability); err != nil {
+			return api.Policy{}, pathError(n.path, err)
+		}
 	}
 	if err := p.Settle(ctx); err != nil {
 		return api.Policy{}, err

@@ -45,6 +45,10 @@ type Pod interface {
 	Policy(ctx context.Context, id vfs.NodeID) (pod.Policy, error)
 	// SetPolicy sets both; "" leaves one as it is, "unset" removes it.
 	SetPolicy(ctx context.Context, id vfs.NodeID, policy, durability string) error
+	// SetPathRules sets rules of a node; "unset" takes one away.
+	SetPathRules(ctx context.Context, id vfs.NodeID, rules map[string]string) error
+	// PathRules are the rules that are set at and below a path, by path.
+	PathRules(ctx context.Context, at string) ([]pod.PathRule, error)
 	// SyncWait returns when all below a node is safe under its policy.
 	SyncWait(ctx context.Context, id vfs.NodeID) error
 	// PutFile makes or edits a file; visible now, durable after Settle. It is safe for concurrent use.

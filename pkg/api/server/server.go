@@ -97,6 +97,7 @@ func (s *Server) routes() {
 	onPod(s, "where", where)
 	onPod(s, "policy", getPolicy)
 	onPod(s, "policy/set", setPolicy)
+	onPod(s, "policy/ls", listPolicies)
 	onPod(s, "sync", syncWait)
 	onPod(s, "pins", pins)
 	onPod(s, "pins/set", setPin)
