@@ -52,9 +52,11 @@ func (p *Pod) eachKept(ctx context.Context, f func([]state.Node) error) error {
 		return err
 	}
 	all, err := p.Snapshots(ctx)
+	aged, rules, agedErr := p.agedSnapshots(ctx)
+	err = errors.Join(err, agedErr)
 	newer := p.db.LastCheckpoint().Tree
 	for i := len(all) - 1; i >= 0 && err == nil; i-- {
-		err = p.eachOldContent(ctx, newer, all[i].Root, 0, func(d *dag.Dirent) error {
+		err = p.eachOldContent(ctx, newer, all[i].Root, keptOf(aged, rules, all[i].Root), 0, func(d *dag.Dirent) error {
 			data, err := p.getBlock(ctx, d.Child)
 			if err != nil {
 				return err

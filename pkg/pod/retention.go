@@ -113,6 +113,15 @@ type agedRoot struct {
 	age  time.Duration // since when it is not the newest
 }
 
+// keptOf is what the root of a snapshot keeps; aged are those that rules of retention hold for.
+func keptOf(aged []agedRoot, rules map[vfs.NodeID]time.Duration, root block.ID) retained {
+	i := slices.IndexFunc(aged, func(a agedRoot) bool { return a.root == root })
+	if i < 0 {
+		return retained{}
+	}
+	return retainedOf(rules, aged[i].age)
+}
+
 // agedWalk is a folder of an old tree that was marked under a rule. What an older tree keeps of it is a part of that.
 type agedWalk struct {
 	folder walked

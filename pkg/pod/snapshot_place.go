@@ -38,10 +38,7 @@ func (p *Pod) placeSnapshots(ctx context.Context, r *round) error {
 	}
 	for i, a := range slices.Backward(all) {
 		root, older := a.Root, block.ID{}
-		var keeps retained
-		if k := slices.IndexFunc(aged, func(o agedRoot) bool { return o.root == root }); k >= 0 {
-			keeps = retainedOf(rules, aged[k].age)
-		}
+		keeps := keptOf(aged, rules, root)
 		if i > 0 {
 			older = all[i-1].Root
 		}
