@@ -26,8 +26,8 @@ const (
 	kadGroups  = 4096
 	kadAuthors = 20
 	kadLookups = 200
-	// kadRequestsMax is how many requests a pod may send in an hour at rest, in the mean: one in two seconds.
-	kadRequestsMax = 1800
+	// kadRequestsMax is how many requests a pod may send in an hour at rest, in the mean: one in a second. Most refresh routing tables every ten minutes, so a short rest has more or less of them.
+	kadRequestsMax = 3600
 )
 
 // kadWorld is nodes of one network, most of them at rest.

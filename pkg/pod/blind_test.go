@@ -727,6 +727,8 @@ func TestBlindLeftover(t *testing.T) {
 	b, c := joinPod(t, a, "second"), joinAs(t, a, "third", "reader")
 	ctx := quickly(t)
 	sameRoot(t, a, b, c)
+	introduce(b, c)
+	eventually(t, "the second and the third are connected", connected(b, c))
 	aDir := a.dir
 	a.stop()
 	b.write("/only on the third", "x")
