@@ -52,6 +52,8 @@ func TestChunkCache(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	c.mu.Lock() // what finishes a load may be about to drop others
+	defer c.mu.Unlock()
 	inRing := 0
 	for e := c.order.next; e != &c.order; e = e.next {
 		if c.byID[e.id] != e {

@@ -77,8 +77,13 @@ func TestMaliciousHolders(t *testing.T) {
 			}
 			begin := time.Now()
 			reader.getsSame(id, plain)
-			if len(asked) == 0 {
-				t.Fatal("the liar was not asked")
+			for try := uint64(1); len(asked) == 0; try++ { // a busy machine may have the other asked as well, and first
+				if try == 5 {
+					t.Fatal("the liar was not asked")
+				}
+				id, plain = askedFirst(t, seed+10*try, reader, liar, honest)
+				begin = time.Now()
+				reader.getsSame(id, plain)
 			}
 			if took := time.Since(begin); took > hedgeAfter+2*time.Second {
 				t.Errorf("it took %s", took)
