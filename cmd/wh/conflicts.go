@@ -11,10 +11,7 @@ import (
 
 func newConflicts(e *env) *cobra.Command {
 	list := func(ctx context.Context, args []string) error {
-		q := api.PathRequest{Path: "/"}
-		if len(args) > 0 {
-			q.Path = api.Text(args[0])
-		}
+		q := pathOf(args)
 		return runConflicts(ctx, e, q)
 	}
 	c := &cobra.Command{

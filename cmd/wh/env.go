@@ -64,6 +64,14 @@ func call[A any](ctx context.Context, e *env, name string, q any) (A, error) {
 	return client.Call[A](ctx, e.client(), name, q)
 }
 
+// pathOf is the path that a command was given, or the root.
+func pathOf(args []string) api.PathRequest {
+	if len(args) == 0 {
+		return api.PathRequest{Path: "/"}
+	}
+	return api.PathRequest{Path: api.Text(args[0])}
+}
+
 // say tells the user something that is not a result.
 func (e *env) say(format string, args ...any) {
 	if e.quiet {

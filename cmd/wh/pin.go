@@ -40,10 +40,7 @@ func newPin(e *env) *cobra.Command {
 		Use: "ls [/PATH]", Short: "List pins and homes", Long: "List the pins and homes that are set at and below a path." + online(exitNotFound),
 		Args: cobra.MaximumNArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
-			q := api.PathRequest{Path: "/"}
-			if len(args) > 0 {
-				q.Path = api.Text(args[0])
-			}
+			q := pathOf(args)
 			return runPins(ctx, e, q)
 		}),
 	}

@@ -94,10 +94,7 @@ func newPolicyLs(e *env) *cobra.Command {
 		Use: "ls [/PATH]", Short: "List what is set at and below a path", Long: "List what is set at and below a path: policies, durabilities, homes, and other rules, each with its path." + online(exitNotFound),
 		Args: cobra.MaximumNArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
-			q := api.PathRequest{Path: "/"}
-			if len(args) > 0 {
-				q.Path = api.Text(args[0])
-			}
+			q := pathOf(args)
 			list, err := call[[]api.PathRule](ctx, e, "policy/ls", q)
 			if err != nil {
 				return err

@@ -35,5 +35,18 @@ func Sleep(ctx context.Context, c Clock, d time.Duration) error {
 	}
 }
 
+// SleepOr is Sleep that ends early, without an error, when something comes from kick.
+func SleepOr(ctx context.Context, c Clock, d time.Duration, kick <-chan struct{}) error {
+	t := c.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-kick:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
 // Since is the time that has passed since t.
 func Since(c Clock, t time.Time) time.Duration { return c.Now().Sub(t) }

@@ -107,17 +107,22 @@ func checkReserve(value string) error {
 	return nil
 }
 
-func checkAddresses(value string) error {
-	for a := range strings.SplitSeq(value, ",") {
-		if a = strings.TrimSpace(a); a == "" {
+// checkEach says whether each text of a list passes a check.
+func checkEach(list string, check func(string) error) error {
+	for one := range strings.SplitSeq(list, ",") {
+		if one = strings.TrimSpace(one); one == "" {
 			continue
 		}
-		if err := checkAddress(a); err != nil {
+		if err := check(one); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func checkAddresses(value string) error { return checkEach(value, checkAddress) }
+
+func checkListens(value string) error { return checkEach(value, CheckListen) }
 
 // checkAddress says whether a text is HOST:PORT of one other machine.
 func checkAddress(s string) error {
@@ -130,18 +135,6 @@ func checkAddress(s string) error {
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		return fmt.Errorf("%q means all addresses, and is none that can be connected", s)
-	}
-	return nil
-}
-
-func checkListens(value string) error {
-	for l := range strings.SplitSeq(value, ",") {
-		if l = strings.TrimSpace(l); l == "" {
-			continue
-		}
-		if err := CheckListen(l); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -220,11 +220,9 @@ func encodeOrders(orders []order) []byte {
 
 // decodeOrders reads what encodeOrders writes: sealed chunks alone, each fragment one that there can be.
 func decodeOrders(body []byte) ([]order, error) {
-	r := cbor.NewReader(body)
-	var orders []order
-	for range r.Array(directMax) {
+	return readList(body, "orders", directMax, func(r *cbor.Reader) (o order, err error) {
 		r.Tuple(8)
-		o := order{do: int(r.UintMax(directEncode))}
+		o.do = int(r.UintMax(directEncode))
 		id := r.Fixed(block.IDLen)
 		copy(o.f.Form[:], r.Fixed(len(o.f.Form)))
 		for _, n := range []*uint8{&o.f.K, &o.f.M, &o.f.I} {
@@ -239,21 +237,13 @@ func decodeOrders(body []byte) ([]order, error) {
 			o.targets = append(o.targets, t)
 		}
 		if r.Err() != nil {
-			break
+			return o, r.Err()
 		}
-		var err error
-		if o.f.ID, err = block.FromBytes(id); err == nil {
-			err = o.check()
+		if o.f.ID, err = block.FromBytes(id); err != nil {
+			return o, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("pod: order %d: %w", len(orders), err)
-		}
-		orders = append(orders, o)
-	}
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("pod: orders: %w", err)
-	}
-	return orders, nil
+		return o, o.check()
+	})
 }
 
 // check says what is wrong with an order.

@@ -266,28 +266,18 @@ func encodeStored(list []store.Held, now time.Time) []byte {
 }
 
 func decodeStored(b []byte) ([]stored, error) {
-	r := cbor.NewReader(b)
-	var list []stored
-	for range r.Array(storedMax) {
+	return readList(b, "what is stored", storedMax, func(r *cbor.Reader) (s stored, err error) {
 		r.Tuple(3)
 		key, id, age := r.Fixed(store.KeyLen), r.Fixed(block.IDLen), r.UintMax(ageMax)
 		if r.Err() != nil {
-			break
+			return s, r.Err()
 		}
-		s := stored{trashed: age > 0, age: time.Duration(max(age, 1)-1) * time.Second}
-		var err error
+		s.trashed, s.age = age > 0, time.Duration(max(age, 1)-1)*time.Second
 		if s.key, err = store.ReadKey(key); err == nil {
 			s.id, err = block.FromBytes(id)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("pod: what is stored: %w", err)
-		}
-		list = append(list, s)
-	}
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("pod: what is stored: %w", err)
-	}
-	return list, nil
+		return s, err
+	})
 }
 
 // decodeBehind reads a question about what is stored: a key, or the zero one.
@@ -319,24 +309,15 @@ func encodeDrops(list []drop) []byte {
 }
 
 func decodeDrops(b []byte) ([]drop, error) {
-	r := cbor.NewReader(b)
-	var list []drop
-	for range r.Array(storedMax) {
+	return readList(b, "drop list", storedMax, func(r *cbor.Reader) (d drop, err error) {
 		r.Tuple(2)
-		key, verdict := r.Fixed(store.KeyLen), r.UintMax(verdictDrop)
-		if r.Err() != nil {
-			break
+		key := r.Fixed(store.KeyLen)
+		d.verdict = byte(r.UintMax(verdictDrop))
+		if r.Err() == nil {
+			d.key, err = store.ReadKey(key)
 		}
-		id, err := store.ReadKey(key)
-		if err != nil {
-			return nil, fmt.Errorf("pod: drop list: %w", err)
-		}
-		list = append(list, drop{id, byte(verdict)})
-	}
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("pod: drop list: %w", err)
-	}
-	return list, nil
+		return d, err
+	})
 }
 
 // collectBlind is Collect on a blind pod: what is garbage here others say; this gives back the room of what is gone.

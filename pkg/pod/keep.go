@@ -77,20 +77,27 @@ func (p *Pod) wish(ctx context.Context, id vfs.NodeID, edit state.WishEdit) erro
 	return p.barrier.wait(ctx)
 }
 
+// eachWishBelow calls f with what is wished at and below a path. Error: ErrBlind.
+func (p *Pod) eachWishBelow(ctx context.Context, at string, f func(path string, w *state.Wish)) error {
+	if err := p.sees(); err != nil {
+		return err
+	}
+	return p.db.EachWish(ctx, func(id vfs.NodeID, w state.Wish) error {
+		path, err := p.db.Path(id)
+		switch {
+		case errors.Is(err, vfs.ErrNotExist):
+			return nil
+		case err == nil && below(path, at):
+			f(path, &w)
+		}
+		return err
+	})
+}
+
 // Pins are the pins and homes at and below a path, sorted by path and name of the pod.
 func (p *Pod) Pins(ctx context.Context, at string) ([]Pin, error) {
-	if err := p.sees(); err != nil {
-		return nil, err
-	}
 	out := []Pin{}
-	err := p.db.EachWish(ctx, func(id vfs.NodeID, w state.Wish) error {
-		path, err := p.db.Path(id)
-		if errors.Is(err, vfs.ErrNotExist) || err == nil && !below(path, at) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	err := p.eachWishBelow(ctx, at, func(path string, w *state.Wish) {
 		for _, pin := range w.Pins {
 			if !pin.Gone {
 				out = append(out, Pin{Path: path, Pod: pin.Pod, Name: p.reg.name(pin.Pod)})
@@ -99,7 +106,6 @@ func (p *Pod) Pins(ctx context.Context, at string) ([]Pin, error) {
 		for _, pod := range w.Homes.Value {
 			out = append(out, Pin{Path: path, Pod: pod, Name: p.reg.name(pod), Home: true})
 		}
-		return nil
 	})
 	slices.SortFunc(out, func(a, b Pin) int {
 		return strings.Compare(a.Path+"\x00"+a.Name, b.Path+"\x00"+b.Name)

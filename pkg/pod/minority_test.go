@@ -23,14 +23,7 @@ func TestMinority(t *testing.T) {
 	a.write("/bank/f", "before")
 	a.write("/notes/f", "before")
 	sameRoot(t, pods...)
-	gone(pods[1])
-	gone(pods[2])
-	eventually(t, "it is cut off", func() error {
-		if !a.cutOff.Load() {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	cutOff(t, a, pods[1:]...)
 	refused := func(what string, err error, want bool) {
 		t.Helper()
 		if errors.Is(err, vfs.ErrReadOnly) != want || err != nil && !want {
@@ -72,4 +65,18 @@ func TestMinority(t *testing.T) {
 	eventually(t, "it is back", func() error { return write("/bank/f") })
 	pods[1].reads("/bank/f", "after")
 	pods[1].reads("/notes/f", "after")
+}
+
+// cutOff ends all pods but one, and waits until that one knows that it sees most of them no more.
+func cutOff(t *testing.T, p *testPod, others ...*testPod) {
+	t.Helper()
+	for _, other := range others {
+		gone(other)
+	}
+	eventually(t, "it is cut off", func() error {
+		if !p.cutOff.Load() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }

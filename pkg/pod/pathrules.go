@@ -112,22 +112,33 @@ type PathRule struct {
 }
 
 // SetPathRules sets rules of a node, for it and all below that has none of its own; the value "unset" takes one away. It is durable here when it returns.
-// Errors: config.ErrNoKey and ErrBad, vfs.ErrNotExist.
+// Errors: those of CheckPathRules, vfs.ErrNotExist.
 func (p *Pod) SetPathRules(ctx context.Context, id vfs.NodeID, rules map[string]string) error {
+	if err := CheckPathRules(rules); err != nil {
+		return err
+	}
 	edit := state.WishEdit{Rules: make(map[uint64]string)}
+	for name, value := range rules {
+		if value == ruleUnset {
+			value = ""
+		}
+		edit.Rules[pathRules[name]] = value
+	}
+	return p.wish(ctx, id, edit)
+}
+
+// CheckPathRules says what is wrong with rules before one of them is set. Errors: config.ErrNoKey and ErrBad.
+func CheckPathRules(rules map[string]string) error {
 	for name, value := range rules {
 		key, err := PathKeys().Find(name)
 		if err != nil {
 			return err
 		}
-		if value == ruleUnset {
-			value = ""
-		} else if _, err := key.Literal(value); err != nil {
+		if _, err := key.Literal(value); err != nil && value != ruleUnset {
 			return err
 		}
-		edit.Rules[pathRules[name]] = value
 	}
-	return p.wish(ctx, id, edit)
+	return nil
 }
 
 // ruleAt is the value of a rule at a node: the nearest that is set and can be read; at is where. "": none is set.
@@ -167,14 +178,7 @@ func (p *Pod) rulesAt(id vfs.NodeID) ([]PathRule, error) {
 // PathRules are the rules that are set at and below a path, policies, durabilities and homes among them, by path.
 func (p *Pod) PathRules(ctx context.Context, at string) ([]PathRule, error) {
 	out := []PathRule{}
-	err := p.db.EachWish(ctx, func(id vfs.NodeID, w state.Wish) error {
-		path, err := p.db.Path(id)
-		if errors.Is(err, vfs.ErrNotExist) || err == nil && !below(path, at) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	err := p.eachWishBelow(ctx, at, func(path string, w *state.Wish) {
 		homes := make([]string, len(w.Homes.Value))
 		for i, pod := range w.Homes.Value {
 			homes[i] = p.reg.name(pod)
@@ -188,7 +192,6 @@ func (p *Pod) PathRules(ctx context.Context, at string) ([]PathRule, error) {
 				out = append(out, one)
 			}
 		}
-		return nil
 	})
 	slices.SortStableFunc(out, func(a, b PathRule) int { return strings.Compare(a.Path, b.Path) })
 	return out, err

@@ -483,14 +483,7 @@ func TestMinorityOfAPath(t *testing.T) {
 	a.rule("/bank", "minority=read-only")
 	a.rule("/bank/scratch", "minority=write")
 	ruled(t, map[string]string{"policy": "replica:2", "suspect": "5ms", "down": "10ms"}, pods...)
-	gone(pods[1])
-	gone(pods[2])
-	eventually(t, "it is cut off", func() error {
-		if !a.cutOff.Load() {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	cutOff(t, a, pods[1:]...)
 	try := func(path string, refused bool) {
 		t.Helper()
 		if err := writeFS(quickly(t), a.fs, path, "x"); errors.Is(err, vfs.ErrReadOnly) != refused || err != nil && !refused {

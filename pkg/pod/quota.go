@@ -265,11 +265,7 @@ func (p *Pod) spendMoved(ctx context.Context, from, to, moved vfs.NodeID) error 
 	}
 	var other []quota
 	for _, q := range there {
-		known := false
-		for _, h := range here {
-			known = known || h.at == q.at
-		}
-		if !known {
+		if !slices.ContainsFunc(here, func(h quota) bool { return h.at == q.at }) {
 			other = append(other, q)
 		}
 	}

@@ -134,14 +134,8 @@ func (p *Pod) runRekeys(ctx context.Context) error {
 	p.lookAtKeys()        // what was broken off
 	var without time.Time // since when this pod lacks the key of now
 	for {
-		t := p.clock.NewTimer(rekeyEvery)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		case <-p.rekeys:
-			t.Stop()
+		if err := clock.SleepOr(ctx, p.clock, rekeyEvery, p.rekeys); err != nil {
+			return err
 		}
 		if !p.keysWanted() {
 			without = time.Time{}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
@@ -70,14 +71,8 @@ func (p *Pod) runRenewals(ctx context.Context) error {
 			p.log.WarnContext(ctx, "certificates were not renewed", "err", err)
 		}
 		p.partExpired(ctx)
-		t := p.clock.NewTimer(renewEvery)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		case <-p.renewals:
-			t.Stop()
+		if err := clock.SleepOr(ctx, p.clock, renewEvery, p.renewals); err != nil {
+			return err
 		}
 	}
 }

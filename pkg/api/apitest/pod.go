@@ -245,12 +245,7 @@ func (p *Pod) SetPolicy(_ context.Context, id vfs.NodeID, policy, durability str
 
 // SetPathRules checks them, and forgets them.
 func (p *Pod) SetPathRules(_ context.Context, _ vfs.NodeID, rules map[string]string) error {
-	for name := range rules {
-		if _, err := pod.PathKeys().Find(name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return pod.CheckPathRules(rules)
 }
 
 // PathRules is one of each kind.

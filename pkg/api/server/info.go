@@ -224,13 +224,16 @@ func setPolicy(ctx context.Context, p Pod, q api.PolicyRequest) (api.Policy, err
 	if err != nil {
 		return api.Policy{}, err
 	}
-	if len(q.Rules) > 0 {
-		if err := p.SetPathRules(ctx, n.attr.ID, q.Rules); err != nil {
-			return api.Policy{}, pathError(n.path, err)
-		}
+	if err := pod.CheckPathRules(q.Rules); err != nil { // all is right before one thing is set
+		return api.Policy{}, pathError(n.path, err)
 	}
 	if q.Policy != "" || q.Durability != "" || len(q.Rules) == 0 {
 		if err := p.SetPolicy(ctx, n.attr.ID, q.Policy, q.Durability); err != nil {
+			return api.Policy{}, pathError(n.path, err)
+		}
+	}
+	if len(q.Rules) > 0 {
+		if err := p.SetPathRules(ctx, n.attr.ID, q.Rules); err != nil {
 			return api.Policy{}, pathError(n.path, err)
 		}
 	}
