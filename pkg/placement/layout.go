@@ -141,8 +141,8 @@ func (l *layout) compute(g Group) *order {
 // Likely is all active pods in the order in which they are likely to hold the group's blocks: its set, then those of the walk that are not in it. The caller owns
 // the slice.
 func (l Layout) Likely(g Group) []ident.Pod {
-	if l.Len() == 0 || !l.l.ranked {
-		return l.Walk(g)
+	if l.Len() == 0 {
+		return nil
 	}
 	o := l.l.order(g)
 	out := slices.Clone(o.set)

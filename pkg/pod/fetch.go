@@ -204,7 +204,7 @@ func (p *Pod) askHolders(ctx context.Context, id block.ID) ([]byte, error) {
 	return nil, errors.Join(errs...)
 }
 
-// likelyHolders is every connected pod, those of the block's walk in their order, and last those that sent wrong bytes.
+// likelyHolders is every connected pod, those of the block's set first, and last those that sent wrong bytes.
 func (p *Pod) likelyHolders(id block.ID) []ident.Pod {
 	var out []ident.Pod
 	seen := map[ident.Pod]bool{p.id: true}
