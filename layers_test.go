@@ -20,7 +20,7 @@ const module = "github.com/wormhole-fs/wormhole"
 // own layer only where vocabulary or sideways says so. A new package is a new word here; a star stands for one name.
 var layers = [][]string{
 	vocabulary,
-	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/member", "pkg/sshkey", "pkg/placement", "pkg/pace", "pkg/heat", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
+	{"chunker", "dag", "erasure", "pkg/store", "pkg/seal", "pkg/diskcrypt", "pkg/member", "pkg/sshkey", "pkg/placement", "pkg/pace", "pkg/heat", "pkg/config", "pkg/health", "pkg/metrics", "pkg/notify"},
 	{"p2p", "pkg/state", "pkg/vfs"},
 	{"pkg/pod"},
 	{"mountfs", "mountfs/nullfs", "pkg/gateway/webdav", "pkg/gateway/winfsp", "pkg/api"},
@@ -62,7 +62,7 @@ var owners = map[string][]string{
 	"github.com/chromedp/cdproto":            {"pkg/web/webtest"},
 	"github.com/chromedp/chromedp":           {"pkg/web/webtest"},
 	"github.com/cockroachdb/pebble/v2":       {"pkg/store", "pkg/state"},
-	"github.com/cockroachdb/pebble/v2/vfs":   {"pkg/store", "pkg/state", "pkg/pod", "pkg/durable", "pkg/sim"},
+	"github.com/cockroachdb/pebble/v2/vfs":   {"pkg/store", "pkg/state", "pkg/pod", "pkg/diskcrypt", "pkg/durable", "pkg/sim"},
 	"github.com/google/go-cmp":               forTests,
 	"github.com/ipfs/go-cid":                 {"pkg/block", "p2p"},
 	"github.com/ipfs/go-datastore":           {"p2p"},

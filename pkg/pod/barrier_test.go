@@ -102,7 +102,7 @@ func TestGathers(t *testing.T) {
 // TestSyncBeforeName breaks if the state names contents, though not committed yet, while the store has not synced them: the log
 // of the state may reach the disk before the segments do (I2a).
 func TestSyncBeforeName(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	disk := newCrashDisk(mem)
 	ctx := quickly(t)
 	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: disk.fs})
@@ -144,7 +144,7 @@ func TestSyncBeforeName(t *testing.T) {
 
 // TestSymlinkAfterChunk breaks if the row of a symlink with a long target, which is a chunk, is there while the chunk is not durable.
 func TestSymlinkAfterChunk(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	ctx := quickly(t)
 	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: mem})
 	if err != nil {
@@ -178,7 +178,7 @@ func TestSymlinkAfterChunk(t *testing.T) {
 // TestNamedThoughNewer breaks if a pass tells those who wait for it that all is durable although it named nothing of a file: neither what was staged before it, since newer
 // contents came while it synced the store, nor these.
 func TestNamedThoughNewer(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	disk := newCrashDisk(mem)
 	ctx := quickly(t)
 	p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: disk.fs})

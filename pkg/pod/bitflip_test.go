@@ -26,7 +26,7 @@ func TestStateBitFlips(t *testing.T) {
 	case testing.Short():
 		flips = 25
 	}
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	disk, want := settledDisk(t, rng, dir, mem)
 	files := stateFiles(t, disk, dir)
 	told, unharmed := 0, 0

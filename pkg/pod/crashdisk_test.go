@@ -71,10 +71,10 @@ func (d *crashDisk) before(op errorfs.Op) error {
 }
 
 // crashPod makes a network with one pod: dir has its keys, the disk its state.
-func crashPod(t *testing.T) (dir string, mem *pebblevfs.MemFS) {
+func crashPod(t *testing.T, lock *Locking) (dir string, mem *pebblevfs.MemFS) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "pod")
-	if _, err := Create(quickly(t), dir, CreateOptions{NetworkName: "test", PodName: "crashing"}); err != nil {
+	if _, err := Create(quickly(t), dir, CreateOptions{NetworkName: "test", PodName: "crashing", Lock: lock}); err != nil {
 		t.Fatal(err)
 	}
 	return dir, diskOf(t, dir)

@@ -38,6 +38,7 @@ type CreateOptions struct {
 	PodName     string
 	Encrypt     bool        // seal the chunks of files under a data key, which is made here
 	Access      string      // who may join with no invitation: "", AccessInvite, AccessAsk or AccessOpen
+	Lock        *Locking    // of the pod's disk; nil: it is not locked
 	Clock       clock.Clock // nil: clock.Real
 }
 
@@ -58,21 +59,25 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 	}
 	var info Info
 	err = build(dir, func(tmp string) error {
-		root, err := newKey(tmp, fileRootKey)
+		in, err := o.Lock.begin(tmp)
+		if err != nil {
+			return err
+		}
+		root, err := newKey(in, fileRootKey)
 		if err != nil {
 			return err
 		}
 		adminKey, admin, err := newAdmin(root)
 		if err == nil {
-			err = writeKey(tmp, fileAdminKey, adminKey)
+			err = writeKey(in, fileAdminKey, adminKey)
 		}
 		if err != nil {
 			return err
 		}
-		if err := writeFile(tmp, fileAdmin, admin.Encode()); err != nil {
+		if err := in.write(fileAdmin, admin.Encode()); err != nil {
 			return err
 		}
-		key, err := newKey(tmp, fileKey)
+		key, err := newKey(in, fileKey)
 		if err != nil {
 			return err
 		}
@@ -82,7 +87,7 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 		if err != nil {
 			return err
 		}
-		if err := writeFile(tmp, fileCerts, chain.Encode()); err != nil {
+		if err := in.write(fileCerts, chain.Encode()); err != nil {
 			return err
 		}
 		now := uint64(state.NextHLC(0, orReal(o.Clock).Now()))
@@ -91,7 +96,7 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 		}
 		statements := [][]byte{member.EncodeStatement(member.KindChain, chain.Encode())}
 		if o.Encrypt {
-			dataKey, err := newDataKey(tmp)
+			dataKey, err := newDataKey(in)
 			if err != nil {
 				return err
 			}
@@ -106,7 +111,13 @@ func Create(ctx context.Context, dir string, o CreateOptions) (Info, error) {
 			return err
 		}
 		info = infoOf(chain, o.NetworkName)
-		return seed(ctx, tmp, key, chain, append(statements, member.EncodeStatement(member.KindNetwork, settings.Encode())), nil)
+		info.Locked = o.Lock != nil
+		statements = append(statements, member.EncodeStatement(member.KindNetwork, settings.Encode()))
+		reg, err := registryOf(settings.Network, statements)
+		if err != nil {
+			return err
+		}
+		return seed(ctx, in, key, chain, reg, statements, nil)
 	})
 	return info, err
 }
@@ -116,6 +127,8 @@ type JoinOptions struct {
 	Token   string
 	PodName string  // wished
 	Ticket  *Ticket // instead of a token and a name
+	// Lock locks the pod's disk, if the network is encrypted and the pod may read; nil: it is not locked.
+	Lock *Locking
 }
 
 // Join makes a pod in dir, which must not exist, of the network that a token invites to, or a ticket is for: complete, or not at all.
@@ -123,7 +136,7 @@ type JoinOptions struct {
 // network is encrypted and its key did not come with the answer.
 func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
 	if o.Ticket != nil {
-		return joinAt(ctx, dir, *o.Ticket, o.Ticket.request())
+		return joinAt(ctx, dir, *o.Ticket, o.Ticket.request(), o.Lock)
 	}
 	token, err := member.ParseToken(o.Token)
 	if err != nil {
@@ -137,16 +150,13 @@ func Join(ctx context.Context, dir string, o JoinOptions) (Info, error) {
 		return Info{}, fmt.Errorf("pod: make a key: %w", err)
 	}
 	t := Ticket{Key: key, Network: token.Network, NetworkName: token.NetworkName, At: p2p.Found{Pod: token.Issuer, Addrs: token.Addrs}}
-	return joinAt(ctx, dir, t, member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode())
+	return joinAt(ctx, dir, t, member.EnrolRequest{Secret: token.Secret, PodName: o.PodName}.Encode(), o.Lock)
 }
 
 // joinAt makes a pod of what the pod t.At answers to a request.
-func joinAt(ctx context.Context, dir string, t Ticket, request []byte) (Info, error) {
+func joinAt(ctx context.Context, dir string, t Ticket, request []byte, lock *Locking) (Info, error) {
 	var info Info
 	err := build(dir, func(tmp string) error {
-		if err := writeKey(tmp, fileKey, t.Key); err != nil {
-			return err
-		}
 		reply, err := askToEnrol(ctx, t.Key, t.At, request)
 		if err != nil {
 			return fmt.Errorf("pod: join %s: %w", t.NetworkName, err)
@@ -158,7 +168,22 @@ func joinAt(ctx context.Context, dir string, t Ticket, request []byte) (Info, er
 		if cert.Kind != member.KindPod || cert.Pod() != ident.PodOf(public(t.Key)) {
 			return fmt.Errorf("pod: join %s: the certificate is for another key: %w", t.NetworkName, member.ErrBadCert)
 		}
-		if err := writeFile(tmp, fileCerts, reply.Chain.Encode()); err != nil {
+		statements := append([][]byte{member.EncodeStatement(member.KindChain, reply.Chain.Encode())}, reply.Statements...)
+		reg, err := registryOf(cert.Network, statements)
+		if err != nil {
+			return err
+		}
+		if !reg.defaults().Encrypted() || !cert.Role.MayRead() {
+			lock = nil
+		}
+		in, err := lock.begin(tmp)
+		if err != nil {
+			return err
+		}
+		if err := writeKey(in, fileKey, t.Key); err != nil {
+			return err
+		}
+		if err := in.write(fileCerts, reply.Chain.Encode()); err != nil {
 			return err
 		}
 		addrs := addressBook{t.At.Pod: t.At.Addrs}
@@ -166,8 +191,8 @@ func joinAt(ctx context.Context, dir string, t Ticket, request []byte) (Info, er
 			addrs.learn(peer.Pod, peer.Addrs)
 		}
 		info = infoOf(reply.Chain, reply.NetworkName)
-		statements := append([][]byte{member.EncodeStatement(member.KindChain, reply.Chain.Encode())}, reply.Statements...)
-		return seed(ctx, tmp, t.Key, reply.Chain, statements, addrs)
+		info.Locked = lock != nil
+		return seed(ctx, in, t.Key, reply.Chain, reg, statements, addrs)
 	})
 	return info, err
 }
@@ -250,19 +275,25 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// seed makes a new pod's state: what it was told of the network.
-func seed(ctx context.Context, dir string, key ed25519.PrivateKey, chain member.Chain, statements [][]byte, addrs addressBook) error {
+// registryOf proves what a new pod was told of its network: the pod that sent it may be in error.
+func registryOf(network ident.Network, statements [][]byte) (*registry, error) {
+	reg := newRegistry(network)
+	for _, s := range statements {
+		if _, err := reg.add(s); err != nil {
+			return nil, err
+		}
+	}
+	return reg, nil
+}
+
+// seed makes a new pod's state: what it was told of the network, as reg has it.
+func seed(ctx context.Context, in folder, key ed25519.PrivateKey, chain member.Chain, reg *registry, statements [][]byte, addrs addressBook) error {
 	cert := chain.Leaf()
-	reg := newRegistry(cert.Network)
-	db, err := state.Open(ctx, stateOptions(pebblevfs.Default, dir, key, cert, reg, slog.New(slog.DiscardHandler)))
+	db, err := state.Open(ctx, stateOptions(in.over(pebblevfs.Default), in.dir, key, cert, reg, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}
 	for _, s := range statements {
-		// All are proved again: the pod that sent them may be in error.
-		if _, err := reg.add(s); err != nil {
-			return errors.Join(err, db.Close())
-		}
 		if _, err := db.AddStatement(ctx, s); err != nil {
 			return errors.Join(err, db.Close())
 		}
@@ -272,7 +303,7 @@ func seed(ctx context.Context, dir string, key ed25519.PrivateKey, chain member.
 		return err
 	}
 	// Who may read begins with the key, durably, or not at all.
-	if _, err = findKeys(dir, key, reg); errors.Is(err, ErrNoKey) && !cert.Role.MayRead() {
+	if _, err = findKeys(in, key, reg); errors.Is(err, ErrNoKey) && !cert.Role.MayRead() {
 		return nil
 	}
 	return err

@@ -178,7 +178,7 @@ func (b *behind) hold(id block.ID) (release func()) {
 // TestCutBehind holds up the cutting of a file at a random chunk, changes and reads the file meanwhile, and compares it with a plain slice before,
 // during and after. It breaks if bytes that are on their way are not seen, or come back over newer ones.
 func TestCutBehind(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	b := newBehind(t, Options{Dir: dir, FS: mem})
 	rounds := 12
 	if testing.Short() {
@@ -239,7 +239,7 @@ func TestCutBehind(t *testing.T) {
 
 // TestCutBehindLease breaks if a garbage collection takes a chunk that was put and that the body doesn't have yet.
 func TestCutBehindLease(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	b := newBehind(t, Options{Dir: dir, FS: mem})
 	data := b.random(cutFrom)
 	ids := b.chunksOf(data)
@@ -283,7 +283,7 @@ func TestCutBehindLease(t *testing.T) {
 
 // TestCutBehindFull: when the disk is full behind a writer, the next write says so, nothing is lost, and it goes on when there is room.
 func TestCutBehindFull(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	disk := newCrashDisk(mem)
 	b := newBehind(t, Options{Dir: dir, FS: disk.fs})
 	var full atomic.Bool

@@ -20,7 +20,7 @@ import (
 // or if the pod doesn't go on by itself when there is room again. With -full n is 1 to 500, else some of these.
 func TestNoSpace(t *testing.T) {
 	rng := testRand(t)
-	dir, base := crashPod(t)
+	dir, base := crashPod(t, nil)
 	if *onlyFlag != 0 {
 		fillDisk(t, rng, dir, base, *onlyFlag)
 		return

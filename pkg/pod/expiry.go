@@ -164,7 +164,7 @@ func (p *Pod) ownChain() member.Chain {
 
 // authority is the right of this pod to sign new members. member.ErrDenied: it has none.
 func (p *Pod) authority() (authority, error) {
-	by, err := readAuthority(p.dir, authority{key: p.own.key, chain: p.ownChain()})
+	by, err := readAuthority(p.home, authority{key: p.own.key, chain: p.ownChain()})
 	if err == nil && p.reg.signsNoMore(by.chain) {
 		err = fmt.Errorf("pod: %q may not sign members any more: %w", by.chain.Leaf().Name, member.ErrDenied)
 	}

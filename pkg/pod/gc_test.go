@@ -170,7 +170,7 @@ func TestCollectOpen(t *testing.T) {
 // TestCollectDurable breaks if bytes are deleted before the removal of what names them is durable: a loss of power would bring the file back without them.
 // The pod does not run, so that nothing else syncs the removal.
 func TestCollectDurable(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	ctx := quickly(t)
 	open := func(fs pebblevfs.FS) *Pod {
 		p, err := Open(ctx, Options{Dir: dir, Offline: true, FS: fs, Log: testLog(t)})

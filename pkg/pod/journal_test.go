@@ -556,7 +556,7 @@ func TestOpenFileIsSeen(t *testing.T) {
 // TestFsyncOnFullDisk breaks if an fsync is acknowledged, or waits, while the state's log can't be written, or if it doesn't go on by itself when
 // there is room again.
 func TestFsyncOnFullDisk(t *testing.T) {
-	dir, mem := crashPod(t)
+	dir, mem := crashPod(t, nil)
 	disk := newCrashDisk(mem)
 	p := runPod(t, Options{Dir: dir, Offline: true, FS: disk.fs})
 	ctx := t.Context()

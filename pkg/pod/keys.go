@@ -8,15 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 )
 
-// The files of a pod's folder that hold who it is. They are the operating system's files, not those of Options.FS: they must be
-// for their owner only, and new, which a pebble vfs.FS can't say. They are synced before the folder gets its name; afterwards UseRootKey adds an admin's, DropRootKey
+// The files of a pod's folder that hold who it is; see folder. They are synced before the folder gets its name; afterwards UseRootKey adds an admin's, DropRootKey
 // removes the root key, and no other changes.
 const (
 	fileKey      = "key"       // the pod's private key, PKCS #8 in PEM
@@ -29,27 +26,27 @@ const (
 const keyPEM = "PRIVATE KEY"
 
 // newKey makes a key and writes it to a file that must not exist.
-func newKey(dir, name string) (ed25519.PrivateKey, error) {
+func newKey(in folder, name string) (ed25519.PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("pod: make a key: %w", err)
 	}
-	return key, writeKey(dir, name, key)
+	return key, writeKey(in, name, key)
 }
 
 // writeKey writes a key to a file that must not exist.
-func writeKey(dir, name string, key ed25519.PrivateKey) error {
+func writeKey(in folder, name string, key ed25519.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("pod: encode a key: %w", err)
 	}
-	return writeFile(dir, name, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: der}))
+	return in.write(name, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: der}))
 }
 
 // readKey reads a key; fs.ErrNotExist where there is none.
-func readKey(dir, name string) (ed25519.PrivateKey, error) {
-	path := filepath.Join(dir, name)
-	b, err := os.ReadFile(path)
+func readKey(in folder, name string) (ed25519.PrivateKey, error) {
+	path := in.path(name)
+	b, err := in.read(name)
 	if err != nil {
 		return nil, fmt.Errorf("pod: read key: %w", err)
 	}
@@ -79,28 +76,12 @@ func parseKey(der []byte) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-func readChain(dir, name string) (member.Chain, error) {
-	b, err := os.ReadFile(filepath.Join(dir, name))
+func readChain(in folder, name string) (member.Chain, error) {
+	b, err := in.read(name)
 	if err != nil {
 		return nil, fmt.Errorf("pod: read certificates: %w", err)
 	}
 	return member.DecodeChain(b)
-}
-
-// writeFile writes a new file, for the owner only, and syncs it. The caller syncs the folder.
-func writeFile(dir, name string, b []byte) (err error) {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("pod: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(b); err != nil {
-		return fmt.Errorf("pod: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("pod: %w", err)
-	}
-	return nil
 }
 
 // authority is the right to sign new members.
@@ -114,10 +95,10 @@ func (a authority) sign(msg []byte) []byte { return ed25519.Sign(a.key, msg) }
 
 // readAuthority finds the key by which this pod admits others: an admin's that lies here, or its own if its role
 // is admin. member.ErrDenied: it has none.
-func readAuthority(dir string, own authority) (authority, error) {
-	key, err := readKey(dir, fileAdminKey)
+func readAuthority(in folder, own authority) (authority, error) {
+	key, err := readKey(in, fileAdminKey)
 	if err == nil {
-		chain, err := readChain(dir, fileAdmin)
+		chain, err := readChain(in, fileAdmin)
 		return authority{key: key, chain: chain}, err
 	}
 	if !errors.Is(err, fs.ErrNotExist) {

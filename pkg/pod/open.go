@@ -15,6 +15,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/pace"
@@ -52,6 +53,7 @@ type Options struct {
 	Clock         clock.Clock    // nil: clock.Real
 	Log           *slog.Logger   // nil: nothing is logged
 	FS            pebblevfs.FS   // nil: the operating system's
+	Disk          *diskcrypt.Key // opens a locked disk; nil: there is none to open
 	Connect       Connect        // nil: over the machine's network
 	LogKeep       int64          // bytes of commits that are kept although all members have them; 0: DefaultLogKeep
 	LogMax        int64          // bytes of commits that are kept at most, if others can have them by the tree; 0: DefaultLogMax
@@ -73,7 +75,7 @@ func stateOptions(fs pebblevfs.FS, dir string, key ed25519.PrivateKey, cert memb
 }
 
 // Open opens the pod in o.Dir. It serves once Run runs. Errors: store.ErrLocked where another daemon has it open, vfs.ErrNoSpace where
-// the disk has no room even for that.
+// the disk has no room even for that, ErrDiskLocked where it is locked and Options.Disk does not open it.
 func Open(ctx context.Context, o Options) (*Pod, error) {
 	o = o.withDefaults()
 	guard := newDiskGuard(o.Clock, o.Log)
@@ -96,11 +98,15 @@ func Open(ctx context.Context, o Options) (*Pod, error) {
 }
 
 func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) {
-	key, err := readKey(o.Dir, fileKey)
+	home, err := unlocked(o.Dir, o.Disk)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := readChain(o.Dir, fileCerts)
+	key, err := readKey(home, fileKey)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := readChain(home, fileCerts)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +116,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	}
 	p := &Pod{
 		id: cert.Pod(), actor: cert.Actor(), own: authority{key: key, chain: chain},
-		dir: o.Dir, o: o, clock: o.Clock, log: o.Log,
+		dir: o.Dir, home: home, o: o, clock: o.Clock, log: o.Log,
 		reg:     newRegistry(cert.Network),
 		chunks:  newChunkCache(plainCacheBytes),
 		guard:   guard,
@@ -118,7 +124,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		peers:   newPeerBook(),
 		leases:  newLeases(o.Clock),
 		askers:  newAskers(),
-		events:  newEvents(o.FS, o.Dir, o.Log),
+		events:  newEvents(home.over(o.FS), o.Dir, o.Log),
 		started: o.Clock.Now(),
 		stamps:  &stampClock{Clock: o.Clock},
 		records: newHeadRecords(),
@@ -148,8 +154,8 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 			err = errors.Join(err, shut())
 		}
 	}()
-	fs := p.guard.guard(o.FS, o.Dir)
-	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
+	fs := home.over(p.guard.guard(o.FS, o.Dir))
+	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, NeverResume: home.disk != nil, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)
@@ -296,7 +302,7 @@ func (p *Pod) readStatements(ctx context.Context) error {
 func (p *Pod) findSealing() {
 	p.keyFile.Lock()
 	defer p.keyFile.Unlock()
-	keys, err := findKeys(p.dir, p.own.key, p.reg)
+	keys, err := findKeys(p.home, p.own.key, p.reg)
 	s := newSealing(p.reg, keys)
 	p.seal.Store(s)
 	if err != nil {

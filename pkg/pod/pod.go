@@ -31,6 +31,7 @@ type Pod struct {
 	actor ident.Actor
 	own   authority
 	dir   string
+	home  folder // dir, as for its small files
 	o     Options
 	clock clock.Clock
 	log   *slog.Logger
@@ -248,6 +249,8 @@ func (p *Pod) writable() error {
 func (p *Pod) Info() Info {
 	info := infoOf(p.own.chain, p.reg.defaults().Name)
 	info.Encrypted = p.seal.Load().on
+	info.Locked = p.home.disk != nil
+	info.Locked = p.home.disk != nil
 	info.Addrs = p.net.Addrs()
 	return info
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/wormhole-fs/wormhole/p2p"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
@@ -81,8 +82,21 @@ func TestPowerLoss(t *testing.T) {
 	case testing.Short():
 		rounds, ops, every = 2, 40, 16
 	}
-	dir, mem := crashPod(t)
+	powerLoss(t, rng, nil, rounds, ops, every)
+}
+
+// TestPowerLossLocked is TestPowerLoss on a locked disk.
+func TestPowerLossLocked(t *testing.T) {
+	powerLoss(t, testRand(t), testLocking(t), 2, 40, 16)
+}
+
+func powerLoss(t *testing.T, rng *rand.Rand, lock *Locking, rounds, ops, every int) {
+	t.Helper()
+	dir, mem := crashPod(t, lock)
 	v := newVerifier(t, dir)
+	if lock != nil {
+		v.disk = lock.Key
+	}
 	for round := range rounds {
 		if mem = v.round(mem, rng, ops, every); t.Failed() {
 			t.Fatalf("round %d", round)
@@ -104,6 +118,7 @@ const powerLossUsers = 3
 type verifier struct {
 	t       *testing.T
 	dir     string
+	disk    *diskcrypt.Key
 	crashes chan crash // capacity 1: who cuts the power waits, so that few clones are in memory
 	ended   sync.WaitGroup
 
@@ -134,7 +149,7 @@ func (v *verifier) end() {
 func (v *verifier) round(mem *pebblevfs.MemFS, rng *rand.Rand, ops, every int) *pebblevfs.MemFS {
 	t := v.t
 	disk := newCrashDisk(mem)
-	p, err := Open(quickly(t), Options{Dir: v.dir, Offline: true, FS: disk.fs, Log: testLog(t)})
+	p, err := Open(quickly(t), Options{Dir: v.dir, Disk: v.disk, Offline: true, FS: disk.fs, Log: testLog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +253,7 @@ func (v *verifier) verify(c crash) {
 func (v *verifier) open(mem *pebblevfs.MemFS, check func(*Pod, map[string]dumped) error) (found map[string]dumped, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	p, err := Open(ctx, Options{Dir: v.dir, Offline: true, FS: mem, Log: testLog(v.t)})
+	p, err := Open(ctx, Options{Dir: v.dir, Disk: v.disk, Offline: true, FS: mem, Log: testLog(v.t)})
 	if err != nil {
 		return nil, err
 	}

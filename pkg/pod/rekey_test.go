@@ -316,7 +316,7 @@ func TestRekeyApart(t *testing.T) {
 // key is the private key of a pod.
 func (c *copyable) key(i int) ed25519.PrivateKey {
 	c.t.Helper()
-	key, err := readKey(c.dirs[i], fileKey)
+	key, err := readKey(folder{dir: c.dirs[i]}, fileKey)
 	if err != nil {
 		c.t.Fatal(err)
 	}

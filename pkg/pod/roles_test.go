@@ -128,7 +128,7 @@ func TestRevokedInAnyOrder(t *testing.T) {
 // nameOf is the name of the pod in a folder.
 func (p *testPod) nameOf(dir string) string {
 	p.t.Helper()
-	chain, err := readChain(dir, fileCerts)
+	chain, err := readChain(folder{dir: dir}, fileCerts)
 	if err != nil {
 		p.t.Fatal(err)
 	}

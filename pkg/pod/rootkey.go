@@ -24,7 +24,7 @@ var (
 
 // RootKey is the network's root key, PKCS #8 in PEM, for a file that its owner puts away. Error: ErrNoRootKey.
 func (p *Pod) RootKey() ([]byte, error) {
-	b, err := os.ReadFile(filepath.Join(p.dir, fileRootKey))
+	b, err := p.home.read(fileRootKey)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("pod: %w", ErrNoRootKey)
 	}
@@ -72,18 +72,18 @@ func (p *Pod) UseRootKey(key []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(p.dir, fileAdmin, chain.Encode()); err != nil {
+	if err := p.home.write(fileAdmin, chain.Encode()); err != nil {
 		return err
 	}
 	if err := syncDir(p.dir); err != nil {
 		return err
 	}
 	// Whole or not at all: half a key would keep the pod from what it could do before.
-	const temporary = fileAdminKey + ".new"
+	const temporary = fileAdminKey + stageSuffix
 	if err := os.Remove(filepath.Join(p.dir, temporary)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pod: %w", err)
 	}
-	if err := writeKey(p.dir, temporary, admin); err != nil {
+	if err := writeKey(p.home, temporary, admin); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(p.dir, temporary), filepath.Join(p.dir, fileAdminKey)); err != nil {

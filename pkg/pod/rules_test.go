@@ -121,7 +121,7 @@ func TestRulesOnManyPods(t *testing.T) {
 			t.Errorf("%s: in force after %s", what, d)
 		}
 	}
-	by, err := readAuthority(a.dir, a.own)
+	by, err := readAuthority(a.home, a.own)
 	fatal(t, err)
 	s := a.reg.defaults()
 	s.Ext, s.Version = withField(s.Ext, 7777, []byte("later")), s.Version+1<<20
@@ -153,7 +153,7 @@ func TestRuleFields(t *testing.T) {
 func TestRuleOfALaterVersion(t *testing.T) {
 	a := firstPod(t)
 	b := joinPod(t, a, "b")
-	by, err := readAuthority(a.dir, a.own)
+	by, err := readAuthority(a.home, a.own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/chunker"
@@ -162,19 +161,19 @@ func (s *sealing) chunk(plain []byte, buf *[]byte, raw bool) (stored block.Block
 
 // findKeys finds this pod's data keys: in its file, and in the statements that admins sealed to it, from which the file is then written, durably. A file with a key that
 // no statement tells of is left as it is: it may be the last copy of that one. The keys are right even with an error; ErrNoKey: the one of now is not among them.
-func findKeys(dir string, own ed25519.PrivateKey, reg *registry) (keys []*seal.Key, err error) {
+func findKeys(in folder, own ed25519.PrivateKey, reg *registry) (keys []*seal.Key, err error) {
 	if !reg.defaults().Encrypted() {
 		return nil, nil
 	}
 	known := reg.keyIDs()
-	inFile, fileErr := readDataKeys(dir)
+	inFile, fileErr := readDataKeys(in)
 	foreign := false
 	for _, secret := range inFile {
 		if k := seal.New(secret); known[k.ID()] {
 			keys = append(keys, k)
 		} else {
 			foreign = true
-			fileErr = fmt.Errorf("pod: %s: %w", filepath.Join(dir, fileDataKey), seal.ErrOtherKey)
+			fileErr = fmt.Errorf("pod: %s: %w", in.path(fileDataKey), seal.ErrOtherKey)
 		}
 	}
 	errs := []error{fileErr}
@@ -199,7 +198,7 @@ func findKeys(dir string, own ed25519.PrivateKey, reg *registry) (keys []*seal.K
 	case foreign:
 		writeErr = fileErr
 	case len(keys) > had || len(keys) > 0 && fileErr != nil:
-		writeErr = writeDataKeys(dir, keys)
+		writeErr = writeDataKeys(in, keys)
 	}
 	if find(keys, reg.currentKey()) == nil {
 		return keys, fmt.Errorf("pod: %w: %w", ErrNoKey, errors.Join(errs...))
@@ -226,17 +225,17 @@ func newSecret() (*seal.Key, error) {
 }
 
 // newDataKey makes a network's first data key and its file.
-func newDataKey(dir string) (*seal.Key, error) {
+func newDataKey(in folder) (*seal.Key, error) {
 	key, err := newSecret()
 	if err != nil {
 		return nil, err
 	}
-	return key, writeDataKeys(dir, []*seal.Key{key})
+	return key, writeDataKeys(in, []*seal.Key{key})
 }
 
 // readDataKeys reads the file; fs.ErrNotExist where there is none. Keys may be found beside an error.
-func readDataKeys(dir string) (secrets [][seal.SecretLen]byte, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, fileDataKey))
+func readDataKeys(in folder) (secrets [][seal.SecretLen]byte, err error) {
+	b, err := in.read(fileDataKey)
 	if err != nil {
 		return nil, fmt.Errorf("pod: read the data keys: %w", err)
 	}
@@ -254,9 +253,9 @@ func readDataKeys(dir string) (secrets [][seal.SecretLen]byte, err error) {
 }
 
 // writeDataKeys writes the file, in the place of one that may be there, and syncs it and the folder.
-func writeDataKeys(dir string, keys []*seal.Key) error {
-	const stage = fileDataKey + ".new"
-	if err := os.Remove(filepath.Join(dir, stage)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func writeDataKeys(in folder, keys []*seal.Key) error {
+	const stage = fileDataKey + stageSuffix
+	if err := os.Remove(in.path(stage)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pod: %w", err)
 	}
 	var text []byte
@@ -264,13 +263,13 @@ func writeDataKeys(dir string, keys []*seal.Key) error {
 		secret := k.Secret()
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: dataKeyPEM, Bytes: secret[:]})...)
 	}
-	if err := writeFile(dir, stage, text); err != nil {
+	if err := in.write(stage, text); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(dir, stage), filepath.Join(dir, fileDataKey)); err != nil {
+	if err := os.Rename(in.path(stage), in.path(fileDataKey)); err != nil {
 		return fmt.Errorf("pod: %w", err)
 	}
-	return syncDir(dir)
+	return syncDir(in.dir)
 }
 
 // sealedKeyFor is the statement that brings a network's data key to a pod.

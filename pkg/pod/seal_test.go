@@ -386,7 +386,10 @@ func TestJoinWithoutKey(t *testing.T) {
 		statements [][]byte
 		want       error
 	}{{without, ErrNoKey}, {statements, nil}} {
-		err := seed(context.Background(), t.TempDir(), p.own.key, p.own.chain, row.statements, nil)
+		reg, err := registryOf(p.reg.network, row.statements)
+		if err == nil {
+			err = seed(context.Background(), folder{dir: t.TempDir()}, p.own.key, p.own.chain, reg, row.statements, nil)
+		}
 		if !errors.Is(err, row.want) || (err == nil) != (row.want == nil) {
 			t.Errorf("%d statements: %v, want %v", len(row.statements), err, row.want)
 		}

@@ -17,6 +17,7 @@ type Info struct {
 	NetworkName string
 	Role        string   // admin, writer, reader, storage
 	Encrypted   bool     // the network's chunks are sealed
+	Locked      bool     // the pod's disk is encrypted (Locking)
 	Addrs       []string // where it can be reached now, as multiaddrs
 }
 

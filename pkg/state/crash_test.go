@@ -7,6 +7,7 @@ import (
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -21,15 +22,28 @@ func TestCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for range rounds {
-		crashRound(t, rng)
+		crashRound(t, rng, func(fs pebblevfs.FS) pebblevfs.FS { return fs })
 	}
 }
 
-func crashRound(t *testing.T, rng *rand.Rand) {
+// TestCrashLocked is TestCrash on an encrypted disk.
+func TestCrashLocked(t *testing.T) {
+	seed := uint64(time.Now().UnixNano()) % 1e9
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 3))
+	key := diskcrypt.NewKey()
+	for range 5 {
+		crashRound(t, rng, func(fs pebblevfs.FS) pebblevfs.FS { return diskcrypt.New(fs, key) })
+	}
+}
+
+// crashRound cuts the power of a disk again and again; over is the file system that the state sees.
+func crashRound(t *testing.T, rng *rand.Rand, over func(pebblevfs.FS) pebblevfs.FS) {
+	t.Helper()
 	n := newPods()
 	other := n.open(t, 2)
 	fs := pebblevfs.NewCrashableMem()
-	o := n.options(1, fs)
+	o := n.options(1, over(fs))
 	d, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +74,7 @@ func crashRound(t *testing.T, rng *rand.Rand) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		o.FS, fs = after, after
+		o.FS, fs = over(after), after
 		if d, err = Open(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}

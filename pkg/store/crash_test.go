@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 )
 
 var (
@@ -167,7 +168,7 @@ func crashLen(seed uint64) int { return int(seed * seed * 37 % 9000) }
 
 // crash is a file system as a crash may leave it, and what must be found there.
 type crash struct {
-	fs *vfs.MemFS
+	fs vfs.FS
 	m  *model
 }
 
@@ -226,7 +227,8 @@ func TestCrash(t *testing.T) {
 		every = 1
 	}
 	for run := range 5 {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { runCrash(t, rng, every) })
+		t.Run(fmt.Sprint(run), func(t *testing.T) { runCrash(t, rng, every, nil) })
+		t.Run(fmt.Sprint(run)+"/locked", func(t *testing.T) { runCrash(t, rng, every, diskcrypt.NewKey()) })
 	}
 }
 
@@ -237,6 +239,7 @@ type crasher struct {
 	m     *model
 	o     Options
 	every int
+	disk  *diskcrypt.Key // nil: the disk is not encrypted
 
 	mu         sync.Mutex // guards the fields below
 	rng        *rand.Rand
@@ -260,7 +263,7 @@ func (c *crasher) at(op errorfs.Op) error {
 			continue
 		}
 		c.crashes++
-		clone := crash{c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.rng}), c.m.clone()}
+		clone := crash{locked(c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.rng}), c.disk), c.m.clone()}
 		if err := clone.verify(c.o); err != nil {
 			c.t.Errorf("boundary %d, %v of %s, %d%% of the unsynced: %v", c.boundaries, op.Kind, op.Path, percent, err)
 		}
@@ -268,11 +271,19 @@ func (c *crasher) at(op errorfs.Op) error {
 	return nil
 }
 
-func runCrash(t *testing.T, rng *rand.Rand, every int) {
+// locked is a file system that is encrypted under a key, if there is one.
+func locked(fs vfs.FS, disk *diskcrypt.Key) vfs.FS {
+	if disk == nil {
+		return fs
+	}
+	return diskcrypt.New(fs, disk)
+}
+
+func runCrash(t *testing.T, rng *rand.Rand, every int, disk *diskcrypt.Key) {
 	clock := &testClock{}
 	c := &crasher{
-		t: t, mem: vfs.NewCrashableMem(), m: newModel(), every: every,
-		o: Options{SegmentBytes: 16 << 10, Clock: clock}, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)),
+		t: t, mem: vfs.NewCrashableMem(), m: newModel(), every: every, disk: disk,
+		o: Options{SegmentBytes: 16 << 10, NeverResume: disk != nil, Clock: clock}, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)),
 	}
 	if err := c.mem.MkdirAll("home", 0o700); err != nil {
 		t.Fatal(err)
@@ -283,7 +294,7 @@ func runCrash(t *testing.T, rng *rand.Rand, every int) {
 		}
 	}
 	on := errorfs.Toggle{Injector: errorfs.InjectorFunc(c.at)}
-	fs := errorfs.Wrap(c.mem, &on)
+	fs := locked(errorfs.Wrap(c.mem, &on), disk)
 	for range 2 { // clean reopens between
 		s, err := Open(fs, testDir, c.o)
 		if err != nil {

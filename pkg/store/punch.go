@@ -26,7 +26,7 @@ func (s *Store) punch(dead []row) {
 		if !ok {
 			continue
 		}
-		if fd := g.file.Fd(); fd != vfs.InvalidFd && punchHole(fd, from, to-from) == nil {
+		if fd := g.file.Fd(); fd != vfs.InvalidFd && punchHole(fd, shiftOf(g.file)+from, to-from) == nil {
 			s.appendMu.Lock()
 			s.mu.Lock()
 			g.punched += to - from
@@ -38,4 +38,12 @@ func (s *Store) punch(dead []row) {
 		}
 		_ = g.release() // nothing is lost when closing a removed file fails
 	}
+}
+
+// shiftOf is how many bytes stand ahead of a file's own in what its descriptor tells of: an encrypted file has a head there.
+func shiftOf(f vfs.File) int64 {
+	if s, ok := f.(interface{ Shift() int64 }); ok {
+		return s.Shift()
+	}
+	return 0
 }

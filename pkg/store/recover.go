@@ -155,7 +155,7 @@ func (s *Store) loadStats(upTo place) error {
 func (s *Store) resume(upTo place, cuts []cut) error {
 	segs := s.sortedSegments()
 	// A segment that upTo has passed is never taken again: a replay would not read it.
-	if n := len(segs); n > 0 && segs[n-1].num >= upTo.seg && segs[n-1].num+1 == s.nextSeg {
+	if n := len(segs); !s.o.NeverResume && n > 0 && segs[n-1].num >= upTo.seg && segs[n-1].num+1 == s.nextSeg {
 		s.active = segs[n-1]
 	}
 	for _, c := range cuts {

@@ -39,6 +39,9 @@ type Options struct {
 	SegmentBytes  int64       // length at which the next segment begins; 0: 512 MiB
 	Clock         clock.Clock // for the last use of cached copies; nil: clock.Real
 	Log           *slog.Logger
+	// NeverResume has each Open begin a new segment rather than append to one that an earlier life wrote. It is for a disk that is encrypted by a
+	// keystream: where power was lost, other bytes may have stood behind the end.
+	NeverResume bool
 
 	filterMin int // IDs of the filter's smallest generation, for tests; 0: filterMin
 }
