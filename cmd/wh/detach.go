@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,9 +56,23 @@ func runDetached(ctx context.Context, e *env, o upOptions) error {
 	if e.pod != "" {
 		args = append(args, "--pod", e.pod)
 	}
+	u := &unlocker{identity: o.identity}
+	keys, err := u.handOver(e.home)
+	u.close()
+	if err != nil {
+		return err
+	}
+	if keys != nil {
+		args = append(args, "--keys-on-stdin")
+	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe, args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stderr = log
+	// By a pipe: what stands in arguments and variables is seen by others, and stays.
+	if keys != nil {
+		cmd.Stdin = bytes.NewReader(keys)
+	}
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, passphraseEnv+"=") })
 	background(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 func realEngine() engine {
 	return engine{
 		Create: func(ctx context.Context, dir string, o daemon.CreateOptions) (pod.Info, error) {
-			return pod.Create(ctx, dir, pod.CreateOptions{NetworkName: o.NetworkName, PodName: o.PodName, Encrypt: o.Encrypt, Access: o.Access})
+			return pod.Create(ctx, dir, pod.CreateOptions{NetworkName: o.NetworkName, PodName: o.PodName, Encrypt: o.Encrypt, Access: o.Access, Lock: o.Lock})
 		},
 		Join: func(ctx context.Context, dir string, o daemon.JoinOptions) (pod.Info, error) {
-			return pod.Join(ctx, dir, pod.JoinOptions{Token: o.Token, PodName: o.PodName, Ticket: o.Ticket})
+			return pod.Join(ctx, dir, pod.JoinOptions{Token: o.Token, PodName: o.PodName, Ticket: o.Ticket, Lock: o.Lock})
 		},
 		Open: func(ctx context.Context, o daemon.OpenOptions) (daemon.Pod, error) {
 			p, err := pod.Open(ctx, pod.Options{
-				Dir: o.Dir, Listen: o.Listen, Discover: o.Discover, Offline: o.Offline, Tuning: o.Tuning,
+				Dir: o.Dir, Disk: o.Disk, Listen: o.Listen, Discover: o.Discover, Offline: o.Offline, Tuning: o.Tuning,
 				Weight: o.Share.Weight, Portal: o.Share.Weight == 0, Zone: o.Share.Zone, Class: o.Share.Class, Priority: o.Share.Priority,
 				CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, Log: o.Log, Version: o.Version, Unmounted: o.Unmounted,
 			})

@@ -39,6 +39,7 @@ var exitCodes = map[api.Code]int{
 	"no_pod": exitNotFound, "not_owner": exitDenied, "no_privilege": exitDenied, "protocol": exitFailed, "stopping": exitNoDaemon, "bad_config": exitUsage, "no_config_key": exitNotFound,
 
 	"block_not_found": exitNotFound, "corrupt": exitCorrupt, "unavailable": exitNotEnough, "bad_cid": exitUsage, "no_key": exitDenied, "blind": exitDenied,
+	"disk_locked": exitDenied, "bad_lock": exitCorrupt, "weak_key": exitUsage,
 
 	"no_such_pod": exitNotFound, "not_exist": exitNotFound, "exist": exitConflict, "not_folder": exitFailed, "is_folder": exitFailed, "not_empty": exitConflict,
 	"invalid": exitUsage, "name_too_long": exitUsage, "bad_name": exitUsage, "not_permitted": exitDenied, "no_xattr": exitNotFound,

@@ -50,7 +50,9 @@ type initOptions struct {
 	flags   newPodFlags
 	access  string
 	encrypt bool
-	from    string // --import
+
+	identity string
+	from     string // --import
 }
 
 func newInit(e *env) *cobra.Command {
@@ -59,7 +61,8 @@ func newInit(e *env) *cobra.Command {
 		Use:   "init NETWORK",
 		Short: "Make a network and its first pod",
 		Long: "Make a network and its first pod. Prints the network's id. With --import, what is in a folder becomes the network's tree; " +
-			"the folder stays as it is." + exits(exitNotFound, exitDenied, exitConflict, exitNotEnough),
+			"the folder stays as it is. With --encrypt and --identity this machine's disk is locked, too: all that the pod keeps here but pod.toml is encrypted, and wh up opens it by that key alone. Without the key nobody " +
+			"reads what lies here again; other pods have the data. Without --identity the keys lie here in plain: encrypt the disk." + exits(exitNotFound, exitDenied, exitConflict, exitNotEnough),
 		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
 			o.network = args[0]
@@ -69,6 +72,7 @@ func newInit(e *env) *cobra.Command {
 	o.flags.add(c)
 	c.Flags().StringVar(&o.access, "access", "invite", "who may join with no invitation: invite (nobody), ask (whom an admin accepts), open (everybody who reaches an admin's pod, as a reader)")
 	c.Flags().BoolVar(&o.encrypt, "encrypt", false, "encrypt the contents of files, on disks and on the way, under a key that members have")
+	c.Flags().StringVar(&o.identity, "identity", "", "lock this machine's disk with an OpenSSH Ed25519 key: the file of the private key, or of the public one of a key in an ssh-agent")
 	c.Flags().StringVar(&o.from, "import", "", "folder whose contents are imported")
 	return c
 }
@@ -88,10 +92,26 @@ func runInit(ctx context.Context, e *env, o initOptions) error {
 			return err
 		}
 	}
+	if o.identity != "" && !o.encrypt {
+		return usage("--identity locks the disk of an encrypted network: it needs --encrypt")
+	}
 	r := api.InitRequest{Network: o.network, Name: o.flags.name, Listen: o.flags.listen, Mount: m, Encrypt: o.encrypt, Access: o.access}
+	if o.identity != "" {
+		key, err := openIdentity(o.identity)
+		if err != nil {
+			return err
+		}
+		r.Lock, err = newLock(key, o.identity)
+		if err := errors.Join(err, key.Close()); err != nil {
+			return err
+		}
+	}
 	made, err := makePod(ctx, e, "init", r, func() (api.Made, error) { return daemon.Create(ctx, e.home, e.engine, r) })
 	if err != nil {
 		return err
+	}
+	if o.encrypt && !made.Locked {
+		e.say("its keys lie in %s in plain, for this user only: encrypt the disk of a machine that can be stolen, or lock it (wh init --identity)", e.home)
 	}
 	if err := e.printMade(made, "made"); err != nil || o.from == "" {
 		return err
@@ -132,5 +152,8 @@ func (e *env) printMade(m api.Made, verb string) error {
 		return e.document(m)
 	}
 	e.say("%s network %s, as pod %s (%s)", verb, m.NetworkName, m.Name, m.Pod)
+	if m.Locked {
+		e.say("its disk is locked: wh up opens it by the same key, and nothing else does")
+	}
 	return e.out("%s", strings.ToLower(m.Network))
 }

@@ -13,12 +13,14 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/daemon"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
+	"github.com/wormhole-fs/wormhole/pkg/sshkey"
 )
 
 type joinOptions struct {
 	where    string // a token, a network's name, an address
 	identity string
 	portal   bool
+	noLock   bool
 	flags    newPodFlags
 }
 
@@ -30,7 +32,8 @@ func newJoin(e *env) *cobra.Command {
 		Long: "Make a pod here in a network that exists: by a token (wh invite), by a person's OpenSSH key that an admin has added (wh member add), or, where the network takes strangers, by asking. " +
 			"Without a token the network is found on the LAN by " +
 			"its name, or NAME@ID8 where two have one name, or a pod of it is asked at its ADDRESS, HOST:PORT. If an admin must accept this pod it waits until that is done. A person's key signs the new pod's certificate, and nothing else; --identity is the file of the " +
-			"private key, or, for a key that an ssh-agent holds, of the public one. A passphrase is asked on the terminal, or taken from WH_PASSPHRASE. It is complete or undone. " +
+			"private key, or, for a key that an ssh-agent holds, of the public one. A passphrase is asked on the terminal, or taken from WH_PASSPHRASE or the file that WH_PASSPHRASE_FILE names. On an encrypted network the key also locks this machine's disk, unless --no-lock or the pod may not read: wh up opens it by that key alone; " +
+			"with a token, that is all that it does. It is complete or undone. " +
 			"Prints the network's id." + exits(exitNotFound, exitDenied, exitConflict, exitNotEnough, exitCorrupt),
 		Args: cobra.ExactArgs(1),
 		RunE: works(func(ctx context.Context, args []string) error {
@@ -40,7 +43,8 @@ func newJoin(e *env) *cobra.Command {
 	}
 	o.flags.add(c)
 	c.Flags().BoolVar(&o.portal, "portal", false, "store nothing for others: mount, and keep copies of what is read here (weight 0)")
-	c.Flags().StringVar(&o.identity, "identity", "", "OpenSSH Ed25519 key to join by, with no token")
+	c.Flags().StringVar(&o.identity, "identity", "", "OpenSSH Ed25519 key to join by, with no token, and to lock the disk with")
+	c.Flags().BoolVar(&o.noLock, "no-lock", false, "do not lock the disk: keys and names lie there in plain")
 	return c
 }
 
@@ -52,7 +56,7 @@ func runJoin(ctx context.Context, e *env, o joinOptions) error {
 	r := api.JoinRequest{Name: o.flags.name, Listen: o.flags.listen, Mount: m, Portal: o.portal}
 	switch {
 	case o.identity != "":
-		r.Ticket, err = ticketByKey(ctx, e, o)
+		err = byIdentity(ctx, e, o, &r)
 	case isPlace(o.where):
 		r.Ticket, err = ticketByAsking(ctx, e, o)
 	default:
@@ -68,13 +72,26 @@ func runJoin(ctx context.Context, e *env, o joinOptions) error {
 	return e.printMade(made, "joined")
 }
 
-// ticketByKey has a person's key sign a new pod.
-func ticketByKey(ctx context.Context, e *env, o joinOptions) (_ *api.Ticket, err error) {
+// byIdentity has a person's key lock the new pod's disk, and sign the pod where no token lets it in.
+func byIdentity(ctx context.Context, e *env, o joinOptions, r *api.JoinRequest) (err error) {
 	key, err := openIdentity(o.identity)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, key.Close()) }()
+	if _, terr := e.engine.TokenNetwork(o.where); terr == nil {
+		r.Token = o.where
+	} else if r.Ticket, err = ticketByKey(ctx, e, o, key); err != nil {
+		return err
+	}
+	if !o.noLock {
+		r.Lock, err = newLock(key, o.identity)
+	}
+	return err
+}
+
+// ticketByKey has a person's key sign a new pod.
+func ticketByKey(ctx context.Context, e *env, o joinOptions, key *sshkey.Identity) (*api.Ticket, error) {
 	at, name, err := findPods(ctx, e, o.where)
 	if err != nil {
 		return nil, err

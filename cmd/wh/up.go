@@ -22,6 +22,9 @@ type upOptions struct {
 	offline bool
 	mount   string
 	options []string
+
+	identity string
+	handed   bool // keys of locked disks come on stdin
 }
 
 func newUp(e *env) *cobra.Command {
@@ -30,7 +33,9 @@ func newUp(e *env) *cobra.Command {
 		Use:   "up",
 		Short: "Run this machine: all its pods",
 		Long: "Run this machine: all its pods, in the foreground. Prints a line that begins with \"ready \" when all pods take " +
-			"requests and all mounts answer. SIGTERM and SIGINT stop it; the second one at once." +
+			"requests and all mounts answer. SIGTERM and SIGINT stop it; the second one at once. " +
+			"A locked disk (wh init --identity) is opened by the key that locked it: by --identity or WH_IDENTITY, the file of a private key or, for one in an ssh-agent, of the public one; else by an agent that has it, " +
+			"or the file that pod.toml names. A passphrase is asked on the terminal, or taken from WH_PASSPHRASE or the file that WH_PASSPHRASE_FILE names." +
 			exits(exitDenied, exitConflict, exitNotEnough, exitNotFound, exitCorrupt),
 		Args: cobra.NoArgs,
 		RunE: works(func(ctx context.Context, _ []string) error {
@@ -42,6 +47,9 @@ func newUp(e *env) *cobra.Command {
 	}
 	c.Flags().BoolVar(&o.detach, "detach", false, "run in the background; return when it is ready")
 	c.Flags().BoolVar(&o.offline, "offline", false, "speak with no other pods")
+	c.Flags().StringVar(&o.identity, "identity", os.Getenv(identityEnv), "OpenSSH Ed25519 key that opens locked disks (WH_IDENTITY)")
+	c.Flags().BoolVar(&o.handed, "keys-on-stdin", false, "")
+	_ = c.Flags().MarkHidden("keys-on-stdin") // it is for --detach; it is there
 	c.Flags().StringVar(&o.mount, "mount", "", "mount the pod on this folder too, for this run")
 	c.Flags().StringSliceVarP(&o.options, "options", "o", nil, "options of that mount: allow_other, ro, dev, suid, noexec, writeback, keep (a file that is opened for reading stays as it is), uid=HERE[:NETWORK], gid=HERE[:NETWORK]")
 	return c
@@ -92,8 +100,16 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 	if err != nil {
 		return err
 	}
+	u := &unlocker{identity: o.identity}
+	defer u.close()
+	if o.handed {
+		if err := u.take(e.stdin); err != nil {
+			return err
+		}
+	}
 	do := daemon.Options{
-		Home: e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log, Levels: levels,
+		Unlock: u.unlock,
+		Home:   e.home, Engine: e.engine, Version: version(), Offline: o.offline, Clock: e.clock, Log: log, Levels: levels,
 		Say: func(text string) { e.say("wh: %s", text) },
 	}
 	if o.mount != "" {

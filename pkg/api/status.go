@@ -8,6 +8,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -68,6 +69,10 @@ var codes = []struct {
 	{"corrupt", block.ErrCorrupt},
 	{"unavailable", block.ErrUnavailable},
 	{"bad_cid", block.ErrBadID},
+
+	{"disk_locked", pod.ErrDiskLocked}, // whatever the reason that it comes with
+	{"bad_lock", diskcrypt.ErrBadLock},
+	{"weak_key", diskcrypt.ErrChanging},
 
 	{"blind", pod.ErrBlind},  // a pod.ErrNoKey
 	{"no_key", pod.ErrNoKey}, // a vfs.ErrNotPermitted

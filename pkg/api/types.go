@@ -36,6 +36,7 @@ type InitRequest struct {
 	Mount   *Mount   `json:"mount,omitempty"`
 	Encrypt bool     `json:"encrypt,omitempty"` // seal the contents of files
 	Access  string   `json:"access,omitempty"`  // invite, ask or open; "" is invite
+	Lock    *Lock    `json:"lock,omitempty"`    // of the pod's disk
 }
 
 // JoinRequest asks for a new pod in a network that exists, by a token or a ticket.
@@ -46,6 +47,14 @@ type JoinRequest struct {
 	Listen []string `json:"listen"`
 	Mount  *Mount   `json:"mount,omitempty"`
 	Portal bool     `json:"portal,omitempty"` // it stores nothing for others
+	Lock   *Lock    `json:"lock,omitempty"`   // of the pod's disk, where the network is encrypted and the pod may read
+}
+
+// Lock is how a new pod's disk is locked.
+type Lock struct {
+	Key      []byte `json:"key"`      // of the disk: a secret
+	Lock     []byte `json:"lock"`     // the same, sealed for an identity (diskcrypt.Lock)
+	Identity Text   `json:"identity"` // the identity's file, a full path
 }
 
 // Made tells of a pod that init or join made.
@@ -54,6 +63,7 @@ type Made struct {
 	NetworkName string `json:"network_name"`
 	Pod         string `json:"pod"`
 	Name        string `json:"name"`
+	Locked      bool   `json:"locked"`            // its disk is locked
 	Warning     string `json:"warning,omitempty"` // what could not be done after the pod was made
 }
 

@@ -64,6 +64,10 @@ func PodKeys() Keys {
 			Doc: "What fails together, as a room or a power line: copies and fragments are spread over zones. Empty: a zone of its own.",
 		},
 		{Name: "class", Check: ident.CheckLabel, Doc: "What kind of disk the pod has, as \"ssd\": for people."},
+		{
+			Name: "identity", Restart: true, Check: checkIdentity,
+			Doc: "The OpenSSH key that opens the pod's disk, if that is locked: a full path, of the private key or, for one in an ssh-agent, of the public one.",
+		},
 	}, rateKeys()...), Tables: []Table{mountTable}}
 }
 
@@ -103,6 +107,13 @@ const reserveMin = 64 << 20
 func checkReserve(value string) error {
 	if n, err := ParseBytes(value); err != nil || n != 0 && n < reserveMin {
 		return fmt.Errorf("%s is less than %d, which deleting takes on a full disk; 0: 64 MiB", value, reserveMin)
+	}
+	return nil
+}
+
+func checkIdentity(value string) error {
+	if value != "" && !filepath.IsAbs(value) {
+		return fmt.Errorf("%q is not an absolute path", value)
 	}
 	return nil
 }
@@ -162,6 +173,7 @@ type Pod struct {
 	Priority int64  `toml:"priority"` // how much rather it holds blocks than others
 	Zone     string `toml:"zone"`     // what fails together
 	Class    string `toml:"class"`    // what kind of disk it is
+	Identity string `toml:"identity"` // file of the key that opens the disk, if that is locked
 
 	Rates
 
@@ -247,6 +259,8 @@ func (p Pod) Get(key string) string {
 		return p.Zone
 	case "class":
 		return p.Class
+	case "identity":
+		return p.Identity
 	}
 	return p.Rates.get(key)
 }
@@ -296,7 +310,7 @@ func (p Pod) check() (key string, err error) {
 	if err := checkReserve(strconv.FormatInt(p.Reserve, 10)); err != nil {
 		return "reserve_bytes", fmt.Errorf("reserve_bytes: %w", err)
 	}
-	for key, err := range map[string]error{"priority": checkPriority(strconv.FormatInt(p.Priority, 10)), "weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": ident.CheckLabel(p.Zone), "class": ident.CheckLabel(p.Class)} {
+	for key, err := range map[string]error{"priority": checkPriority(strconv.FormatInt(p.Priority, 10)), "weight": checkWeight(strconv.FormatInt(p.Weight, 10)), "zone": ident.CheckLabel(p.Zone), "class": ident.CheckLabel(p.Class), "identity": checkIdentity(p.Identity)} {
 		if err != nil {
 			return key, fmt.Errorf("%s: %w", key, err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/api/server"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/notify"
 )
@@ -34,6 +35,8 @@ type Options struct {
 
 	// Ready is called once, with one line that says what runs, when every pod accepts calls and every mount answers.
 	Ready func(line string)
+	// Unlock finds the key of a pod's locked disk; nil: it can't. It may ask the user.
+	Unlock func(LockedPod) (*diskcrypt.Key, error)
 	// Say tells the user something that is not an error.
 	Say func(text string)
 }
@@ -179,8 +182,11 @@ func (m *machine) begin(ctx context.Context, l local, a api.Made) api.Made {
 func (m *machine) open(ctx context.Context, l local) (*running, error) {
 	life := m.ctx()
 	log := m.o.Log.With("local", l.name, partKey, "pod")
+	if err := l.unlock(m.o.Unlock); err != nil {
+		return nil, err
+	}
 	p, err := m.o.Engine.Open(life, OpenOptions{
-		Dir: l.dir, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
+		Dir: l.dir, Disk: l.disk, Name: l.cfg.Name, Listen: m.listen(ctx, l), Discover: l.cfg.Discover && !m.o.Offline, Offline: m.o.Offline,
 		Tuning: tuning(l.cfg), Share: share(l.cfg), CapacityBytes: l.cfg.CapacityBytes, ReserveBytes: l.cfg.Reserve, Log: log, Version: m.o.Version,
 		Unmounted: func() []health.Mount { return m.unmounted(l.name) },
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/mountfs"
 	"github.com/wormhole-fs/wormhole/pkg/api/server"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -58,6 +59,7 @@ type CreateOptions struct {
 	NetworkName, PodName string
 	Encrypt              bool
 	Access               string
+	Lock                 *pod.Locking
 }
 
 // JoinOptions are for Engine.Join.
@@ -65,11 +67,13 @@ type JoinOptions struct {
 	Token, PodName string
 	Ticket         *pod.Ticket // instead of both
 	Discover       bool
+	Lock           *pod.Locking
 }
 
 // OpenOptions are for Engine.Open.
 type OpenOptions struct {
 	Dir               string
+	Disk              *diskcrypt.Key // of a locked disk
 	Name              string
 	Listen            []string
 	Discover, Offline bool

@@ -14,6 +14,7 @@ import (
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/api"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
@@ -28,6 +29,7 @@ type local struct {
 	name string // of the folder
 	dir  string
 	cfg  config.Pod
+	disk *diskcrypt.Key // of a locked disk, once it is known
 }
 
 func (l local) file() string { return filepath.Join(l.dir, config.PodFile) }
@@ -79,7 +81,7 @@ func Join(ctx context.Context, home api.Home, e Engine, r api.JoinRequest) (api.
 }
 
 func made(l local, info pod.Info) api.Made {
-	return api.Made{Network: info.Network.String(), NetworkName: info.NetworkName, Pod: info.Pod.String(), Name: l.name}
+	return api.Made{Network: info.Network.String(), NetworkName: info.NetworkName, Pod: info.Pod.String(), Name: l.name, Locked: info.Locked}
 }
 
 func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (local, pod.Info, error) {
@@ -101,9 +103,14 @@ func create(ctx context.Context, home api.Home, e Engine, r api.InitRequest) (lo
 	if err != nil {
 		return local{}, pod.Info{}, err
 	}
-	return build(ctx, home, all, config.DefaultWeight, r.Listen, r.Mount, func(dir string) (pod.Info, error) {
-		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt, Access: r.Access})
+	lock, err := lockingOf(r.Lock)
+	if err != nil {
+		return local{}, pod.Info{}, err
+	}
+	l, info, err := build(ctx, home, all, config.DefaultWeight, r.Listen, r.Mount, r.Lock, func(dir string) (pod.Info, error) {
+		return e.Create(ctx, dir, CreateOptions{NetworkName: r.Network, PodName: name, Encrypt: r.Encrypt, Access: r.Access, Lock: lock})
 	})
+	return l.opened(info, lock), info, err
 }
 
 func join(ctx context.Context, home api.Home, e Engine, r api.JoinRequest) (local, pod.Info, error) {
@@ -125,7 +132,11 @@ func join(ctx context.Context, home api.Home, e Engine, r api.JoinRequest) (loca
 	if r.Portal {
 		weight = 0
 	}
-	return build(ctx, home, all, weight, r.Listen, r.Mount, func(dir string) (pod.Info, error) { return e.Join(ctx, dir, o) })
+	if o.Lock, err = lockingOf(r.Lock); err != nil {
+		return local{}, pod.Info{}, err
+	}
+	l, info, err := build(ctx, home, all, weight, r.Listen, r.Mount, r.Lock, func(dir string) (pod.Info, error) { return e.Join(ctx, dir, o) })
+	return l.opened(info, o.Lock), info, err
 }
 
 // joinOptions are how a network is joined, and which.
@@ -223,7 +234,7 @@ func freeName(taken map[string]bool, name string) string {
 
 // build has make make a pod's folder, adds its pod.toml, and gives it its name. It is complete or undone; the rename,
 // after which the folder of the pods is synced, is what completes it.
-func build(ctx context.Context, home api.Home, all []local, weight int64, listen []string, m *api.Mount, do func(dir string) (pod.Info, error)) (local, pod.Info, error) {
+func build(ctx context.Context, home api.Home, all []local, weight int64, listen []string, m *api.Mount, lock *api.Lock, do func(dir string) (pod.Info, error)) (local, pod.Info, error) {
 	cfg := config.NewPod()
 	cfg.Weight = weight
 	var err error
@@ -253,6 +264,9 @@ func build(ctx context.Context, home api.Home, all []local, weight int64, listen
 		return local{}, pod.Info{}, err
 	}
 	cfg.Network, cfg.NetworkName, cfg.Name = info.Network.String(), info.NetworkName, info.Name
+	if info.Locked {
+		cfg.Identity = string(lock.Identity)
+	}
 	if err := cfg.Save(filepath.Join(work, config.PodFile)); err != nil {
 		return local{}, pod.Info{}, err
 	}

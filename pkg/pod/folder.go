@@ -11,11 +11,10 @@ import (
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
-	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// ErrDiskLocked says that a pod's disk is encrypted, and that its key is not here: it takes the identity that locked it. It is a vfs.ErrNotPermitted.
-var ErrDiskLocked = fmt.Errorf("the pod's disk is locked: %w", vfs.ErrNotPermitted)
+// ErrDiskLocked says that a pod's disk is encrypted, and that its key is not here: it takes the identity that locked it.
+var ErrDiskLocked = errors.New("the pod's disk is locked")
 
 // fileLock is the file of a pod's folder that holds a locked disk's key, sealed (diskcrypt.Lock). Where it is, all else that the pod writes there is encrypted.
 const fileLock = "disk.lock"

@@ -166,6 +166,11 @@ func private(file string, b []byte, o Options) (*Identity, error) {
 	}, nil
 }
 
+// OpenHeld finds a key that an agent has, whose socket Options.Agent names as in Open. Error: ErrNoAgent.
+func OpenHeld(key ed25519.PublicKey, socket string) (*Identity, error) {
+	return inAgent(Public{Key: key}, socket)
+}
+
 // inAgent is a key that an agent has: it never leaves it.
 func inAgent(public Public, socket string) (*Identity, error) {
 	if socket == "" {
