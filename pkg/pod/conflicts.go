@@ -301,7 +301,7 @@ func (p *Pod) runConflicts(ctx context.Context) error {
 		}
 		if err == nil {
 			for _, c := range p.conflicts.fresh(all) {
-				p.log.InfoContext(ctx, "a conflict: pods changed something apart", "path", c.Path, "kind", c.Kind, "versions", len(c.Versions))
+				p.log.InfoContext(ctx, "a conflict: pods changed something apart", "kind", c.Kind, "versions", len(c.Versions))
 				p.event(Event{Kind: EventConflict, Path: c.Path, Text: fmt.Sprintf("%s, %d versions: wh conflicts", c.Kind, len(c.Versions))})
 				if p.o.OnConflict != nil {
 					p.o.OnConflict(c)

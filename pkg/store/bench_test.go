@@ -10,11 +10,17 @@ import (
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/block/blocktest"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 )
 
 func benchStore(b *testing.B) *Store {
 	b.Helper()
-	s, err := Open(vfs.Default, b.TempDir(), Options{})
+	return benchStoreOn(b, vfs.Default)
+}
+
+func benchStoreOn(b *testing.B, fs vfs.FS) *Store {
+	b.Helper()
+	s, err := Open(fs, b.TempDir(), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -28,10 +34,15 @@ var benchSizes = []struct {
 }{{"4KiB", 4 << 10}, {"1MiB", 1 << 20}}
 
 // BenchmarkPut puts different blocks, incompressible, and syncs as the store bounds it.
-func BenchmarkPut(b *testing.B) {
+func BenchmarkPut(b *testing.B) { benchPut(b, vfs.Default) }
+
+// BenchmarkPutLocked is BenchmarkPut on an encrypted disk.
+func BenchmarkPutLocked(b *testing.B) { benchPut(b, diskcrypt.New(vfs.Default, diskcrypt.NewKey())) }
+
+func benchPut(b *testing.B, fs vfs.FS) {
 	for _, size := range benchSizes {
 		b.Run(size.name, func(b *testing.B) {
-			s := benchStore(b)
+			s := benchStoreOn(b, fs)
 			plain := blocktest.Bytes(1, size.n)
 			b.SetBytes(int64(size.n))
 			b.ReportAllocs()
