@@ -87,10 +87,15 @@ func BenchmarkPutSync(b *testing.B) {
 }
 
 // BenchmarkGet gets blocks from the page cache, with all checks.
-func BenchmarkGet(b *testing.B) {
+func BenchmarkGet(b *testing.B) { benchGet(b, vfs.Default) }
+
+// BenchmarkGetLocked is BenchmarkGet from an encrypted disk.
+func BenchmarkGetLocked(b *testing.B) { benchGet(b, diskcrypt.New(vfs.Default, diskcrypt.NewKey())) }
+
+func benchGet(b *testing.B, fs vfs.FS) {
 	for _, size := range benchSizes {
 		b.Run(size.name, func(b *testing.B) {
-			s := benchStore(b)
+			s := benchStoreOn(b, fs)
 			var ids []block.ID
 			for i := range uint64(64) {
 				ids = append(ids, mustPut(b, s, 2*i+1, size.n))
