@@ -21,7 +21,9 @@ func newPod(e *env) *cobra.Command {
 		Short: "Say what a pod stores, empty it, and take it out",
 		Long:  "Say what this pod stores for others. Empty a pod, and take it out of those that store data for others. An admin's pod may do that to any that is connected, each pod to itself." + online(exitNotFound),
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usage("pod needs set, drain, remove, freeze or unfreeze") },
+		RunE: func(*cobra.Command, []string) error {
+			return usage("pod needs set, drain, remove, freeze, unfreeze or lock")
+		},
 	}
 	var q api.DrainRequest
 	var watch bool
@@ -49,7 +51,7 @@ func newPod(e *env) *cobra.Command {
 		}),
 	}
 	remove.Flags().BoolVar(&lost, "lost", false, "it never answers again")
-	c.AddCommand(newPodSet(e), drain, remove, newFreeze(e), newUnfreeze(e))
+	c.AddCommand(newPodSet(e), drain, remove, newFreeze(e), newUnfreeze(e), newPodLock(e))
 	return c
 }
 

@@ -29,17 +29,24 @@ func secretOf(key *sshkey.Identity) func(salt []byte) ([diskcrypt.KeyBytes]byte,
 
 // newLock makes a disk's key and locks it for an identity, whose file is remembered.
 func newLock(key *sshkey.Identity, file string) (*api.Lock, error) {
-	file, err := filepath.Abs(file)
-	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
-	}
 	disk := diskcrypt.NewKey()
-	lock, err := diskcrypt.NewLock(disk, key.Public().Key, secretOf(key))
+	lock, file, err := lockFor(disk, key, file)
 	if err != nil {
-		return nil, fmt.Errorf("lock the disk: %w", err)
+		return nil, err
 	}
 	secret := disk.Secret()
 	return &api.Lock{Key: secret[:], Lock: lock.Encode(), Identity: api.Text(file)}, nil
+}
+
+// lockFor locks a disk's key for an identity; full is the path of its file.
+func lockFor(disk *diskcrypt.Key, key *sshkey.Identity, file string) (l diskcrypt.Lock, full string, err error) {
+	if full, err = filepath.Abs(file); err != nil {
+		return l, "", fmt.Errorf("identity: %w", err)
+	}
+	if l, err = diskcrypt.NewLock(disk, key.Public().Key, secretOf(key)); err != nil {
+		return l, "", fmt.Errorf("lock the disk: %w", err)
+	}
+	return l, full, nil
 }
 
 // unlocker opens the locked disks of this machine, and each identity once.

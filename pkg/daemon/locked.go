@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/wormhole-fs/wormhole/pkg/api"
+	"github.com/wormhole-fs/wormhole/pkg/config"
 	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
 	"github.com/wormhole-fs/wormhole/pkg/pod"
 )
@@ -44,6 +46,16 @@ func Locked(home api.Home) ([]LockedPod, error) {
 		}
 	}
 	return out, nil
+}
+
+// Relock has another identity open a locked disk, whose file is remembered. The daemon may run.
+func Relock(home api.Home, p LockedPod) error {
+	dir := filepath.Join(home.Pods(), p.Name)
+	if err := pod.Relock(dir, p.Lock); err != nil {
+		return err
+	}
+	_, err := config.SetPod(local{dir: dir}.file(), "identity", p.Identity)
+	return err
 }
 
 // errNobody is why a disk stays locked where nothing can open one.

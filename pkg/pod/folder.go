@@ -87,6 +87,22 @@ func LockOf(dir string) (l diskcrypt.Lock, ok bool, err error) {
 	return l, true, nil
 }
 
+// Relock replaces the lock of the pod's disk in dir by another of the same key; what the old one's identity could open it can't from then on, unless
+// it has the old lock. Durable when it returns nil.
+func Relock(dir string, l diskcrypt.Lock) error {
+	const stage = fileLock + stageSuffix
+	if err := os.Remove(filepath.Join(dir, stage)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("pod: %w", err)
+	}
+	if err := writeNew(filepath.Join(dir, stage), l.Encode()); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(dir, stage), filepath.Join(dir, fileLock)); err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	return syncDir(dir)
+}
+
 // unlocked is the folder of a pod that is there. Errors: ErrDiskLocked without the key of a locked disk, or with another's.
 func unlocked(dir string, disk *diskcrypt.Key) (folder, error) {
 	f := folder{dir: dir}

@@ -95,7 +95,7 @@ func TestLockedDisk(t *testing.T) {
 		t.Error("info does not say that the disk is locked")
 	}
 	plant(t, a)
-	a.event(Event{Kind: EventReadFailed, Path: "/planted-in-an-event", Text: "planted text"})
+	a.event(Event{Kind: EventReadFailed, Path: "planted-in-an-event", Text: "planted text of an event: 77aa"})
 	if err := a.SyncWait(quickly(t), vfs.RootID); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestLockedDisk(t *testing.T) {
 	if err := a.Rekey(quickly(t)); err != nil { // data.key is written anew
 		t.Fatal(err)
 	}
-	secrets := map[string][]byte{"in an event": []byte("planted-in-an-event"), "a disk's key": secretOf(lock), "the other disk's key": secretOf(bLock), "PEM": []byte("-----BEGIN")}
+	secrets := map[string][]byte{"an event's path": []byte("planted-in-an-event"), "an event's text": []byte("planted text of an event: 77aa"), "a disk's key": secretOf(lock), "the other disk's key": secretOf(bLock), "PEM": []byte("-----BEGIN")}
 	for what, marker := range planted {
 		secrets[what] = []byte(marker)
 	}
