@@ -65,11 +65,11 @@ func writeNew(path string, b []byte) (err error) {
 }
 
 // over is the file system that the databases, segments and events of the folder are in.
-func (f folder) over(fs pebblevfs.FS) pebblevfs.FS {
+func (f folder) over(disk pebblevfs.FS) pebblevfs.FS {
 	if f.disk == nil {
-		return fs
+		return disk
 	}
-	return diskcrypt.New(fs, f.disk)
+	return diskcrypt.New(disk, f.disk)
 }
 
 // LockOf is the lock of the pod's disk in dir; ok is false where it has none. The error is diskcrypt.ErrBadLock.
