@@ -97,7 +97,7 @@ func (p *testPod) found(code health.Code) string {
 		p.t.Fatal(err)
 	}
 	unsafe, states := p.spread.counted()
-	facts, err := p.facts(pods, unsafe, states)
+	facts, err := p.facts(quickly(p.t), pods, unsafe, states)
 	if err != nil {
 		p.t.Fatal(err)
 	}
