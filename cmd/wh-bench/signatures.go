@@ -102,7 +102,7 @@ func (b *bench) signed(ctx context.Context, load signingLoad) (err error) {
 		pair[0].Mount = filepath.Join(dir, "mnt")
 	}
 	stop := func(ctx context.Context) error { return errors.Join(pair[1].Stop(ctx), pair[0].Stop(ctx)) }
-	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx)), os.RemoveAll(dir)) }()
 	if err := errors.Join(pair[0].Init(ctx, "bench"), pair[1].Join(ctx, pair[0])); err != nil {
 		return err
 	}
