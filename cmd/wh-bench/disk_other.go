@@ -2,7 +2,10 @@
 
 package main
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // allocated is how many bytes the files of a folder take, holes counted.
 func allocated(dir string) (int64, error) {
@@ -12,3 +15,6 @@ func allocated(dir string) (int64, error) {
 
 // cpuTime is not counted here.
 func cpuTime() time.Duration { return 0 }
+
+// dropCaches is for Linux.
+func dropCaches() error { return errors.ErrUnsupported }

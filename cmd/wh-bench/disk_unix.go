@@ -4,9 +4,12 @@ package main
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sectorBytes is the unit of st_blocks (stat(2)).
@@ -37,4 +40,10 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// dropCaches has the kernel forget what it read, on Linux, by root (proc_sys_vm(5)).
+func dropCaches() error {
+	unix.Sync()
+	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
 }

@@ -56,12 +56,6 @@ func (p *place) sync(context.Context) error {
 	return nil
 }
 
-// dropCaches has the kernel forget what it read.
-func dropCaches() error {
-	unix.Sync()
-	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
-}
-
 // places are what can be had here. Those that were made are returned beside an error, too.
 func (b *bench) places(ctx context.Context) (out []*place, err error) {
 	for _, begin := range []func(context.Context) (*place, error){b.nullPlace, b.podPlace, b.diskPlace, b.juicePlace} {

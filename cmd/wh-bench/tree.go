@@ -86,7 +86,7 @@ func (b *bench) coldStart(ctx context.Context, w *wormhole) error {
 	if err := w.m.Stop(ctx); err != nil {
 		return err
 	}
-	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+	if err := dropCaches(); err != nil {
 		return err
 	}
 	begin := time.Now()

@@ -36,8 +36,8 @@ type Facts struct {
 	Conflicts int
 	Mounts    []Mount // that should be, and are not
 	Version   string  // of this program; "": not known
-	// UnknownRules is how many rules an admin has set for the network that this program does not know, and so does not follow.
-	UnknownRules int
+	// UnknownRules is how many rules an admin has set for the network that this program does not know, and so does not follow; UnknownPathRules is the same of paths.
+	UnknownRules, UnknownPathRules int
 }
 
 // Pod is one pod of the network.
@@ -113,6 +113,9 @@ func Find(f Facts) []Warning {
 	}
 	if f.UnknownRules > 0 {
 		w.add(CodeUnknownRules, "", "this pod does not follow %s, which it does not know; all else works", count(f.UnknownRules, "rule of the network", "rules of the network"))
+	}
+	if f.UnknownPathRules > 0 {
+		w.add(CodeUnknownRules, "paths", "this pod does not follow %s, which it does not know; all else works", count(f.UnknownPathRules, "rule of a path", "rules of paths"))
 	}
 	return w.out
 }

@@ -36,7 +36,7 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 	for s, n := range bytes {
 		out.States = append(out.States, StateBytes{State: placement.State(s).String(), Bytes: n})
 	}
-	facts, err := p.facts(pods, out.UnsafeBytes, bytes)
+	facts, err := p.facts(ctx, pods, out.UnsafeBytes, bytes)
 	if err != nil {
 		return Status{}, err
 	}
@@ -52,8 +52,12 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 }
 
 // facts are what warnings are found by.
-func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Facts, error) {
+func (p *Pod) facts(ctx context.Context, pods []PodInfo, unsafe int64, bytes stateBytes) (health.Facts, error) {
 	all, err := p.wantsOf([]state.Node{{Attr: vfs.Attr{ID: vfs.RootID}}})
+	if err != nil {
+		return health.Facts{}, err
+	}
+	pathRules, err := p.unknownPathRules(ctx)
 	if err != nil {
 		return health.Facts{}, err
 	}
@@ -66,7 +70,7 @@ func (p *Pod) facts(pods []PodInfo, unsafe int64, bytes stateBytes) (health.Fact
 		Copies:         all[0].policy.Losses() + 1,
 		StoredBytes:    used.OwnedBytes + used.CachedBytes + used.TrashBytes, CacheBytes: used.CachedBytes, FreeBytes: used.FreeBytes,
 		ClockBehind: p.clockOff(), NoKey: p.seal.Load().usable() != nil && len(p.seal.Load().keys) == 0 && p.role().MayRead(),
-		Conflicts: p.conflicts.count(), Version: p.o.Version, UnknownRules: unknownRules(p.reg.defaults()),
+		Conflicts: p.conflicts.count(), Version: p.o.Version, UnknownRules: unknownRules(p.reg.defaults()), UnknownPathRules: pathRules,
 	}
 	out.Minority = p.minorityText()
 	p.rights(&out)

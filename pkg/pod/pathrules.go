@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/chunker"
 	"github.com/wormhole-fs/wormhole/pkg/config"
+	"github.com/wormhole-fs/wormhole/pkg/placement"
 	"github.com/wormhole-fs/wormhole/pkg/state"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -173,6 +175,54 @@ func (p *Pod) rulesAt(id vfs.NodeID) ([]PathRule, error) {
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// unknownPaths is how many rules of paths, policies and durabilities among them, this version does not know or can't read: it works as if they were not set, a
+// policy as replica:2. Of many paths it is counted again when a hundred times as long as the last count took is over.
+type unknownPaths struct {
+	mu    sync.Mutex // guards the fields below, and has one count at a time
+	n     int
+	until time.Time
+}
+
+func (p *Pod) unknownPathRules(ctx context.Context) (int, error) {
+	u := &p.unknownPaths
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	begin := p.clock.Now()
+	if begin.Before(u.until) {
+		return u.n, nil
+	}
+	checks := map[uint64]func(string) error{state.WishMoved: func(string) error { return nil }}
+	for _, key := range PathKeys().All {
+		checks[pathRules[key.Name]] = key.Check
+	}
+	u.n = 0
+	err := p.db.EachWish(ctx, func(_ vfs.NodeID, w state.Wish) error {
+		u.n += unknownIn(&w, checks)
+		return nil
+	})
+	end := p.clock.Now()
+	if u.until = end; err == nil {
+		u.until = end.Add(100 * end.Sub(begin))
+	}
+	return u.n, err
+}
+
+// unknownIn counts the rules of a wish that this version does not know or can't read, by the checks of those that it knows.
+func unknownIn(w *state.Wish, checks map[uint64]func(string) error) (n int) {
+	for _, e := range w.Ext {
+		if check, known := checks[e.Field]; len(e.Value) > 0 && (!known || check(string(e.Value)) != nil) {
+			n++
+		}
+	}
+	if _, err := placement.ParsePolicy(w.Policy.Value); w.Policy.Value != "" && err != nil {
+		n++
+	}
+	if w.Durability.Value != "" && checkDurability(w.Durability.Value) != nil {
+		n++
+	}
+	return n
 }
 
 // PathRules are the rules that are set at and below a path, policies, durabilities and homes among them, by path.

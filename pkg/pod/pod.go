@@ -62,47 +62,48 @@ type Pod struct {
 	started   time.Time
 	published state.Dot // the newest commit that was told; the barrier's goroutine only
 
-	leases      *leases
-	events      *events
-	leaving     leaving
-	votes       votes        // on a blind pod
-	marked      atomic.Int64 // blocks that the last collection marked, repetitions counted
-	pace        *pace.Pacer
-	lan         atomic.Bool // limits of bytes a second hold on the LAN, too
-	lastCopies  lastCopies
-	isFrozen    atomic.Bool // see Freeze
-	noWriter    atomic.Bool // this pod may not write
-	share       atomic.Pointer[Share]
-	cutOff      atomic.Bool // half of the active pods or less are up, as seen from here
-	repair      repairing
-	heat        *heat.Summary // bytes read, by file
-	damaged     damaged
-	coding      coding
-	byFragments atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
-	kept        keptRoots
-	conflicts   conflictWatch
-	past        past
-	snapshots   snapshotMaker
-	named       named
-	health      healthWatch
-	uncollected atomic.Pointer[string] // why the last collection stopped
-	uncounted   atomic.Pointer[string] // whose changes are here that don't count and could not be taken back yet
-	collecting  sync.Mutex             // held by the collection under way; taken before all others
-	treeing     sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
-	nodes       nodes
-	dirtyBytes  atomic.Int64
-	puts        atomic.Uint64 // files that were put
-	cutters     cutters
-	quotas      quotaBook
-	entries     atomic.Pointer[[]string] // Tuning.Entries
-	entryKick   chan struct{}            // capacity 1: they changed
-	closed      atomic.Bool
-	background  *background
-	unlinking   sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
-	askers      askers
-	refusals    refusals
-	inviting    sync.Mutex    // one enrolment at a time, so that no number is given twice
-	renewals    chan struct{} // capacity 1: certificates are to be looked at
+	leases       *leases
+	events       *events
+	leaving      leaving
+	votes        votes        // on a blind pod
+	marked       atomic.Int64 // blocks that the last collection marked, repetitions counted
+	pace         *pace.Pacer
+	lan          atomic.Bool // limits of bytes a second hold on the LAN, too
+	lastCopies   lastCopies
+	isFrozen     atomic.Bool // see Freeze
+	noWriter     atomic.Bool // this pod may not write
+	share        atomic.Pointer[Share]
+	cutOff       atomic.Bool // half of the active pods or less are up, as seen from here
+	repair       repairing
+	heat         *heat.Summary // bytes read, by file
+	damaged      damaged
+	coding       coding
+	byFragments  atomic.Bool // the last block that came from others was joined from fragments: the next one likely is, too
+	kept         keptRoots
+	conflicts    conflictWatch
+	past         past
+	snapshots    snapshotMaker
+	named        named
+	health       healthWatch
+	uncollected  atomic.Pointer[string] // why the last collection stopped
+	unknownPaths unknownPaths
+	uncounted    atomic.Pointer[string] // whose changes are here that don't count and could not be taken back yet
+	collecting   sync.Mutex             // held by the collection under way; taken before all others
+	treeing      sync.Mutex             // held by the checkpoint under way; taken after collecting, before all others
+	nodes        nodes
+	dirtyBytes   atomic.Int64
+	puts         atomic.Uint64 // files that were put
+	cutters      cutters
+	quotas       quotaBook
+	entries      atomic.Pointer[[]string] // Tuning.Entries
+	entryKick    chan struct{}            // capacity 1: they changed
+	closed       atomic.Bool
+	background   *background
+	unlinking    sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
+	askers       askers
+	refusals     refusals
+	inviting     sync.Mutex    // one enrolment at a time, so that no number is given twice
+	renewals     chan struct{} // capacity 1: certificates are to be looked at
 
 	forks       *forkNews
 	checkpoints chan struct{}   // capacity 1: something was committed or applied

@@ -13,6 +13,7 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/health"
 	"github.com/wormhole-fs/wormhole/pkg/member"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
+	"github.com/wormhole-fs/wormhole/pkg/state"
 )
 
 // A rule that an admin sets on one pod is in force on all, and after a restart.
@@ -168,20 +169,21 @@ func TestRuleOfALaterVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	says := func(want bool) {
+	says := func(text string, want bool) {
 		t.Helper()
 		for _, p := range []*testPod{a, b} {
 			eventually(t, "it says so, or no more", func() error {
 				st, err := p.Status(t.Context())
-				if err == nil && hasWarning(st, "unknown_rules", "1 rule of the network") != want {
+				if err == nil && hasWarning(st, "unknown_rules", text) != want {
 					err = fmt.Errorf("%+v", st.Warnings)
 				}
 				return err
 			})
 		}
 	}
+	const network = "1 rule of the network"
 	set(withField(nil, 7777, []byte("later")))
-	says(true)
+	says(network, true)
 	if err := a.SetRule(t.Context(), "trash", "2h"); err != nil {
 		t.Fatal(err)
 	}
@@ -191,9 +193,22 @@ func TestRuleOfALaterVersion(t *testing.T) {
 		}
 		return nil
 	})
-	says(true)
+	says(network, true)
 	set(withField(nil, fieldTrash, nil))
-	says(false)
+	says(network, false)
+	dir := a.folder("/d")
+	sameRoot(t, a, b)
+	for _, edit := range []struct{ later, now state.WishEdit }{
+		{state.WishEdit{Rules: map[uint64]string{7777: "later"}}, state.WishEdit{Rules: map[uint64]string{7777: ""}}},
+		{state.WishEdit{Rules: map[uint64]string{state.WishChunking: "later"}}, state.WishEdit{Rules: map[uint64]string{state.WishChunking: "fixed:1MiB"}}},
+		{state.WishEdit{Policy: new("later")}, state.WishEdit{Policy: new("replica:2")}},
+		{state.WishEdit{Durability: new("later")}, state.WishEdit{Durability: new("local")}},
+	} {
+		fatal(t, a.wish(t.Context(), dir, edit.later))
+		says("1 rule of a path", true)
+		fatal(t, a.wish(t.Context(), dir, edit.now))
+		says("1 rule of a path", false)
+	}
 }
 
 // Each documented rule has a value, each rule is documented, and package config knows where a rule belongs that stands in another file.
