@@ -17,7 +17,7 @@ BENCH  ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-between bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care dht man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
+.PHONY: help setup build test test-short race demo bench bench-visible bench-data bench-between bench-tree bench-catchup bench-fragments bench-mount bench-profile bench-signatures bench-idle bench-status crash fsx programs gc-race storm powerloss pairs care dht man completions deb image pjdfstest mutants lint fmt vuln cross fuzz sim sim-time clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,9 @@ bench-mount: build ## the mount beside a FUSE file system that does nothing, the
 
 bench-profile: build ## where the daemon's CPU time goes in add and get; BENCH: flags
 	$(BIN)/wh-bench $(BENCH) profile
+
+bench-signatures: build ## what part of two daemons' CPU time goes into signatures while one adds and the other takes copies; BENCH: flags
+	$(BIN)/wh-bench -what d1,d2,d3,changes $(BENCH) signatures
 
 bench-idle: build ## what eleven daemons take at rest, each connected to all others; Linux; BENCH: flags, as -tree 100000 -settle 15m
 	$(BIN)/wh-bench $(BENCH) idle

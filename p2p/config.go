@@ -90,7 +90,9 @@ type Config struct {
 	Hello func() []byte
 	// Admit says whether a pod that shows this hello is let in; the error's text is sent to it. It must not
 	// block, keep hello, or call methods of the Host that wait.
-	Admit   func(pod ident.Pod, hello []byte) error
+	Admit func(pod ident.Pod, hello []byte) error
+	// Refused is told of whom was refused without asking Admit, as of another network; nil: nobody is told. It must not block.
+	Refused func(pod ident.Pod, err error)
 	Handler Handler
 	// Enrol answers a stranger's request, at most EnrolMax bytes, by at most EnrolReplyMax bytes. The text
 	// of its error is sent to the stranger. nil: strangers are refused.

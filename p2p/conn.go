@@ -292,12 +292,14 @@ func expectPreamble(r io.Reader, want role) error {
 // judge decides on a peer's hello; the error is ErrRefused.
 func (h *Host) judge(pod ident.Pod, body []byte) (hello, error) {
 	theirs, err := decodeHello(body)
-	switch {
-	case err != nil:
-	case theirs.network != h.cfg.Network:
+	if err == nil && theirs.network != h.cfg.Network {
 		err = fmt.Errorf("this is network %s, not %s", h.cfg.Network.Short(), theirs.network.Short())
-	default:
+	}
+	switch {
+	case err == nil:
 		err = h.guard("admit", func() error { return h.cfg.Admit(pod, theirs.body) })
+	case h.cfg.Refused != nil:
+		h.cfg.Refused(pod, err)
 	}
 	if err != nil {
 		h.log.Info("pod refused", "pod", pod.String(), "err", err)

@@ -8,6 +8,7 @@
 //	wh-bench fragments how fast bytes become fragments on six pods, what they take, and how fast they are read
 //	wh-bench mount     the mount beside a FUSE file system that does nothing, the disk, and JuiceFS if it is on PATH, in turn
 //	wh-bench profile   where the daemon's CPU time goes in add and get
+//	wh-bench signatures what part of two daemons' CPU time goes into signatures while one adds and the other takes copies
 //	wh-bench idle      what daemons take at rest, each connected to ten others, and how soon wh status answers
 //	wh-bench status    how soon wh status answers with a million files and 64 pods
 //
@@ -42,15 +43,15 @@ func main() {
 	flag.StringVar(&to, "o", "", "file to write to, when all is measured; default: stdout")
 	flag.IntVar(&b.rounds, "rounds", 0, "rounds: visible 20, data, between and mount 3, catchup, fragments and idle 1")
 	flag.IntVar(&b.files, "files", 1000, "visible: files written")
-	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, between, profile: which data sets")
-	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, between, fragments, profile: bytes of d1")
+	flag.StringVar(&b.what, "what", "d1,d2,d3,d4", "data, between, profile, signatures: which data sets; signatures has changes, too")
+	flag.Int64Var(&b.bigBytes, "bytes", 2<<30, "data, between, fragments, profile, signatures: bytes of d1")
 	flag.IntVar(&b.tiny, "tiny", 100_000, "data, profile: files of d3")
 	flag.IntVar(&b.many, "many", 1_000_000, "tree, status: files")
 	flag.IntVar(&b.tree, "tree", 100_000, "catchup, idle: files in the tree")
 	flag.IntVar(&b.pods, "pods", 11, "idle: daemons, each connected to all others")
 	flag.IntVar(&b.members, "members", 64, "status: pods that are known")
 	flag.DurationVar(&b.settle, "settle", 5*time.Minute, "idle, status: how long nothing is done before it is measured")
-	flag.IntVar(&b.changes, "changes", 1000, "catchup: changes that a pod misses")
+	flag.IntVar(&b.changes, "changes", 1000, "catchup: changes that a pod misses; signatures: small changes")
 	flag.StringVar(&b.peers, "peers", "", "data: programs to compare with, of cp, ipfs, restic, desync; cp is always; default: all on PATH")
 	flag.StringVar(&b.home, "home", "", "mount: folder for the pod's home, to have it on another disk than the rest")
 	flag.BoolVar(&b.encrypt, "encrypt", false, "data, profile: of an encrypted network")
@@ -131,12 +132,14 @@ func (b *bench) run(ctx context.Context, what string) (err error) {
 		return b.mount(ctx)
 	case "profile":
 		return b.profile(ctx)
+	case "signatures":
+		return b.signatures(ctx)
 	case "idle":
 		return b.idle(ctx)
 	case "status":
 		return b.status(ctx)
 	}
-	return fmt.Errorf("usage: wh-bench [flags] visible|data|between|tree|catchup|fragments|mount|profile|idle|status, not %q", what)
+	return fmt.Errorf("usage: wh-bench [flags] visible|data|between|tree|catchup|fragments|mount|profile|signatures|idle|status, not %q", what)
 }
 
 // start makes a network of machines with these names, the first mounted ones first.

@@ -122,3 +122,24 @@ func FuzzDecodePod(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecodeMachine: no machine.toml makes the daemon panic at its start.
+func FuzzDecodeMachine(f *testing.F) {
+	f.Add([]byte("kind = \"machine\"\nversion = 1\nlog_level = \"debug\"\n"))
+	f.Add([]byte("kind = \"machine\"\nversion = 1\n[[notify]]\nname=\"a\"\n"))
+	f.Add([]byte(MachineKeys().Template()))
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseMachine("x", b) })
+}
+
+// FuzzValues: no text makes the readers of single values panic, and no number of bytes is negative.
+func FuzzValues(f *testing.F) {
+	for _, text := range []string{"20GiB", "9223372036854775807", "uid=1000:0", "uid=a-b:5", "writeback", "gid=0:4294967295"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := ParseBytes(text); err == nil && n < 0 {
+			t.Errorf("%q is %d bytes", text, n)
+		}
+		_, _ = ParseMountOptions(strings.Split(text, ",")) // it does not panic
+	})
+}

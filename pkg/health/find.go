@@ -45,6 +45,8 @@ type Pod struct {
 	Name                 string
 	Self                 bool
 	Stores               bool   // data of others
+	Blind                bool   // it holds sealed chunks alone, and is told no names
+	Writer               string // whose word it is what is needed no more; "": this pod may not write
 	State                string // up, suspect, down, out, draining
 	LastSeen             time.Time
 	UsedBytes, FreeBytes int64
@@ -79,6 +81,7 @@ func Find(f Facts) []Warning {
 		w.pod(p, f)
 	}
 	w.bytes(f)
+	w.sealed(f)
 	w.room(f)
 	switch behind := f.ClockBehind.Round(time.Second); {
 	case behind > 0:
@@ -191,6 +194,38 @@ func (w *finder) bytes(f Facts) {
 	}
 	if f.DamagedBlocks > 0 {
 		w.add(CodeDamaged, "", "%s on this pod's disk damaged, and no connected pod has a good copy", count(f.DamagedBlocks, "block is", "blocks are"))
+	}
+}
+
+// sealed is what is wrong with who keeps what of an encrypted network.
+func (w *finder) sealed(f Facts) {
+	blind := 0
+	var readers []string
+	writers := map[string]bool{}
+	for _, p := range f.Pods {
+		switch {
+		case p.State == "out":
+		case p.Blind:
+			if p.Stores {
+				blind++
+			}
+		default:
+			if p.Stores {
+				readers = append(readers, p.Name)
+			}
+			if p.Writer != "" {
+				writers[p.Writer] = true
+			}
+		}
+	}
+	if blind == 0 {
+		return
+	}
+	if len(readers) == 1 {
+		w.add(CodeOneReader, "", "pod %s alone has the names, small files and lists of chunks: if it were lost, so would be all that is on %s", readers[0], count(blind, "storage pod", "storage pods"))
+	}
+	if len(writers) == 1 {
+		w.add(CodeOneWriter, "", "what is deleted keeps its room on %s: they delete what two writers list, and there is one", count(blind, "storage pod", "storage pods"))
 	}
 }
 

@@ -26,6 +26,11 @@ var causes = map[Code]func(*Facts){
 	CodeSpreading:   func(f *Facts) { f.SpreadingBytes = 7 },
 	CodeDamaged:     func(f *Facts) { f.DamagedBlocks = 1 },
 	CodeFewPods:     func(f *Facts) { f.Copies = 3 },
+	CodeOneReader:   func(f *Facts) { f.Pods[1].Blind = true },
+	CodeOneWriter: func(f *Facts) {
+		f.Pods = append(f.Pods, Pod{Name: "rented", Stores: true, Blind: true, State: "up"})
+		f.Pods[0].Writer, f.Pods[2].Writer = "ann", "ann"
+	},
 	CodeNetworkFull: func(f *Facts) { f.Pods[0].FreeBytes, f.Pods[1].FreeBytes = 0, 1<<30 },
 	CodeNoRoomToRepair: func(f *Facts) {
 		f.Pods = append(f.Pods, Pod{Name: "big", Stores: true, State: "up", UsedBytes: 900 << 30, FreeBytes: 100 << 30})

@@ -17,6 +17,8 @@ const (
 	CodeSpreading      Code = "spreading_long"
 	CodeDamaged        Code = "blocks_damaged"
 	CodeFewPods        Code = "few_pods"
+	CodeOneReader      Code = "one_reader"
+	CodeOneWriter      Code = "one_writer"
 	CodeNetworkFull    Code = "network_full"
 	CodeNoRoomToRepair Code = "no_room_to_repair"
 	CodeDiskFull       Code = "disk_full"
@@ -88,6 +90,14 @@ var table = []Definition{
 	{
 		Code: CodeFewPods, Severity: Notice, Title: "Too few pods for the policy", Hold: flap,
 		Todo: "add a pod: wh invite",
+	},
+	{
+		Code: CodeOneReader, Severity: Warned, Title: "One pod alone has the names", Tell: 10 * time.Minute, Hold: flap,
+		Todo: "add a pod that reads: wh invite --role reader, or writer",
+	},
+	{
+		Code: CodeOneWriter, Severity: Notice, Title: "Nothing is deleted on storage pods", Tell: time.Hour, Hold: flap, DependsOn: []Code{CodeOneReader},
+		Todo: "where the room is wanted back, add a second pod that writes, a portal will do: wh invite --role writer",
 	},
 	{
 		Code: CodeNetworkFull, Severity: Serious, Title: "The network is nearly full", Delay: time.Minute, Tell: 5 * time.Minute, Hold: 10 * time.Minute,

@@ -81,6 +81,14 @@ func (r *registry) voice(pod ident.Pod) ident.Pod {
 	return pod
 }
 
+// writer is the voice of a pod that may write; "": it may not.
+func (r *registry) writer(pod ident.Pod) string {
+	if !r.mayWrite(pod) {
+		return ""
+	}
+	return r.voice(pod).String()
+}
+
 // renewed says that somebody relies on a block from now on. A blind pod brings it back from the trash, and forgets who said that it is needed no more.
 func (p *Pod) renewed(ctx context.Context, id block.ID) {
 	if !p.blind() {

@@ -164,7 +164,7 @@ func (p *Pod) whoKnows(ctx context.Context, want state.VV) map[ident.Pod]bool {
 		if err != nil {
 			continue
 		}
-		if head, _, _, err := p.readHead(pod, answer); err == nil && want.LessEqual(head.VV) {
+		if head, _, _, err := p.readHead(answer); err == nil && want.LessEqual(head.VV) {
 			out[pod] = true
 		}
 	}

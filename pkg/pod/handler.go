@@ -23,9 +23,14 @@ var _ p2p.Handler = handler{}
 func (p *Pod) admit(pod ident.Pod, hello []byte) error {
 	err := p.admitChain(pod, hello)
 	if err != nil {
-		p.refused(context.Background(), pod, "a pod was refused", err)
+		p.turnedAway(pod, err)
 	}
 	return err
+}
+
+// turnedAway tells of a pod that was not connected with.
+func (p *Pod) turnedAway(pod ident.Pod, err error) {
+	p.refused(context.Background(), pod, "a pod was refused", err)
 }
 
 func (p *Pod) admitChain(pod ident.Pod, hello []byte) error {

@@ -266,7 +266,7 @@ func (p *Pod) openNetwork() (network, error) {
 	}
 	return p2p.New(p2p.Config{
 		Key: p.own.key, Network: p.reg.network, Listen: listen, Announce: p.o.Announce, Discover: p.o.Discover,
-		Hello: func() []byte { return p.ownChain().Encode() }, Admit: p.admit, Handler: handler{p}, Enrol: p.enrol,
+		Hello: func() []byte { return p.ownChain().Encode() }, Admit: p.admit, Refused: p.turnedAway, Handler: handler{p}, Enrol: p.enrol,
 		DHT: p.dhtConfig(), Clock: p.clock, Log: p.log.With("part", "p2p"), Agent: p.o.Version,
 	})
 }

@@ -146,7 +146,7 @@ func (p *Pod) passMember(ctx context.Context, pod ident.Pod) {
 			return
 		}
 		p.toldHead(ctx, pod, answer)
-		head, _, _, err := p.readHead(pod, answer)
+		head, _, _, err := p.readHead(answer)
 		if err != nil {
 			return
 		}

@@ -52,7 +52,7 @@ func (e *eavesdropper) Tell(_ ident.Pod, kind p2p.Kind, body []byte) {
 	if kind != p2p.KindHead {
 		return
 	}
-	head, _, _, err := e.p.readHead(e.p.id, body)
+	head, _, _, err := e.p.readHead(body)
 	if err != nil {
 		panic(err)
 	}
@@ -304,7 +304,7 @@ func keptCommits(p *Pod, told toldHead) error {
 	if err != nil {
 		return err
 	}
-	head, _, _, err := p.readHead(p.id, message)
+	head, _, _, err := p.readHead(message)
 	switch {
 	case err != nil:
 		return err

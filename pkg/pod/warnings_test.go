@@ -29,7 +29,7 @@ var warningTests = map[health.Code]string{
 	health.CodeDiskFull: "disk_full", health.CodeDiskLow: "disk_low", health.CodeFuture: "changes_from_future", health.CodeConflicts: "conflicts", health.CodeGCStopped: "gc_stopped",
 	health.CodeMinority: "minority", health.CodeOtherVersion: "other_version", health.CodeNoKey: "no_key", health.CodeShutOut: "shut_out",
 
-	health.CodeMembershipEnds: "membership_ends",
+	health.CodeMembershipEnds: "membership_ends", health.CodeOneReader: "one_reader", health.CodeOneWriter: "one_writer",
 
 	health.CodeClock: "TestWrongClock", health.CodeKeyAwaited: "TestRekeyAwaited", health.CodeMayNotWrite: "TestRoleTakenAndGiven", health.CodeUncounted: "TestRevokedInAnyOrder",
 	health.CodeUnknownRules: "TestRuleOfALaterVersion", health.CodeMembershipEnded: "TestExpiredIsRefused", health.CodePodExpired: "TestExpiredIsRefused",
@@ -64,6 +64,15 @@ var warningCauses = map[health.Code]func(t *testing.T) (p *testPod, begin, end f
 	health.CodeNoKey:          noKeyCause,
 	health.CodeShutOut:        shutOutCause,
 	health.CodeMembershipEnds: endingCause,
+	health.CodeOneReader: func(t *testing.T) (*testPod, func(), func()) {
+		a := openPod(t, createEncrypted(t))
+		return a, func() { joinAs(t, a, "rented", "storage") }, func() { joinAs(t, a, "c", "reader") }
+	},
+	health.CodeOneWriter: func(t *testing.T) (*testPod, func(), func()) {
+		a := openPod(t, createEncrypted(t))
+		joinAs(t, a, "c", "reader")
+		return a, func() { joinAs(t, a, "rented", "storage") }, func() { fatal(t, a.SetRole(quickly(t), "c", "writer")) }
+	},
 	health.CodeDegraded: func(t *testing.T) (*testPod, func(), func()) {
 		pods := quickPods(t, 3)
 		ruled(t, map[string]string{"policy": "replica:3"}, pods...)

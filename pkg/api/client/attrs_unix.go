@@ -18,6 +18,11 @@ var asRoot = os.Geteuid() == 0
 // setID are the mode bits that let others act as the owner. They are restored with the owner only.
 const setID = unix.S_ISUID | unix.S_ISGID
 
+// ownerIsSet says whether what is made of an item is its owner's.
+func ownerIsSet(it api.Item) bool {
+	return asRoot || it.UID == uint32(os.Geteuid()) && it.GID == uint32(os.Getegid())
+}
+
 // createIn makes a new file in an open folder. Of what os.Root.OpenFile does for that only the one system call is needed: name
 // has no other folder in it, and nothing that exists is opened.
 func createIn(d *destFolder, name string, mode uint32) (*os.File, error) {
@@ -50,7 +55,7 @@ func setAttrs(f *os.File, it api.Item) error {
 				return &os.PathError{Op: "chown", Path: f.Name(), Err: err}
 			}
 		}
-	} else if it.UID != uint32(os.Geteuid()) || it.GID != uint32(os.Getegid()) {
+	} else if !ownerIsSet(it) {
 		mode &^= setID
 	}
 	if err := writeXattrs(fd, it.Xattrs); err != nil {

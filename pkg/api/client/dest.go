@@ -26,6 +26,7 @@ type destFolder struct {
 	refs  int
 	it    api.Item
 	keep  bool // it is the receiving folder itself, whose attributes stay
+	fresh bool // this get made it, so that all in it came from this get
 
 	sweep  sync.Once       // of dropParts
 	staged bool            // it is in a stage
@@ -69,7 +70,11 @@ func (d *destFolder) folder(item int, name string, it api.Item) (*destFolder, er
 	sub.path, sub.below = filepath.Join(d.path, name), path.Join(d.below, name)
 	sub.staged = d.staged
 	err := d.root.Mkdir(name, 0o700)
+	sub.fresh = err == nil
 	if errors.Is(err, fs.ErrExist) {
+		if d.fresh {
+			return nil, errSameName
+		}
 		if sub.staged {
 			sub.seen = map[string]bool{}
 		}
@@ -87,6 +92,9 @@ func (d *destFolder) folder(item int, name string, it api.Item) (*destFolder, er
 	}
 	return sub.use(d.root.OpenRoot(name))
 }
+
+// errSameName says that what came before has the name that this is to have. It is not replaced: the tree has both.
+var errSameName = fmt.Errorf("it has the name of another one on this disk, to which letters in upper and lower case, or the forms of Unicode, may be the same: %w", fs.ErrExist)
 
 // destFile is a file that is being written: a new one, or one beside it that takes the place of what is there when it is
 // complete, so that what can't be had destroys nothing.
@@ -108,6 +116,9 @@ func (d *destFolder) file(item int, name string, it api.Item) (*destFile, error)
 	f.file, err = d.create(name, it)
 	if !errors.Is(err, fs.ErrExist) {
 		return f, err
+	}
+	if d.fresh {
+		return nil, errSameName
 	}
 	st, err := d.root.Lstat(name)
 	switch {
@@ -205,6 +216,8 @@ func (d *destFolder) clear(name string) error {
 		return nil
 	case err != nil:
 		return err
+	case d.fresh:
+		return errSameName
 	case st.IsDir():
 		return fmt.Errorf("a folder is in the way: %w", fs.ErrExist)
 	}

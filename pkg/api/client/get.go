@@ -23,6 +23,13 @@ type GetOptions struct {
 	Dest   string // an existing folder receives; else it is the name to take
 	Stream bool   // receive bytes even where descriptors can be passed
 
+	// What of the tree is a right on this machine is left out, and a problem, unless it is asked for: whoever may write in the network could have put it there.
+	Dev  bool // device files are made
+	SUID bool // files keep their set-id bits and capabilities
+
+	FilesMax uint64 // so many files, folders and others at most; 0: any number
+	BytesMax uint64 // so many bytes of files at most, holes included; 0: any number
+
 	Problem  func(path string, err error)  // is told what can't be had; the rest is written
 	Progress func(files int, bytes uint64) // is told what was written so far; may be nil
 }
@@ -44,7 +51,12 @@ type getter struct {
 	links   []destLink
 	files   int
 	bytes   uint64
+
+	items, size uint64 // that came, of which no more than o.FilesMax and o.BytesMax may
 }
+
+// ErrTooMuch says that a get ended because of GetOptions.FilesMax or BytesMax.
+var ErrTooMuch = errors.New("the tree is larger than was asked for")
 
 // destLink is a hard link, made when all files are there.
 type destLink struct {
@@ -176,6 +188,9 @@ type wantFile struct {
 func (g *getter) batch(ctx context.Context, m api.Batch) error {
 	var wanted []*wantFile
 	for i, it := range m.Items {
+		if err := g.count(it); err != nil {
+			return err
+		}
 		w, err := g.item(m.First+i, it)
 		if err != nil {
 			delete(g.many, m.First+i)
@@ -206,6 +221,21 @@ func (g *getter) batch(ctx context.Context, m api.Batch) error {
 	}
 	if err := g.c.Send(api.FrameOpened, answer, files); err != nil {
 		return cut(ctx, err)
+	}
+	return nil
+}
+
+// count takes an item into account before anything is made of it.
+func (g *getter) count(it api.Item) error {
+	g.items++
+	if vfs.Kind(it.Kind) == vfs.KindFile && it.Link == 0 {
+		g.size += min(it.Size, vfs.FileMax)
+	}
+	switch {
+	case g.o.FilesMax > 0 && g.items > g.o.FilesMax:
+		return fmt.Errorf("%s comes after %d files and folders: %w", g.pathOf(it), g.o.FilesMax, ErrTooMuch)
+	case g.o.BytesMax > 0 && g.size > g.o.BytesMax:
+		return fmt.Errorf("with %s it is more than %d bytes: %w", g.pathOf(it), g.o.BytesMax, ErrTooMuch)
 	}
 	return nil
 }
@@ -339,11 +369,35 @@ func (g *getter) item(n int, it api.Item) (*wantFile, error) {
 		return nil, nil
 	case vfs.KindFile:
 		dir.refs++
-		return &wantFile{dir: dir, item: n, name: name, it: it, path: filepath.Join(dir.path, name)}, nil
+		w := &wantFile{dir: dir, item: n, name: name, it: it, path: filepath.Join(dir.path, name)}
+		if !g.o.SUID && dropRights(&w.it) {
+			g.o.Problem(w.path, api.WithHint(errRights, "--suid keeps them"))
+		}
+		return w, nil
 	case vfs.KindSymlink:
 		return nil, dir.symlink(name, it)
+	case vfs.KindCharDev, vfs.KindBlockDev:
+		if !g.o.Dev {
+			return nil, api.WithHint(errDevice, "--dev makes them")
+		}
 	}
 	return nil, dir.special(name, it)
+}
+
+// What a tree may bring that is a right on this machine.
+var (
+	errDevice = fmt.Errorf("a device file is not made unless it is asked for: %w", fs.ErrPermission)
+	errRights = fmt.Errorf("its set-id bits or capabilities are left out: %w", fs.ErrPermission)
+)
+
+// dropRights takes from a file what would have others act as its owner, or as root, and says whether it would have.
+func dropRights(it *api.Item) bool {
+	const setID, capability = 0o6000, "security.capability"
+	_, capable := it.Xattrs[capability]
+	dropped := it.Mode&setID != 0 && ownerIsSet(*it) || capable && asRoot
+	it.Mode &^= setID
+	delete(it.Xattrs, capability)
+	return dropped
 }
 
 // folder makes a folder, the top-level one in a stage if it is not there yet.
@@ -447,6 +501,9 @@ func (g *getter) link(l destLink) error {
 	}
 	if same, err := g.top.root.Lstat(l.to); err == nil && os.SameFile(there, same) {
 		return nil
+	}
+	if l.dir.fresh {
+		return errSameName
 	}
 	if there.IsDir() {
 		return fmt.Errorf("a folder is in the way: %w", fs.ErrExist)

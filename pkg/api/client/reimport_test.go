@@ -38,7 +38,7 @@ func TestAddAgain(t *testing.T) {
 	same := func() {
 		t.Helper()
 		dst := t.TempDir()
-		w.get(client.GetOptions{Source: "/src", Dest: dst})
+		w.get(client.GetOptions{Source: "/src", Dest: dst, SUID: true})
 		w.noProblems()
 		if d := cmp.Diff(listing(t, src), listing(t, filepath.Join(dst, "src"))); d != "" {
 			t.Error(d)
@@ -113,7 +113,7 @@ func TestAddOtherSize(t *testing.T) {
 	w.add(client.AddOptions{}, path)
 	w.noProblems()
 	dst := t.TempDir()
-	w.get(client.GetOptions{Source: "/version", Dest: dst})
+	w.get(client.GetOptions{Source: "/version", Dest: dst, SUID: true})
 	w.noProblems()
 	if got, err := os.ReadFile(filepath.Join(dst, "version")); err != nil || string(got) != string(want) {
 		t.Errorf("got %q, %v; want %q", got, err, want)

@@ -74,7 +74,7 @@ func TestGetResumes(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		var done int64
-		o := client.GetOptions{Source: "/src", Dest: dst, Stream: stream, Problem: w.problem}
+		o := client.GetOptions{Source: "/src", Dest: dst, Stream: stream, SUID: true, Problem: w.problem}
 		o.Progress = func(_ int, bytes uint64) {
 			if done = int64(bytes); done > total/2 {
 				cancel()

@@ -200,14 +200,14 @@ func TestRoundTrip(t *testing.T) {
 				t.Error("not settled")
 			}
 			dst := t.TempDir()
-			w.get(client.GetOptions{Source: "/src", Dest: dst, Stream: stream})
+			w.get(client.GetOptions{Source: "/src", Dest: dst, Stream: stream, SUID: true})
 			w.noProblems()
 			want := listing(t, src)
 			if d := cmp.Diff(want, listing(t, filepath.Join(dst, "src"))); d != "" {
 				t.Error(d)
 			}
 			byCID := filepath.Join(dst, "named")
-			w.get(client.GetOptions{Source: r.Added[0].CID.String(), Dest: byCID, Stream: stream})
+			w.get(client.GetOptions{Source: r.Added[0].CID.String(), Dest: byCID, Stream: stream, SUID: true})
 			if got := listing(t, byCID); len(got) != len(want) {
 				t.Errorf("by CID: %d names instead of %d", len(got), len(want))
 			}
@@ -217,7 +217,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			// Again, over what is there: the same.
 			w.add(client.AddOptions{Stream: stream}, src)
-			w.get(client.GetOptions{Source: "/src", Dest: dst, Stream: stream})
+			w.get(client.GetOptions{Source: "/src", Dest: dst, Stream: stream, SUID: true})
 			w.noProblems()
 			if d := cmp.Diff(want, listing(t, filepath.Join(dst, "src"))); d != "" {
 				t.Error(d)
