@@ -121,7 +121,7 @@ func runUp(ctx context.Context, e *env, o upOptions) error {
 	}
 	system := newSystemd()
 	do.Ready = func(line string) {
-		u.close() // nobody needs the identities any more
+		u.close()                   // nobody needs the identities any more
 		_ = e.out("ready %s", line) // Nobody may be listening.
 		system.say("READY=1\nSTATUS=" + line)
 	}
