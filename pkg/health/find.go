@@ -50,11 +50,12 @@ type Pod struct {
 	State                string // up, suspect, down, out, draining
 	LastSeen             time.Time
 	UsedBytes, FreeBytes int64
-	Expired              string // when its certificate ended, for which it was refused here; "": it was not
-	Diverged             bool   // it shows another state of the same history
-	Untold               int    // changes that it told others of, and that have not come here
-	Future               bool   // its newest changes are refused: they are stamped ahead of this machine's clock
-	Version              string // "": not known
+	HeldUntil            time.Time // until when what was made in its place stays, since it came back several times of late; zero: it does not
+	Expired              string    // when its certificate ended, for which it was refused here; "": it was not
+	Diverged             bool      // it shows another state of the same history
+	Untold               int       // changes that it told others of, and that have not come here
+	Future               bool      // its newest changes are refused: they are stamped ahead of this machine's clock
+	Version              string    // "": not known
 }
 
 // Mount is a folder of the host.
@@ -139,6 +140,9 @@ func (w *finder) pod(p Pod, f Facts) {
 	}
 	if p.Self || !p.Stores {
 		return // Portals come and go.
+	}
+	if !p.HeldUntil.IsZero() {
+		w.add(CodePodFlaps, p.Name, "pod %s came back several times of late: copies that were made in its place stay until %s, for the case that it goes again", p.Name, p.HeldUntil.UTC().Format(time.RFC3339))
 	}
 	switch p.State {
 	case "down", "out":

@@ -18,6 +18,7 @@ var begin = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 var causes = map[Code]func(*Facts){
 	CodePodDown:     func(f *Facts) { f.Pods[1].State = "down" },
 	CodePodSuspect:  func(f *Facts) { f.Pods[1].State = "suspect" },
+	CodePodFlaps:    func(f *Facts) { f.Pods[1].HeldUntil = begin },
 	CodePodDiverged: func(f *Facts) { f.Pods[1].Diverged = true },
 	CodeChangesAway: func(f *Facts) { f.Pods[1].Untold = 3 },
 	CodeUnsafe:      func(f *Facts) { f.UnsafeBytes = 1 },

@@ -9,6 +9,7 @@ import (
 const (
 	CodePodDown        Code = "pod_down"
 	CodePodSuspect     Code = "pod_suspect"
+	CodePodFlaps       Code = "pod_flaps"
 	CodePodDiverged    Code = "pod_diverged"
 	CodeChangesAway    Code = "changes_elsewhere"
 	CodeUnsafe         Code = "bytes_unsafe"
@@ -54,6 +55,10 @@ var table = []Definition{
 	{
 		Code: CodePodSuspect, Severity: Warned, Title: "A pod is silent", Tell: 5 * time.Minute, Hold: flap,
 		Todo: "nothing yet: a pod that sleeps or restarts is back soon; wh peers --why says why it is not connected",
+	},
+	{
+		Code: CodePodFlaps, Severity: Notice, Title: "A pod comes and goes", Hold: flap,
+		Todo: "wh events tells when it went; wh pod freeze before a planned stop; wh gc --now gives the space back at once",
 	},
 	{
 		Code: CodePodDiverged, Severity: Serious, Title: "Two pods disagree", Unhealthy: true, Hold: flap,

@@ -26,6 +26,7 @@ type modelPod struct {
 	lost   bool
 	side   int
 	downAt int
+	backTo int // until when it counts as one that comes and goes
 	layout int // what it has seen of world.layouts
 	wants  []Policy
 	held   []modelHeld // of each chunk
@@ -133,6 +134,8 @@ func (w *world) network(p *modelPod) *Network {
 		switch {
 		case w.out[q.id]:
 			seen[q.id] = Out
+		case q.up && q.side == p.side && w.now < q.backTo:
+			seen[q.id] = Back
 		case q.up && q.side == p.side:
 			seen[q.id] = Up
 		case w.now-q.downAt > 10:
@@ -439,7 +442,7 @@ func (w *world) event() {
 		w.learn(p)
 	case k < 40: // a restart
 		if p.up = !p.up && !p.lost; p.up {
-			p.wants = slices.Clone(w.latest)
+			p.wants, p.backTo = slices.Clone(w.latest), w.now+w.r.IntN(100)
 		} else {
 			p.downAt = w.now
 			for i := range p.held {

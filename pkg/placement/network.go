@@ -19,6 +19,7 @@ const (
 	Up                        // it answers
 	Frozen                    // silent, as it said that it would be for a while: nothing is repaired, and writes go to the next
 	Suspect                   // silent for 4 s: it is taken for one that answers, but for the question who is the most
+	Back                      // it answers, and came back several times of late: what others hold in its place stays
 )
 
 // Network is the pods as the planner sees them at one moment: a layout, and who is up. It is immutable and safe for
@@ -100,7 +101,10 @@ func (n *Network) suspects() (s int) {
 }
 
 // Up says whether a pod answers, or is silent for so short a time that it is taken for one that does.
-func (n *Network) Up(pod ident.Pod) bool { return n.pods[pod] == Up || n.pods[pod] == Suspect }
+func (n *Network) Up(pod ident.Pod) bool {
+	c := n.pods[pod]
+	return c == Up || c == Suspect || c == Back
+}
 
 // Majority says whether more than half of the active pods that are not out are up. A minority re-places nothing that others hold: it may be
 // the one that is cut off.

@@ -263,9 +263,10 @@ func (p *planner) keep() {
 
 // release has all pods give up what is surplus: stays says what is none.
 func (p *planner) release(stays func(h *Holder, whole bool, f Fragment) bool) {
+	lower := p.c.Lower && !p.flaps()
 	for i := range p.holders {
 		h := &p.holders[i]
-		if !p.c.Lower && !p.n.draining(h.Pod) {
+		if !lower && !p.n.draining(h.Pod) {
 			continue
 		}
 		if h.Whole && !slices.Contains(p.c.Keep, h.Pod) && !stays(h, true, Fragment{}) {
@@ -277,4 +278,9 @@ func (p *planner) release(stays func(h *Holder, whole bool, f Fragment) bool) {
 			}
 		}
 	}
+}
+
+// flaps says whether a pod of the set may be gone again soon: what was made in its place would be made once more.
+func (p *planner) flaps() bool {
+	return slices.ContainsFunc(p.n.full.Set(p.c.Group, p.want.pods()), func(pod ident.Pod) bool { return p.n.pods[pod] == Back })
 }

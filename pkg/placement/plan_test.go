@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -294,6 +295,49 @@ func TestLowerWaits(t *testing.T) {
 	c.Lower = true
 	if got := n.Plan(c); len(got.Actions) != len(pods)-1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestBackHolds breaks if what was made in place of a pod that comes and goes is given up each time that it comes, or if that keeps a pod from being emptied.
+func TestBackHolds(t *testing.T) {
+	for _, policy := range []string{"replica:2", "rs:2+1"} {
+		want := policyOf(t, policy)
+		pods, up := upPods(5)
+		c := Chunk{Group: 7, FormBytes: large, Want: want, Lower: true}
+		s := Stripe{Form: FormDigest{1}, K: 2, M: 1}
+		for i, p := range pods[:want.pods()] { // its set
+			if h := (Holder{Pod: p, Whole: true}); want.Kind != PolicyRS {
+				c.Holders = append(c.Holders, h)
+			} else {
+				c.Holders = append(c.Holders, Holder{Pod: p, Fragments: []Fragment{{s, uint8(i)}}})
+			}
+		}
+		stand := c.Holders[0] // what was made in place of the first
+		stand.Pod = pods[want.pods()]
+		c.Holders = append(c.Holders, stand)
+		seen := func(pod ident.Pod, condition Condition, drained ident.Pod) *Network {
+			conditions := maps.Clone(up.pods)
+			conditions[pod] = condition
+			entries := up.Layout().Entries()
+			for i := range entries {
+				entries[i].Drain = entries[i].Pod == drained
+			}
+			return NewNetwork(NewLayout(entries), conditions)
+		}
+		for _, row := range []struct {
+			name string
+			n    *Network
+			want int
+		}{
+			{"the first is back", seen(pods[0], Back, ident.Pod{}), 0},
+			{"it is as the others", seen(pods[0], Up, ident.Pod{}), 1},
+			{"one that has no part in it is back", seen(pods[4], Back, ident.Pod{}), 1},
+			{"who has it is emptied", seen(pods[0], Back, stand.Pod), 1},
+		} {
+			if got := row.n.Plan(c); len(got.Actions) != row.want || got.Safety.State != StateSafe || !row.n.Up(pods[0]) {
+				t.Errorf("%s: %s: %+v", policy, row.name, got)
+			}
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ func (s *spreader) isCalm(now time.Time) bool {
 }
 
 // placeFacts is all that a round's result depends on, but for the passing of time and what nobody tells of: the changes that are applied, the rules, the pods with
-// their states, their entries in the layout, and how much they and this one hold. "": some pod is neither up nor gone for good, so that time counts.
+// their states, their entries in the layout, whether what was made in their place stays, and how much they and this one hold. "": some pod is neither up nor gone for good, so that time counts.
 func (p *Pod) placeFacts() string {
 	states := p.states()
 	var out []string
@@ -40,7 +40,7 @@ func (p *Pod) placeFacts() string {
 		if s := states[pod]; stores && entry.Weight > 0 && s != "up" && s != "out" && s != "lost" {
 			return ""
 		}
-		out = append(out, fmt.Sprint(pod, states[pod], entry, p.peers.of(pod).used))
+		out = append(out, fmt.Sprint(pod, states[pod], entry, p.heldUntil(pod).IsZero(), p.peers.of(pod).used))
 	}
 	slices.Sort(out)
 	return fmt.Sprint(p.db.VV(), p.reg.defaults().Version, p.store.Usage().OwnedBytes, strings.Join(out, "|"))

@@ -10,6 +10,7 @@ import (
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/store"
 )
 
 // When garbage is collected, and how long what was collected stays in the trash (DESIGN sections 5 and 6).
@@ -45,6 +46,11 @@ type Collected struct {
 	Waiting                 []string // pods that must have been met before the rest of the trash can go
 }
 
+// nearlyFull says whether a disk is nearly full.
+func nearlyFull(u store.Usage) bool {
+	return u.FreeBytes <= (u.OwnedBytes+u.TrashBytes)/nearlyFullShare
+}
+
 // runCollections collects garbage at intervals, and sooner when the disk is nearly full.
 func (p *Pod) runCollections(ctx context.Context) error {
 	next := p.clock.Now().Add(collectFirst)
@@ -52,8 +58,7 @@ func (p *Pod) runCollections(ctx context.Context) error {
 		if err := clock.Sleep(ctx, p.clock, collectFull); err != nil {
 			return err
 		}
-		u := p.store.Usage()
-		full := u.FreeBytes <= (u.OwnedBytes+u.TrashBytes)/nearlyFullShare
+		full := nearlyFull(p.store.Usage())
 		if p.clock.Now().Before(next) && !full {
 			continue
 		}

@@ -60,6 +60,7 @@ func (h handler) Connected(pod ident.Pod) {
 	p := h.p
 	p.log.Info("pod connected", "pod", p.reg.name(pod))
 	p.event(Event{Kind: EventConnected, Pod: p.reg.name(pod)})
+	p.cameBack(pod)
 	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.met, f.compared = p.clock.Now(), false, false })
 	p.pulls.connected(pod)
 	p.records.connected()
@@ -72,7 +73,7 @@ func (h handler) Disconnected(pod ident.Pod) {
 	p := h.p
 	p.log.Info("pod disconnected", "pod", p.reg.name(pod))
 	p.event(Event{Kind: EventDisconnected, Pod: p.reg.name(pod)})
-	p.peers.update(pod, func(f *peerFacts) { f.lastSeen = p.clock.Now() })
+	p.peers.update(pod, func(f *peerFacts) { f.lastSeen, f.lost = p.clock.Now(), p.clock.Now() })
 }
 
 // Told is p2p.Handler's.

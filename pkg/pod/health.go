@@ -92,7 +92,8 @@ func (p *Pod) facts(ctx context.Context, pods []PodInfo, unsafe int64, bytes sta
 		known := p.peers.of(pod.Pod)
 		out.Pods = append(out.Pods, health.Pod{
 			Name: pod.Name, Self: pod.Self, Stores: pod.Weight > 0, State: pod.State, LastSeen: pod.LastSeen, UsedBytes: pod.UsedBytes, FreeBytes: pod.FreeBytes,
-			Blind: p.reg.blind(pod.Pod), Writer: p.reg.writer(pod.Pod), Diverged: known.diverged, Expired: p.expiredText(pod.Pod), Untold: int(p.untold(pod.Pod)), Future: known.future, Version: agents[pod.Pod],
+			HeldUntil: p.heldUntil(pod.Pod), Blind: p.reg.blind(pod.Pod), Writer: p.reg.writer(pod.Pod), Diverged: known.diverged,
+			Expired: p.expiredText(pod.Pod), Untold: int(p.untold(pod.Pod)), Future: known.future, Version: agents[pod.Pod],
 		})
 	}
 	return out, nil

@@ -24,6 +24,8 @@ type peerBook struct {
 
 type peerFacts struct {
 	lastSeen   time.Time
+	lost       time.Time // when its last connection ended; zero: it is there, or never was since the start
+	returns    returns
 	used, free int64
 	root       block.ID // its tree root
 	met        bool     // it has told its head since it connected

@@ -13,7 +13,9 @@ func TestRetentionOnTwoPods(t *testing.T) {
 	two := newTheseTwo(t).open(t)
 	two.meet()
 	first, second := two.pods[0], two.pods[1]
-	version := func(path, v string) string { return strings.Repeat("version "+v+" of "+path+", which has chunks\n", 300) }
+	version := func(path, v string) string {
+		return strings.Repeat("version "+v+" of "+path+", which has chunks\n", 300)
+	}
 	write := func(v string) {
 		t.Helper()
 		first.testPod.write("/f.txt", version("/f.txt", v))

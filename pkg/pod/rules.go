@@ -74,7 +74,7 @@ func RuleKeys() config.Keys {
 		},
 		{
 			Name: "lower", Type: config.Duration, Default: DefaultLower.String(), Check: checkRule,
-			Doc: "How long a policy must have held until what it does not ask for is given up.",
+			Doc: "How long a policy must have held until what it does not ask for is given up. Returns of a pod that comes and goes count half after so long:\nwhile they do, what was made in its place stays.",
 		},
 	}, append(careKeys(), accessKeys()...)...)}
 }

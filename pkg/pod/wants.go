@@ -96,6 +96,8 @@ func (p *Pod) nets() nets {
 			now[pod] = placement.Out
 		case s == "suspect":
 			now[pod] = placement.Suspect
+		case s != "down" && !p.heldUntil(pod).IsZero():
+			now[pod] = placement.Back
 		case s != "down":
 			now[pod] = placement.Up
 		case p.frozen(pod):

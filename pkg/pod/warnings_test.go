@@ -23,7 +23,7 @@ import (
 // warningTests are, for each code, the test in which what it warns of is brought about in pods that run, and ends: one of TestWarnings', or another of this package, or
 // of another (PACKAGE TEST). package health tests that each is shown, told and over by what holds.
 var warningTests = map[health.Code]string{
-	health.CodePodDown: "pod_down", health.CodePodSuspect: "pod_suspect", health.CodePodDiverged: "pod_diverged", health.CodeChangesAway: "changes_elsewhere",
+	health.CodePodDown: "pod_down", health.CodePodSuspect: "pod_suspect", health.CodePodFlaps: "pod_flaps", health.CodePodDiverged: "pod_diverged", health.CodeChangesAway: "changes_elsewhere",
 	health.CodeUnsafe: "bytes_unsafe", health.CodeUnavailable: "bytes_unavailable", health.CodeDegraded: "bytes_degraded", health.CodeSpreading: "spreading_long",
 	health.CodeDamaged: "blocks_damaged", health.CodeFewPods: "few_pods", health.CodeNetworkFull: "network_full", health.CodeNoRoomToRepair: "no_room_to_repair",
 	health.CodeDiskFull: "disk_full", health.CodeDiskLow: "disk_low", health.CodeFuture: "changes_from_future", health.CodeConflicts: "conflicts", health.CodeGCStopped: "gc_stopped",
@@ -47,6 +47,7 @@ var warningCauses = map[health.Code]func(t *testing.T) (p *testPod, begin, end f
 		ruled(t, map[string]string{"suspect": "5ms", "down": "1h"}, pods...)
 		return pods[0], func() { gone(pods[1]) }, func() { pods[1] = again(t, pods[1]) }
 	},
+	health.CodePodFlaps:       flapsCause,
 	health.CodePodDiverged:    divergedCause,
 	health.CodeChangesAway:    changesAwayCause,
 	health.CodeUnsafe:         fullOtherCause,
@@ -96,6 +97,30 @@ func quickPods(t *testing.T, n int) []*testPod {
 	pods := metPods(t, n)
 	ruled(t, map[string]string{"suspect": "5ms", "down": "10ms"}, pods...)
 	return pods
+}
+
+// flapsCause is a pod that comes and goes, until that counts no more.
+func flapsCause(t *testing.T) (*testPod, func(), func()) {
+	pods := quickPods(t, 4)
+	a, flapper := pods[0], pods[3]
+	begin := func() {
+		for range 2 {
+			for _, want := range []string{"down", "up"} {
+				if end := flapper.end(); want == "down" {
+					end.net.cut(end)
+				} else {
+					end.net.join(end)
+				}
+				eventually(t, want, func() error {
+					if s := stateOf(t, a, flapper.id).State; s != want {
+						return errors.New(s)
+					}
+					return nil
+				})
+			}
+		}
+	}
+	return a, begin, func() { ruled(t, map[string]string{"lower": "1ms"}, pods...) }
 }
 
 // found is what a pod warns of under a code, now and whatever its delay; "": nothing.

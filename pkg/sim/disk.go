@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -19,7 +20,7 @@ import (
 // sector is how many bytes of a file a loss of power keeps or loses as one.
 const sector = 4096
 
-// Disk is a disk in memory that loses power: at once, or before a sync that is named in advance. What was synced stays; of what was not,
+// Disk is a disk in memory that ends, and that loses power: at once, or before a sync that is named in advance. What was synced stays; of what was not,
 // a share that depends on the seed alone. Of a file that was synced, and whose folder was not, the name may stay: then the bytes do that were synced, as on
 // a file system that keeps a journal. It is safe for concurrent use.
 type Disk struct {
@@ -33,6 +34,10 @@ type Disk struct {
 	seed   uint64
 	onFail func()
 	after  *pebblevfs.MemFS // as the loss of power left it; nil: there was none
+
+	roomMu    sync.Mutex // guards the fields below, and makes writes wait for each other; mu is not taken with it
+	others    int64      // bytes that other programs take; 0: all is free, and nobody looks
+	fullUntil time.Time  // when they give them back
 }
 
 // NewDisk is an empty disk.
@@ -40,7 +45,7 @@ func NewDisk() *Disk { return diskOf(pebblevfs.NewCrashableMem()) }
 
 func diskOf(mem *pebblevfs.MemFS) *Disk {
 	d := &Disk{mem: mem, synced: make(map[string]int64)}
-	d.fs = errorfs.Wrap(mem, errorfs.InjectorFunc(d.before))
+	d.fs = &roomFS{FS: errorfs.Wrap(mem, errorfs.InjectorFunc(d.before)), d: d}
 	return d
 }
 

@@ -6,12 +6,13 @@
 //
 // State: pods are state.DBs that exchange commits. One goroutine does all, so that a seed does the same each time (RunState).
 // Stack: pods are pod.Pods with files, fsyncs and blocks (RunStack). Their goroutines run as Go lets them, so a seed repeats what users,
-// network and disks do, but not who is faster.
+// network and disks do, but not who is faster. Disks lose power, are full, or slow for what others ask of them; pods are drained and used again. In the end all is as safe as its policy says, and who is drained
+// is empty.
 //
 // Placement: pods hold sets of chunks, and each plans by what it sees (package placement) and does its part; one goroutine does all (RunPlacement). They join, are drained, crash, lose
-// their disks, are slow or full, and the network parts. Oracles: what was shown as safe bears as many losses as was promised, less those that there were since; all comes to rest,
+// their disks, and the network parts. Disks have so many bytes; others fill them, and what is on its way to a slow one a crash undoes. Oracles: what was shown as safe bears as many losses as was promised, less those that there were since; all comes to rest,
 // drained pods empty and everything where it belongs; a join, a drain and a loss move what they must, no more than 1.1 times; a pod that reaches half of the pods or less has nothing made again outside of its place;
-// in the end shares are as weights say, within 15 %.
+// a pod that comes and goes is made up for twice at most; each disk has the bytes of its part in the end, and shares are as weights say, within 15 %.
 //
 // # Oracles of the state
 //

@@ -24,3 +24,10 @@ func Mix(synced, all string, seed uint64) (left string, err error) {
 	b, err := readAll(m.synced, "/f")
 	return string(b), err
 }
+
+// PlacementTroubles runs a simulation of the placement, and says how often a disk had no room, and how many writes to slow disks a crash undid.
+func PlacementTroubles(ctx context.Context, seed uint64) (refused, undone int, err error) {
+	w := newPlaceWorld(seed, nil)
+	err = w.run(ctx)
+	return w.refused, w.undone, err
+}

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 
@@ -39,6 +40,9 @@ type placeWorld struct {
 	chunks   []*placeChunk
 	networks map[string]*placement.Network
 	moved    int // pieces that went to a pod which lacked them
+	writes   []placeWrite
+	refused  int // writes, for want of room
+	undone   int // writes that a crash undid
 	safe     int // how often something was shown as safe
 	lost     int // chunks of which more pods were lost between repairs than they bear
 }
@@ -49,20 +53,39 @@ type placePod struct {
 	up     bool
 	gone   bool // with its disk
 	side   int
-	heard  int // when it was last up and on the side of most
 	slow   bool
-	full   bool
+	room   int64 // bytes of its disk
+	others int64 // of them, those that other programs take
 	out    bool
+	backTo int         // until when it counts as one that comes and goes
 	held   []placeHeld // of each chunk
-	silent map[int]int // since when it does not hear another
-	slack  map[int]int // how much later than placeDown it finds that another is down
+	silent []int       // since when it does not hear another
+	slack  []int       // how much later than placeDown it finds that another is down
 }
 
 // placeHeld is what a pod has of a chunk. marks are what it means to give up: it asks again before it does.
 type placeHeld struct {
 	whole, cached bool
-	frags         map[placement.Fragment]bool
-	marks         map[placement.Fragment]bool // the zero Fragment is the whole copy
+	frags         pieces
+	marks         pieces // the zero Fragment is the whole copy
+}
+
+// any says whether there is something that counts.
+func (h *placeHeld) any() bool { return h.whole || len(h.frags) > 0 }
+
+// pieces are some fragments of a chunk, each once.
+type pieces []placement.Fragment
+
+func (s pieces) has(f placement.Fragment) bool { return slices.Contains(s, f) }
+
+func (s *pieces) add(f placement.Fragment) {
+	if !s.has(f) {
+		*s = append(*s, f)
+	}
+}
+
+func (s *pieces) drop(f placement.Fragment) {
+	*s = slices.DeleteFunc(*s, func(g placement.Fragment) bool { return g == f })
 }
 
 type placeChunk struct {
@@ -75,9 +98,14 @@ type placeChunk struct {
 	promised int
 }
 
-// RunPlacement runs one simulation of the placement and repair logic: pods join, are drained, crash, lose their disks, are slow or full, and the network parts. An error is what an
-// oracle found: bytes below what was promised although no more pods were lost than that bears; a drain, or anything else, that does not end; more moved than must; a share that is not as the weight.
+// RunPlacement runs one simulation of the placement and repair logic: pods join, are drained, crash, come and go, lose their disks, which may be slow or full, and the network parts. An error is
+// what an oracle found: bytes below what was promised although no more pods were lost than that bears; a drain, or anything else, that does not end; more moved than must; a share that is not as the
+// weight; a disk that has other bytes than its part in the end, or more than it has room for.
 func RunPlacement(ctx context.Context, seed uint64, trace *Trace) error {
+	return newPlaceWorld(seed, trace).run(ctx)
+}
+
+func newPlaceWorld(seed uint64, trace *Trace) *placeWorld {
 	w := &placeWorld{rng: rand.New(rand.NewPCG(seed, 2)), trace: trace, networks: map[string]*placement.Network{}}
 	for range placePodsMin + w.rng.IntN(placePodsMax-placePodsMin+1) - 2 {
 		w.join()
@@ -85,6 +113,10 @@ func RunPlacement(ctx context.Context, seed uint64, trace *Trace) error {
 	for i := range placeChunks {
 		w.newChunk(i)
 	}
+	return w
+}
+
+func (w *placeWorld) run(ctx context.Context) error {
 	if err := w.settle(ctx, "at first"); err != nil {
 		return err
 	}
@@ -92,6 +124,9 @@ func RunPlacement(ctx context.Context, seed uint64, trace *Trace) error {
 		if err := w.moves(ctx, change); err != nil {
 			return err
 		}
+	}
+	if err := w.flaps(ctx); err != nil {
+		return err
 	}
 	for range placeSteps {
 		if err := w.step(); err != nil {
@@ -123,15 +158,18 @@ func (w *placeWorld) newChunk(i int) {
 }
 
 func (w *placeWorld) join() *placePod {
-	p := &placePod{n: len(w.pods), up: true, heard: w.now, silent: map[int]int{}, slack: map[int]int{}, held: make([]placeHeld, placeChunks)}
+	p := &placePod{n: len(w.pods), up: true, held: make([]placeHeld, placeChunks)}
+	p.silent, p.slack = make([]int, len(w.pods)), make([]int, len(w.pods))
 	for i := range p.id {
 		p.id[i] = byte(w.rng.Uint32())
 	}
-	for i := range p.held {
-		p.held[i] = placeHeld{frags: map[placement.Fragment]bool{}, marks: map[placement.Fragment]bool{}}
-	}
 	w.pods = append(w.pods, p)
-	w.entries = append(w.entries, placement.Entry{Pod: p.id, Weight: 80 + w.rng.Uint32N(41)})
+	for _, q := range w.pods {
+		q.silent, q.slack = append(q.silent, w.now), append(q.slack, 0)
+	}
+	weight := 80 + w.rng.Uint32N(41)
+	p.room = placeRoom / placement.WeightDefault * int64(weight)
+	w.entries = append(w.entries, placement.Entry{Pod: p.id, Weight: weight})
 	w.changed()
 	w.trace.say("%d: pod %d joins", w.now, p.n)
 	return p
@@ -145,27 +183,35 @@ func (w *placeWorld) changed() {
 
 // network is the pods as one sees them.
 func (w *placeWorld) network(p *placePod) *placement.Network {
-	seen := make(map[ident.Pod]placement.Condition, len(w.pods))
-	key := make([]byte, 0, len(w.pods))
-	for _, q := range w.pods {
-		c := placement.Down
-		switch {
-		case q.out:
-			c = placement.Out
-		case q.up && q.side == p.side:
-			c = placement.Up
-		case w.now-p.silent[q.n] <= placeDown+p.slack[q.n]:
-			c = placement.Suspect
-		case w.now-p.silent[q.n] > placeDownLong:
-			c = placement.DownLong
-		}
-		seen[q.id] = c
-		key = append(key, byte(c))
+	key := make([]byte, len(w.pods))
+	for i, q := range w.pods {
+		key[i] = byte(w.condition(p, q))
 	}
 	if w.networks[string(key)] == nil {
+		seen := make(map[ident.Pod]placement.Condition, len(w.pods))
+		for i, q := range w.pods {
+			seen[q.id] = placement.Condition(key[i])
+		}
 		w.networks[string(key)] = placement.NewNetwork(w.layout, seen)
 	}
 	return w.networks[string(key)]
+}
+
+// condition is a pod's as another one sees it.
+func (w *placeWorld) condition(p, q *placePod) placement.Condition {
+	switch silent := w.now - p.silent[q.n]; {
+	case q.out:
+		return placement.Out
+	case q.up && q.side == p.side && w.now < q.backTo:
+		return placement.Back
+	case q.up && q.side == p.side:
+		return placement.Up
+	case silent <= placeDown+p.slack[q.n]:
+		return placement.Suspect
+	case silent > placeDownLong:
+		return placement.DownLong
+	}
+	return placement.Down
 }
 
 // hear notes who hears whom, and who is out by the word of more than half of the active pods.
@@ -184,7 +230,8 @@ func (w *placeWorld) hear() {
 	for _, q := range w.pods {
 		if q.out && slices.ContainsFunc(active, func(p *placePod) bool { return p.up && q.up && p.side == q.side }) {
 			q.out, w.most = false, placement.Layout{}
-			w.trace.say("%d: pod %d answers", w.now, q.n)
+			q.backTo = w.now + w.rng.IntN(2*placeOut)
+			w.trace.say("%d: pod %d answers; it counts as one that comes and goes until %d", w.now, q.n, q.backTo)
 		}
 	}
 	for _, q := range w.pods {
@@ -211,11 +258,11 @@ func (w *placeWorld) chunk(p *placePod, i int) placement.Chunk {
 			continue
 		}
 		h := placement.Holder{Pod: q.id, Whole: q.held[i].whole, Cached: q.held[i].cached}
-		if h.Whole && q != p && q.held[i].marks[placement.Fragment{}] {
+		if h.Whole && q != p && q.held[i].marks.has(placement.Fragment{}) {
 			h.Whole, h.Cached = false, true
 		}
-		for f := range q.held[i].frags {
-			if q == p || !q.held[i].marks[f] {
+		for _, f := range q.held[i].frags {
+			if q == p || !q.held[i].marks.has(f) {
 				h.Fragments = append(h.Fragments, f)
 			}
 		}
@@ -239,11 +286,11 @@ func (w *placeWorld) act(p *placePod, i int) (busy bool, err error) {
 		c.promised = c.want.Losses()
 	}
 	mine := &p.held[i]
-	release := make(map[placement.Fragment]bool)
+	var release pieces
 	for _, a := range plan.Actions {
 		if a.Kind == placement.Release {
 			if a.To == p.id {
-				release[placement.Fragment{Stripe: a.Stripe, Index: a.Index}] = true
+				release.add(placement.Fragment{Stripe: a.Stripe, Index: a.Index})
 			}
 			continue
 		}
@@ -255,16 +302,16 @@ func (w *placeWorld) act(p *placePod, i int) (busy bool, err error) {
 		}
 	}
 	marked := len(mine.marks) > 0
-	for f := range mine.marks {
+	for _, f := range mine.marks {
 		switch {
-		case !release[f]:
+		case !release.has(f):
 		case f == placement.Fragment{}:
 			mine.whole, mine.cached = false, true
 		default:
-			delete(mine.frags, f)
+			mine.frags.drop(f)
 		}
 	}
-	clear(mine.marks)
+	mine.marks = nil
 	if !marked {
 		mine.marks = release
 	}
@@ -320,94 +367,85 @@ func (w *placeWorld) reach(p *placePod, id ident.Pod, i int) (*placePod, *placeH
 
 // do carries out a pod's part: what it has it sends, and what is made again is made where it is to be.
 func (w *placeWorld) do(p *placePod, i int, a placement.Action) {
-	takes := func(q *placePod) bool { return q != nil && !q.full && (!q.slow || w.rng.IntN(4) == 0) }
-	to, held := w.reach(p, a.To, i)
+	to, _ := w.reach(p, a.To, i)
+	mine := &p.held[i]
 	f := placement.Fragment{Stripe: a.Stripe, Index: a.Index}
 	switch {
-	case a.Kind == placement.CopyWhole && a.From == p.id && takes(to) && (p.held[i].whole || p.held[i].cached):
-		if !held.whole && !held.cached {
-			w.moved++
-		}
-		held.whole, held.cached = true, false
-	case a.Kind == placement.CopyFragment && a.From == p.id && takes(to) && p.held[i].frags[f]:
-		if !held.frags[f] {
-			w.moved++
-		}
-		held.frags[f] = true
-	case a.Kind == placement.Encode && a.From == p.id && (p.held[i].whole || p.held[i].cached):
+	case a.Kind == placement.CopyWhole && a.From == p.id && (mine.whole || mine.cached), a.Kind == placement.JoinWhole && a.To == p.id && w.readable(p, i, a.Stripe):
+		w.put(to, i, placement.Fragment{})
+	case a.Kind == placement.CopyFragment && a.From == p.id && mine.frags.has(f), a.Kind == placement.Rebuild && a.To == p.id && w.readable(p, i, a.Stripe):
+		w.put(to, i, f)
+	case a.Kind == placement.Encode && a.From == p.id && (mine.whole || mine.cached):
 		for _, t := range a.Targets {
-			if q, its := w.reach(p, t.Pod, i); takes(q) {
-				one := placement.Fragment{Stripe: a.Stripe, Index: t.Index}
-				if !its.frags[one] && q != p {
-					w.moved++
-				}
-				its.frags[one] = true
-			}
+			q, _ := w.reach(p, t.Pod, i)
+			w.put(q, i, placement.Fragment{Stripe: a.Stripe, Index: t.Index})
 		}
-	case a.To != p.id || !takes(p):
-	case a.Kind == placement.Rebuild && w.readable(p, i, a.Stripe):
-		if !p.held[i].frags[f] {
-			w.moved++
-		}
-		p.held[i].frags[f] = true
-	case a.Kind == placement.JoinWhole && w.readable(p, i, a.Stripe):
-		w.moved++
-		p.held[i].whole, p.held[i].cached = true, false
 	}
 }
 
 // readable says whether a pod reaches enough of a stripe.
 func (w *placeWorld) readable(p *placePod, i int, s placement.Stripe) bool {
-	have := map[uint8]bool{}
+	have := uint64(0) // by index
 	for _, q := range w.pods {
-		for f := range q.held[i].frags {
+		for _, f := range q.held[i].frags {
 			if q.up && q.side == p.side && f.Stripe == s {
-				have[f.Index] = true
+				have |= 1 << f.Index
 			}
 		}
 	}
-	return len(have) >= int(s.K)
+	return bits.OnesCount64(have) >= int(s.K)
 }
 
 // bears says whether a chunk can be read whichever n of the pods that hold it for good are lost, by trying all.
 func (w *placeWorld) bears(i, n int) bool {
-	var disks []*placePod
+	var disks []*placeHeld
 	for _, p := range w.pods {
-		if p.held[i].whole || len(p.held[i].frags) > 0 {
-			disks = append(disks, p)
+		if h := &p.held[i]; h.any() {
+			disks = append(disks, h)
 		}
 	}
-	return w.without(i, n, disks, 0, map[*placePod]bool{})
+	return without(disks, make([]bool, len(disks)), 0, n)
 }
 
-func (w *placeWorld) without(i, n int, disks []*placePod, from int, gone map[*placePod]bool) bool {
+// without says whether a chunk can be read from disks, without those that are gone, whichever n of those from one on go, too.
+func without(disks []*placeHeld, gone []bool, from, n int) bool {
 	if n == 0 {
-		have := map[placement.Stripe]map[uint8]bool{}
-		for _, p := range disks {
-			if gone[p] {
-				continue
-			}
-			if p.held[i].whole {
-				return true
-			}
-			for f := range p.held[i].frags {
-				if have[f.Stripe] == nil {
-					have[f.Stripe] = map[uint8]bool{}
-				}
-				if have[f.Stripe][f.Index] = true; len(have[f.Stripe]) >= int(f.Stripe.K) {
-					return true
-				}
-			}
-		}
-		return false
+		return read(disks, gone)
 	}
 	for k := from; k < len(disks); k++ {
-		gone[disks[k]] = true
-		ok := w.without(i, n-1, disks, k+1, gone)
-		delete(gone, disks[k])
+		gone[k] = true
+		ok := without(disks, gone, k+1, n-1)
+		gone[k] = false
 		if !ok {
 			return false
 		}
 	}
 	return len(disks) > n
+}
+
+// read says whether a chunk can be read from the disks that are not gone.
+func read(disks []*placeHeld, gone []bool) bool {
+	type stripe struct {
+		of   placement.Stripe
+		have uint64 // by index
+	}
+	var all []stripe
+	for d, h := range disks {
+		if gone[d] {
+			continue
+		}
+		if h.whole {
+			return true
+		}
+		for _, f := range h.frags {
+			at := slices.IndexFunc(all, func(s stripe) bool { return s.of == f.Stripe })
+			if at < 0 {
+				at, all = len(all), append(all, stripe{of: f.Stripe})
+			}
+			if all[at].have |= 1 << f.Index; bits.OnesCount64(all[at].have) >= int(f.Stripe.K) {
+				return true
+			}
+		}
+	}
+	return false
 }

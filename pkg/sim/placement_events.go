@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
@@ -12,19 +13,20 @@ import (
 func (w *placeWorld) step() error {
 	w.now++
 	w.hear()
+	w.land(false)
 	if w.rng.IntN(20) == 0 {
 		w.event()
 	}
 	for range 6 {
 		p := w.pods[w.rng.IntN(len(w.pods))]
-		if !p.up || p.slow && w.rng.IntN(4) > 0 {
+		if !p.up {
 			continue
 		}
 		if _, err := w.act(p, w.rng.IntN(len(w.chunks))); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.fits()
 }
 
 // event is some trouble, or its end.
@@ -34,7 +36,7 @@ func (w *placeWorld) event() {
 	case k < 30: // a crash, or a start
 		if p.up = !p.up && !p.gone; !p.up {
 			for i := range p.held {
-				clear(p.held[i].marks)
+				p.held[i].marks = nil
 			}
 		}
 		w.trace.say("%d: pod %d is up: %v", w.now, p.n, p.up)
@@ -42,8 +44,7 @@ func (w *placeWorld) event() {
 		p.slow = !p.slow
 		w.trace.say("%d: the disk of pod %d is slow: %v", w.now, p.n, p.slow)
 	case k < 60:
-		p.full = !p.full
-		w.trace.say("%d: the disk of pod %d is full: %v", w.now, p.n, p.full)
+		w.fill(p)
 	case k < 75:
 		alone := w.rng.IntN(3) == 0
 		for _, q := range w.pods {
@@ -97,12 +98,12 @@ func (w *placeWorld) lose(p *placePod) {
 		return
 	}
 	for i, c := range w.chunks {
-		if (p.held[i].whole || len(p.held[i].frags) > 0) && c.promised >= 0 {
+		if p.held[i].any() && c.promised >= 0 {
 			if c.promised--; c.promised < 0 {
 				w.lost++
 			}
 		}
-		p.held[i] = placeHeld{frags: map[placement.Fragment]bool{}, marks: map[placement.Fragment]bool{}}
+		p.held[i] = placeHeld{}
 	}
 	p.gone, p.up = true, false
 	w.trace.say("%d: pod %d is lost with its disk", w.now, p.n)
@@ -147,6 +148,43 @@ func (w *placeWorld) moves(ctx context.Context, change func() string) error {
 	return nil
 }
 
+// placeFlaps is how often a pod goes and comes back while all else is well.
+const placeFlaps = 6
+
+// flaps has one pod be out, and back as often, with no other trouble, and judges what moves because of it: what it holds, until it counts as one that comes and goes; then nothing.
+func (w *placeWorld) flaps(ctx context.Context) error {
+	p := w.pods[w.rng.IntN(len(w.pods))]
+	if p.gone || w.entries[p.n].Drain || w.rest() <= placePodsMin-2 {
+		return nil
+	}
+	holds := 0
+	for _, here := range w.places() {
+		if here[p.id] {
+			holds++
+		}
+	}
+	w.moved = 0
+	for n := range placeFlaps {
+		w.now += placeOut
+		p.up, p.out, w.most = false, true, placement.Layout{}
+		if err := w.work(ctx, "a pod flaps"); err != nil {
+			return err
+		}
+		p.up, p.out, w.most = true, false, placement.Layout{}
+		if n > 0 {
+			p.backTo = w.now + 2*placeOut
+		}
+		if err := w.work(ctx, "a pod flaps"); err != nil {
+			return err
+		}
+	}
+	w.trace.say("%d: pod %d went and came back %d times: %d pieces moved, and it holds %d", w.now, p.n, placeFlaps, w.moved, holds)
+	if float64(w.moved) > 2*placeExcess*float64(holds)+1 {
+		return fmt.Errorf("pod %d went and came back %d times: %d pieces moved, and it holds %d", p.n, placeFlaps, w.moved, holds)
+	}
+	return w.settle(ctx, "a pod flapped")
+}
+
 // places is who has each chunk where it belongs when all is at rest: the pods of its set.
 func (w *placeWorld) places() []map[ident.Pod]bool {
 	out := make([]map[ident.Pod]bool, len(w.chunks))
@@ -176,16 +214,25 @@ func (w *placeWorld) pieces(c *placeChunk) int {
 
 // settle ends all trouble but what is lost, and has pods work until nobody has anything left to do. What is there then must be safe, where it belongs and nowhere else.
 func (w *placeWorld) settle(ctx context.Context, when string) error {
-	w.calm = true
-	defer func() { w.calm = false }()
+	w.land(true)
 	w.now += 10 * placeOut
 	for _, p := range w.pods {
-		p.side, p.slow, p.full, p.up = 0, false, false, !p.gone
+		p.side, p.slow, p.others, p.up = 0, false, 0, !p.gone
 		p.out, w.most = p.gone, placement.Layout{}
 		for _, q := range w.pods {
 			p.silent[q.n] = w.now
 		}
 	}
+	if err := w.work(ctx, when); err != nil {
+		return err
+	}
+	return w.settled(when)
+}
+
+// work has pods work until none has anything left to do.
+func (w *placeWorld) work(ctx context.Context, when string) error {
+	w.calm = true
+	defer func() { w.calm = false }()
 	for range placeRoundsMax {
 		busy := false
 		for _, p := range w.pods {
@@ -201,7 +248,7 @@ func (w *placeWorld) settle(ctx context.Context, when string) error {
 			}
 		}
 		if !busy {
-			return w.settled(when)
+			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -221,12 +268,12 @@ func (w *placeWorld) settled(when string) error {
 			found.add("%s: chunk %d, which was safe, can't bear %d losses", when, i, c.want.Losses())
 		}
 		for _, p := range w.pods {
-			if has := p.held[i].whole || len(p.held[i].frags) > 0; has != places[i][p.id] {
+			if has := p.held[i].any(); has != places[i][p.id] {
 				found.add("%s: chunk %d (%s, %d bytes): pod %d has it: %v; it should: %v; drained %v", when, i, c.want, c.bytes, p.n, has, places[i][p.id], w.entries[p.n].Drain)
 			}
 		}
 	}
-	return found.err()
+	return errors.Join(found.err(), w.shares(when), w.fits())
 }
 
 // balance judges the shares of pods in the layout of the end, over all groups.

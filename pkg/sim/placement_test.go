@@ -32,3 +32,18 @@ func TestPlacementSeeds(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacementTroubles: disks of the simulation are full, and slow ones lose what is on its way to them. If it fails, what a simulation finds good says nothing of those.
+func TestPlacementTroubles(t *testing.T) {
+	refused, undone := 0, 0
+	for seed := range uint64(4) {
+		r, u, err := sim.PlacementTroubles(t.Context(), seed)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		refused, undone = refused+r, undone+u
+	}
+	if refused < 4 || undone == 0 {
+		t.Errorf("%d writes found no room, %d were undone", refused, undone)
+	}
+}

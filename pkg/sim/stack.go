@@ -33,7 +33,9 @@ type stackWorld struct {
 	pods  []*stackPod
 	texts map[string]*stackText
 	count int
-	calm  bool
+
+	weights []uint32 // of pods, by number; nil: all are as others
+	calm    bool
 }
 
 // RunStack runs one simulation of the whole stack: pods that are real pod.Pods, with files, fsyncs and blocks, on disks that lose power, over
@@ -45,11 +47,7 @@ func RunStack(ctx context.Context, fleet *Fleet, seed uint64, trace *Trace) (err
 		fleet: fleet, rng: rng, trace: trace, texts: map[string]*stackText{},
 		wires: NewWires(clock.Real{}, NetOptions{DelayMax: time.Duration(1+rng.IntN(300)) * time.Millisecond, Lost: rng.IntN(10)}, seed),
 	}
-	defer func() { //nolint:contextcheck // closing takes no context
-		for _, p := range w.pods {
-			err = errors.Join(err, p.end())
-		}
-	}()
+	defer w.end(&err) //nolint:contextcheck // closing takes no context
 	if err := w.start(ctx, stackPodsMin+rng.IntN(FleetSize-stackPodsMin+1)); err != nil {
 		return err
 	}
@@ -64,6 +62,13 @@ func RunStack(ctx context.Context, fleet *Fleet, seed uint64, trace *Trace) (err
 	return w.judge(ctx)
 }
 
+// end ends all pods, and adds to an error what they say.
+func (w *stackWorld) end(err *error) {
+	for _, p := range w.pods {
+		*err = errors.Join(*err, p.end())
+	}
+}
+
 func (w *stackWorld) start(ctx context.Context, pods int) error {
 	for i := range pods {
 		disk, err := w.fleet.disk(i)
@@ -71,6 +76,9 @@ func (w *stackWorld) start(ctx context.Context, pods int) error {
 			return err
 		}
 		p := &stackPod{w: w, n: i, clock: NewClock(clock.Real{}), disk: disk}
+		if w.weights != nil {
+			p.weight = w.weights[i]
+		}
 		p.clock.Set(w.skew())
 		w.pods = append(w.pods, p)
 		if err := p.start(ctx); err != nil {
@@ -145,14 +153,23 @@ func (w *stackWorld) act(ctx context.Context, p *stackPod) error {
 	case k < 93:
 		w.trace.say("%d: the power fails now", p.n)
 		return p.crash(ctx)
-	case k < 96:
+	case k < 94:
 		return p.restart(ctx)
+	case k < 96:
+		return p.fill()
+	case k < 97:
+		p.slow()
 	case k < 98:
+		return w.drain(ctx, p)
+	case k < 99:
 		p.clock.Set(w.skew())
 		w.trace.say("%d: its clock shows %v now", p.n, p.clock.Now())
 	default:
 		got, err := p.p.Collect(ctx, pod.CollectOptions{})
-		w.trace.say("%d: collects %+v", p.n, got)
+		w.trace.say("%d: collects %+v, %v", p.n, got, err)
+		if errors.Is(err, block.ErrUnavailable) {
+			return nil // some of what is retained can't be read for now, so nothing was swept
+		}
 		return p.failed(err)
 	}
 	return nil
@@ -184,8 +201,17 @@ func (w *stackWorld) settle(ctx context.Context) error {
 	w.wires.Become(NetOptions{})
 	w.wires.Split(func(ident.Pod) int { return 0 })
 	for _, p := range w.pods {
+		w.wires.Slow(w.fleet.pods[p.n].id, 0)
 		p.disk.FailAt(0, 0, 0)
+		if err := p.disk.Fill(diskRoom, 0); err != nil {
+			return err
+		}
 		p.clock.Set(w.fleet.made.Sub(bubbleBegin) + 2*time.Hour)
+	}
+	if err := w.rest(ctx, time.Minute); err != nil {
+		return err
+	}
+	for _, p := range w.pods {
 		if err := p.settle(ctx); err != nil {
 			return err
 		}
@@ -212,6 +238,9 @@ func (w *stackWorld) judge(ctx context.Context) error {
 		err := p.p.Fsck(ctx, false, func(q pod.Problem) { found.add("pod %d: fsck: %s: %s", p.n, q.Where, q.What) })
 		if err != nil {
 			return p.failed(err)
+		}
+		if err := w.judgeCare(ctx, p, &found); err != nil {
+			return err
 		}
 		view, err := p.walk(ctx)
 		if err != nil {

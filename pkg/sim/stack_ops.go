@@ -103,6 +103,10 @@ func (p *stackPod) step(ctx context.Context) error {
 				return nil
 			}
 		}
+		if p.noRoom(err) {
+			p.w.trace.say("%d: %s: %v", p.n, o.name, err)
+			return nil
+		}
 		if errors.Is(err, block.ErrUnavailable) { // no pod that has the bytes can be reached
 			p.w.trace.say("%d: %s: %v", p.n, o.name, err)
 			return nil
@@ -234,6 +238,12 @@ func (p *stackPod) read(ctx context.Context, id vfs.NodeID) (text string, err er
 	return string(b), nil
 }
 
+// same says whether a file is as it was before its text was read: that takes time, in which another pod's text may come.
+func (p *stackPod) same(ctx context.Context, was vfs.Attr) (bool, error) {
+	now, err := p.fs.GetAttr(ctx, was.ID)
+	return now.Size == was.Size && now.Mtime == was.Mtime, err
+}
+
 // put writes a new text into a file, which is at a name, from the beginning, and makes it durable, or not.
 func (p *stackPod) put(ctx context.Context, id vfs.NodeID, at spot) error {
 	tag, size := p.text()
@@ -243,6 +253,7 @@ func (p *stackPod) put(ctx context.Context, id vfs.NodeID, at spot) error {
 	}
 	t := p.wrote(id, at, tag, size)
 	_, err = f.WriteAt(ctx, stream(tag, size), 0)
+	t.dropped = t.dropped || err != nil
 	synced := p.w.rng.IntN(2) == 0
 	if err == nil && synced {
 		err = f.Sync(ctx)
@@ -319,6 +330,9 @@ func (p *stackPod) opAppend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if same, err := p.same(ctx, at.attr); err != nil || !same {
+		return errors.Join(err, f.Close(ctx))
+	}
 	_, err = f.WriteAt(ctx, stream(tag, size)[len(text):], int64(len(text)))
 	p.w.trace.say("%d: %d is grown to %d bytes of %q", p.n, at.attr.ID, size, tag)
 	return errors.Join(err, f.Close(ctx))
@@ -335,6 +349,9 @@ func (p *stackPod) opTruncate(ctx context.Context) error {
 	}
 	tag := tagOf(text)
 	size := uint64(len(tag) + 1 + p.w.rng.IntN(len(text)-len(tag)))
+	if same, err := p.same(ctx, at.attr); err != nil || !same {
+		return err
+	}
 	if t := p.w.texts[tag]; t != nil {
 		t.size = 0
 	}

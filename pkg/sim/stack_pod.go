@@ -13,10 +13,11 @@ import (
 
 // stackPod is one pod of a simulation of the stack: a real pod.Pod.
 type stackPod struct {
-	w     *stackWorld
-	n     int
-	clock *Clock
-	disk  *Disk
+	w      *stackWorld
+	n      int
+	weight uint32 // of its disk; 0: as others
+	clock  *Clock
+	disk   *Disk
 
 	p     *pod.Pod
 	fs    vfs.FS
@@ -25,16 +26,25 @@ type stackPod struct {
 	ended chan error
 
 	fresh   []*stackText // written and not known to be durable
+	drained bool
 	crashes int
 }
 
 // start opens the pod and has it run.
 func (p *stackPod) start(ctx context.Context) error {
 	of := p.w.fleet.pods[p.n]
-	connect, dead := p.w.wires.Connect(of.id)
+	connect, dead := p.w.wires.Connect(of.id, p.clock)
 	p.disk.OnFail(dead)
 	p.dead = dead
-	opened, err := pod.Open(ctx, pod.Options{Dir: of.dir, FS: p.disk.FS(), Clock: p.clock, Connect: connect})
+	o := pod.Options{Dir: of.dir, FS: p.disk.FS(), Clock: p.clock, Connect: connect, Weight: p.weight}
+	opened, err := pod.Open(ctx, o)
+	if p.noRoom(err) { // it says so, and starts when there is room
+		p.w.trace.say("%d: %v", p.n, err)
+		if err := p.disk.Fill(diskRoom, 0); err != nil {
+			return err
+		}
+		opened, err = pod.Open(ctx, o)
+	}
 	if err != nil {
 		return fmt.Errorf("pod %d: open: %w", p.n, err)
 	}
@@ -52,6 +62,11 @@ func (p *stackPod) end() error {
 	p.stop()
 	err := errors.Join(<-p.ended, p.p.Close())
 	p.p = nil
+	if p.noRoom(err) {
+		p.w.trace.say("%d: its end: %v", p.n, err)
+		p.fresh = nil
+		return nil
+	}
 	if err != nil && !p.disk.Failed() {
 		return fmt.Errorf("pod %d: its end: %w", p.n, err)
 	}
@@ -96,7 +111,12 @@ func (p *stackPod) acknowledged() {
 
 // settle makes durable what was written.
 func (p *stackPod) settle(ctx context.Context) error {
-	if err := p.p.Settle(ctx); err != nil || p.disk.Failed() {
+	err := p.p.Settle(ctx)
+	if p.noRoom(err) {
+		p.w.trace.say("%d: not all is durable: %v", p.n, err)
+		return nil
+	}
+	if err != nil || p.disk.Failed() {
 		return p.failed(err)
 	}
 	p.acknowledged()

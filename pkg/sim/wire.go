@@ -29,6 +29,8 @@ type Wires struct {
 	ends map[ident.Pod]*wireEnd // of all pods that run
 	side func(ident.Pod) int    // pods of one side reach each other; it holds for pods that are yet to come, too
 	sent uint64
+	bulk int64                       // bytes of blocks and fragments
+	slow map[ident.Pod]time.Duration // how long a pod's disk takes for a block
 }
 
 // wireMin is the least that a message takes: time has to pass before anything arrives.
@@ -39,13 +41,47 @@ const inboxMax = 4096
 
 // NewWires makes wires that are as bad as o says. Seed decides which messages are late or lost.
 func NewWires(c clock.Clock, o NetOptions, seed uint64) *Wires {
-	return &Wires{clock: c, o: o, rng: rand.New(rand.NewPCG(seed, 7)), ends: map[ident.Pod]*wireEnd{}, side: func(ident.Pod) int { return 0 }}
+	return &Wires{clock: c, o: o, rng: rand.New(rand.NewPCG(seed, 7)), ends: map[ident.Pod]*wireEnd{}, slow: map[ident.Pod]time.Duration{}, side: func(ident.Pod) int { return 0 }}
+}
+
+// Slow has a pod's disk take so long for each block that another pod asks for or sends. What the pod itself does with its disk takes no time: it holds locks meanwhile, and
+// virtual time stands still while a lock is waited for.
+func (w *Wires) Slow(id ident.Pod, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slow[id] = d
+}
+
+// disk waits as long as a pod's disk takes for a block.
+func (w *Wires) disk(ctx context.Context, id ident.Pod) error {
+	w.mu.Lock()
+	d := w.slow[id]
+	w.mu.Unlock()
+	if d == 0 {
+		return nil
+	}
+	return clock.Sleep(ctx, w.clock, d)
+}
+
+// Carried is how many bytes of blocks and fragments went so far.
+func (w *Wires) Carried() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bulk
+}
+
+// carry counts a block or fragment.
+func (w *Wires) carry(wire []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bulk += int64(len(wire))
 }
 
 // wireEnd is one pod's end.
 type wireEnd struct {
 	w       *Wires
 	id      ident.Pod
+	clock   clock.Clock // the pod's: by it others were heard
 	handler p2p.Handler
 	kick    chan struct{}           // capacity 1: the inbox has something new
 	inbox   []tell                  // by at
@@ -65,9 +101,9 @@ type tell struct {
 
 var _ pod.Network = (*wireEnd)(nil)
 
-// Connect is the pod.Connect of a pod. dead is to be called when its power fails.
-func (w *Wires) Connect(id ident.Pod) (connect pod.Connect, dead func()) {
-	end := &wireEnd{w: w, id: id, kick: make(chan struct{}, 1), last: map[ident.Pod]time.Time{}}
+// Connect is the pod.Connect of a pod with a clock of its own. dead is to be called when its power fails.
+func (w *Wires) Connect(id ident.Pod, c clock.Clock) (connect pod.Connect, dead func()) {
+	end := &wireEnd{w: w, id: id, clock: c, kick: make(chan struct{}, 1), last: map[ident.Pod]time.Time{}}
 	connect = func(h p2p.Handler) (pod.Network, error) {
 		end.handler = h
 		return end, nil
@@ -283,7 +319,11 @@ func (e *wireEnd) Get(ctx context.Context, id ident.Pod, ids []block.ID, f func(
 		if err != nil {
 			return err
 		}
+		if err := e.w.disk(ctx, id); err != nil {
+			return err
+		}
 		wire, err := o.handler.Block(ctx, e.id, b)
+		e.w.carry(wire)
 		if err := f(b, wire, err); err != nil {
 			return err
 		}
@@ -298,7 +338,11 @@ func (e *wireEnd) GetFragments(ctx context.Context, id ident.Pod, names []block.
 		if err != nil {
 			return err
 		}
+		if err := e.w.disk(ctx, id); err != nil {
+			return err
+		}
 		wire, err := o.handler.Fragment(ctx, e.id, name)
+		e.w.carry(wire)
 		if err := f(name, wire, err); err != nil {
 			return err
 		}
@@ -332,7 +376,11 @@ func (e *wireEnd) put(ctx context.Context, id ident.Pod, n int, wire func(i int)
 		if have(o.handler, i) {
 			continue
 		}
+		if err := e.w.disk(ctx, id); err != nil {
+			return nil, err
+		}
 		b, err := wire(i)
+		e.w.carry(b)
 		if err == nil {
 			err = take(o.handler, i, b)
 		}
@@ -364,7 +412,7 @@ func (e *wireEnd) Peers() []p2p.Peer {
 	defer e.w.mu.Unlock()
 	var out []p2p.Peer
 	for _, o := range e.reached() {
-		out = append(out, p2p.Peer{Pod: o.id, LastHeard: e.w.clock.Now()})
+		out = append(out, p2p.Peer{Pod: o.id, LastHeard: e.clock.Now()})
 	}
 	return out
 }

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wormhole-fs/wormhole/pkg/clock"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
+)
+
+// Sizes of TestStackBalance. With so many chunks a share is off by 3 % (one standard deviation) by chance alone.
+const (
+	balanceFiles = 1500
+	balanceBytes = 20_000 // of a file, which is one chunk
+)
+
+// TestStackBalance: what lies on the disks of whole pods is as their weights say, within 15 %, and when one has been drained the others have its part so, too.
+func TestStackBalance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it writes 60 MB into memory")
+	}
+	fleet, err := NewFleet(t.Context(), t.TempDir(), FleetSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := balanced(context.Background(), fleet, t.Logf); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func balanced(ctx context.Context, fleet *Fleet, log func(string, ...any)) (err error) {
+	w := &stackWorld{
+		fleet: fleet, rng: rand.New(rand.NewPCG(1, 1)), texts: map[string]*stackText{}, calm: true,
+		wires: NewWires(clock.Real{}, NetOptions{}, 1), weights: []uint32{80, 90, 100, 110, 120},
+	}
+	defer w.end(&err)
+	if err := w.start(ctx, FleetSize); err != nil {
+		return err
+	}
+	for _, p := range w.pods {
+		p.clock.Set(fleet.made.Sub(bubbleBegin) + time.Hour)
+	}
+	for i := range balanceFiles {
+		if err := w.pods[i%FleetSize].file(ctx, fmt.Sprint("f", i), balanceBytes); err != nil {
+			return err
+		}
+	}
+	if err := w.rest(ctx, stackSettle); err != nil {
+		return err
+	}
+	if err := w.shares(ctx, log); err != nil {
+		return err
+	}
+	if err := w.drain(ctx, w.pods[1]); err != nil {
+		return err
+	}
+	if err := w.rest(ctx, stackSettle); err != nil {
+		return err
+	}
+	return w.shares(ctx, log)
+}
+
+// shares judges what the pods that are not drained hold for others, and that those that are hold nothing.
+func (w *stackWorld) shares(ctx context.Context, log func(string, ...any)) error {
+	var found problems
+	const stored = 2 * balanceFiles * balanceBytes
+	sum := 0.0
+	for _, p := range w.pods {
+		if !p.drained {
+			sum += float64(p.weight)
+		}
+	}
+	for _, p := range w.pods {
+		if err := w.judgeCare(ctx, p, &found); err != nil {
+			return err
+		}
+		u, err := p.p.Usage(ctx)
+		if err != nil {
+			return err
+		}
+		want := stored * float64(p.weight) / sum
+		if p.drained {
+			continue
+		}
+		log("pod %d: weight %d holds %d bytes, %.3f of its share", p.n, p.weight, u.Live, float64(u.Live)/want)
+		if off := float64(u.Live)/want - 1; off < -placeBalance || off > placeBalance {
+			found.add("pod %d of weight %d holds %d bytes, and its share is %.0f", p.n, p.weight, u.Live, want)
+		}
+	}
+	return found.err()
+}
+
+// file makes a file of noise in the root folder.
+func (p *stackPod) file(ctx context.Context, name string, size int) error {
+	at, err := p.fs.Create(ctx, vfs.RootID, name, vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644})
+	if err != nil {
+		return err
+	}
+	f, err := p.fs.Open(ctx, at.ID)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(ctx, stream(name, size), 0)
+	return errors.Join(err, f.Close(ctx))
+}
