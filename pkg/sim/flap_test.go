@@ -14,7 +14,7 @@ import (
 
 // Sizes of TestFlaps. The pod is away for longer than the rule out and a repair take.
 const (
-	flapFiles = 12
+	flapFiles = 20 // with replica:2 one seed in 30,000 has none of them on the pod
 	flapBytes = 300_000 // of a file: one chunk, that is cut
 	flapTimes = 5
 	flapAway  = 25 * time.Minute
@@ -46,7 +46,7 @@ func TestFlaps(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Logf("the first absence moved %d bytes, all %d moved %d", first, flapTimes, all)
-				if n := float64(all) / float64(first); first < flapFiles*flapBytes/4 || n < row.least || n > row.most {
+				if n := float64(all) / float64(first); first < flapBytes || n < row.least || n > row.most {
 					t.Errorf("the first absence moved %d bytes, all moved %.1f times as many", first, n)
 				}
 			})
