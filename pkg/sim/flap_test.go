@@ -14,7 +14,7 @@ import (
 
 // Sizes of TestFlaps. The pod is away for longer than the rule out and a repair take.
 const (
-	flapFiles = 20 // with replica:2 one seed in 30,000 has none of them on the pod
+	flapFiles = 20      // with replica:2 one seed in 30,000 has none of them on the pod
 	flapBytes = 300_000 // of a file: one chunk, that is cut
 	flapTimes = 5
 	flapAway  = 25 * time.Minute
