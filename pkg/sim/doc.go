@@ -6,7 +6,7 @@
 //
 // State: pods are state.DBs that exchange commits. One goroutine does all, so that a seed does the same each time (RunState).
 // Stack: pods are pod.Pods with files, fsyncs and blocks (RunStack). Their goroutines run as Go lets them, so a seed repeats what users,
-// network and disks do, but not who is faster. Disks lose power, are full, or slow for what others ask of them; pods are drained and used again. In the end all is as safe as its policy says, and who is drained
+// network and disks do, but not who is faster. Disks lose power, are full, or slow for what others ask of them; pods join late, are drained and used again. In the end all is as safe as its policy says, and who is drained
 // is empty.
 //
 // Placement: pods hold sets of chunks, and each plans by what it sees (package placement) and does its part; one goroutine does all (RunPlacement). They join, are drained, crash, lose

@@ -70,22 +70,34 @@ func (w *stackWorld) end(err *error) {
 }
 
 func (w *stackWorld) start(ctx context.Context, pods int) error {
-	for i := range pods {
-		disk, err := w.fleet.disk(i)
-		if err != nil {
+	for range pods {
+		if err := w.join(ctx); err != nil {
 			return err
 		}
-		p := &stackPod{w: w, n: i, clock: NewClock(clock.Real{}), disk: disk}
-		if w.weights != nil {
-			p.weight = w.weights[i]
-		}
-		p.clock.Set(w.skew())
-		w.pods = append(w.pods, p)
-		if err := p.start(ctx); err != nil {
-			return err
-		}
-		w.trace.say("%d: starts at %v", i, p.clock.Now())
 	}
+	return nil
+}
+
+// join starts one more pod, if the fleet has one. It was admitted when the fleet was made, and knows nothing of what is there.
+func (w *stackWorld) join(ctx context.Context) error {
+	i := len(w.pods)
+	if i == FleetSize {
+		return nil
+	}
+	disk, err := w.fleet.disk(i)
+	if err != nil {
+		return err
+	}
+	p := &stackPod{w: w, n: i, clock: NewClock(clock.Real{}), disk: disk}
+	if w.weights != nil {
+		p.weight = w.weights[i]
+	}
+	p.clock.Set(w.skew())
+	w.pods = append(w.pods, p)
+	if err := p.start(ctx); err != nil {
+		return err
+	}
+	w.trace.say("%d: starts at %v", i, p.clock.Now())
 	return nil
 }
 
@@ -132,7 +144,7 @@ func (w *stackWorld) rest(ctx context.Context, d time.Duration) error {
 }
 
 func (w *stackWorld) act(ctx context.Context, p *stackPod) error {
-	switch k := w.rng.IntN(100); {
+	switch k := w.rng.IntN(104); {
 	case k < 70:
 		for range 1 + w.rng.IntN(5) {
 			if err := p.step(ctx); err != nil || p.disk.Failed() {
@@ -164,6 +176,8 @@ func (w *stackWorld) act(ctx context.Context, p *stackPod) error {
 	case k < 99:
 		p.clock.Set(w.skew())
 		w.trace.say("%d: its clock shows %v now", p.n, p.clock.Now())
+	case k < 103:
+		return w.join(ctx)
 	default:
 		got, err := p.p.Collect(ctx, pod.CollectOptions{})
 		w.trace.say("%d: collects %+v, %v", p.n, got, err)
