@@ -54,7 +54,7 @@ func (b *bench) profileOf(ctx context.Context, s source) error {
 		if err := profiled(ctx, w.m, to, step.do); err != nil {
 			return err
 		}
-		top, err := output(exec.CommandContext(ctx, "go", "tool", "pprof", "-top", fmt.Sprintf("-nodecount=%d", hottest), b.wh, to))
+		top, err := pprofTop(ctx, b.wh, to, fmt.Sprintf("-nodecount=%d", hottest))
 		if err != nil {
 			return err
 		}
@@ -70,6 +70,12 @@ func profiled(ctx context.Context, m *fleet.Machine, to string, f func() error) 
 		return err
 	}
 	return errors.Join(f(), m.Stop(ctx))
+}
+
+// pprofTop is what pprof lists of a program's profile.
+func pprofTop(ctx context.Context, program, profile string, flags ...string) (string, error) {
+	args := append([]string{"tool", "pprof", "-top"}, flags...)
+	return output(exec.CommandContext(ctx, "go", append(args, program, profile)...))
 }
 
 // topTable is pprof's table without what names this machine and run.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -153,7 +152,7 @@ var accounting = regexp.MustCompile(`accounting for ([0-9.]+)(?:ms)?, .* of ([0-
 
 // partOf is what part of a profile's samples, in percent, has a function in it, and how many seconds all are.
 func partOf(ctx context.Context, program, profile, focus string) (percent, total float64, err error) {
-	said, err := output(exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=0", "-nodefraction=0", "-unit=ms", "-focus="+focus, program, profile))
+	said, err := pprofTop(ctx, program, profile, "-nodecount=0", "-nodefraction=0", "-unit=ms", "-focus="+focus)
 	if err != nil {
 		return 0, 0, err
 	}

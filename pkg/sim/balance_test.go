@@ -35,17 +35,26 @@ func TestStackBalance(t *testing.T) {
 	})
 }
 
-func balanced(ctx context.Context, fleet *Fleet, log func(string, ...any)) (err error) {
+// calmWorld is all pods of a fleet with weights, nil for equal ones, of which nothing ails any. The caller ends it, with an error, too.
+func calmWorld(ctx context.Context, fleet *Fleet, weights []uint32) (*stackWorld, error) {
 	w := &stackWorld{
 		fleet: fleet, rng: rand.New(rand.NewPCG(1, 1)), texts: map[string]*stackText{}, calm: true,
-		wires: NewWires(clock.Real{}, NetOptions{}, 1), weights: []uint32{80, 90, 100, 110, 120},
+		wires: NewWires(clock.Real{}, NetOptions{}, 1), weights: weights,
 	}
-	defer w.end(&err)
 	if err := w.start(ctx, FleetSize); err != nil {
-		return err
+		return w, err
 	}
 	for _, p := range w.pods {
 		p.clock.Set(fleet.made.Sub(bubbleBegin) + time.Hour)
+	}
+	return w, nil
+}
+
+func balanced(ctx context.Context, fleet *Fleet, log func(string, ...any)) (err error) {
+	w, err := calmWorld(ctx, fleet, []uint32{80, 90, 100, 110, 120})
+	defer w.end(&err)
+	if err != nil {
+		return err
 	}
 	for i := range balanceFiles {
 		if err := w.pods[i%FleetSize].file(ctx, fmt.Sprint("f", i), balanceBytes); err != nil {

@@ -3,12 +3,10 @@ package sim
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
@@ -33,55 +31,57 @@ func TestFlaps(t *testing.T) {
 	}
 	for _, row := range []struct {
 		policy, lower string
+		takes         float64 // bytes that must go for one that the pod held
 		least, most   float64 // of what a first absence moved
 	}{
-		{"rs:2+1", "24h", 1, 2.2},
-		{"rs:2+1", "1ms", 0.8 * flapTimes, 1.2 * flapTimes},
-		{"replica:2", "24h", 1, 2.2},
+		{"rs:2+1", "24h", 2, 1, 2.2},
+		{"rs:2+1", "1ms", 2, 0.8 * flapTimes, 1.2 * flapTimes},
+		{"replica:2", "24h", 1, 1, 2.2},
 	} {
 		t.Run(row.policy+" lower "+row.lower, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				first, all, err := flap(context.Background(), fleet, row.policy, row.lower)
+				held, first, all, err := flap(context.Background(), fleet, row.policy, row.lower)
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Logf("the first absence moved %d bytes, all %d moved %d", first, flapTimes, all)
-				if n := float64(all) / float64(first); first < flapBytes || n < row.least || n > row.most {
-					t.Errorf("the first absence moved %d bytes, all moved %.1f times as many", first, n)
+				t.Logf("the pod held %d bytes, its first absence moved %d, all %d moved %d", held, first, flapTimes, all)
+				if of := float64(first) / float64(held) / row.takes; held < flapBytes/2 || of < 0.9 || of > 1.1 {
+					t.Errorf("the first absence moved %.2f of what must", of)
+				}
+				if n := float64(all) / float64(first); n < row.least || n > row.most {
+					t.Errorf("all absences moved %.1f times what the first did", n)
 				}
 			})
 		})
 	}
 }
 
-// flap has one pod come and go, and returns how many bytes went because of its first absence, and of all.
-func flap(ctx context.Context, fleet *Fleet, policy, lower string) (first, all int64, err error) {
-	w := &stackWorld{
-		fleet: fleet, rng: rand.New(rand.NewPCG(1, 1)), texts: map[string]*stackText{},
-		wires: NewWires(clock.Real{}, NetOptions{}, 1),
-	}
+// flap has one pod come and go, and returns how many bytes it held, and how many went because of its first absence, and of all.
+func flap(ctx context.Context, fleet *Fleet, policy, lower string) (held, first, all int64, err error) {
+	w, err := calmWorld(ctx, fleet, nil)
 	defer w.end(&err)
-	if err := w.start(ctx, FleetSize); err != nil {
-		return 0, 0, err
-	}
-	w.calm = true
-	for _, p := range w.pods {
-		p.clock.Set(fleet.made.Sub(bubbleBegin) + time.Hour)
+	if err != nil {
+		return 0, 0, 0, err
 	}
 	a, away := w.pods[0], w.pods[FleetSize-1]
 	for key, value := range map[string]string{"policy": policy, "lower": lower, "out": "10m"} {
 		if err := a.p.SetRule(ctx, key, value); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 	}
 	for i := range flapFiles {
 		if err := a.file(ctx, fmt.Sprint("f", i), flapBytes); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 	}
 	if err := w.rest(ctx, stackSettle); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
+	usage, err := away.p.Usage(ctx)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	held = usage.Live
 	begin := w.wires.Carried()
 	for n := range 2 * flapTimes {
 		gone := n%2 == 0
@@ -93,7 +93,7 @@ func flap(ctx context.Context, fleet *Fleet, policy, lower string) (first, all i
 		})
 		for _, p := range w.pods {
 			if _, err := p.p.CleanCache(ctx); err != nil { // what was given up is gone for good
-				return 0, 0, err
+				return 0, 0, 0, err
 			}
 		}
 		d := flapHere
@@ -101,11 +101,11 @@ func flap(ctx context.Context, fleet *Fleet, policy, lower string) (first, all i
 			d = flapAway
 		}
 		if err := w.rest(ctx, d); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		if n == 0 {
 			first = w.wires.Carried() - begin
 		}
 	}
-	return first, w.wires.Carried() - begin, nil
+	return held, first, w.wires.Carried() - begin, nil
 }

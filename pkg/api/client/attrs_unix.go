@@ -15,9 +15,6 @@ import (
 // asRoot says whether owners can be restored.
 var asRoot = os.Geteuid() == 0
 
-// setID are the mode bits that let others act as the owner. They are restored with the owner only.
-const setID = unix.S_ISUID | unix.S_ISGID
-
 // ownerIsSet says whether what is made of an item is its owner's.
 func ownerIsSet(it api.Item) bool {
 	return asRoot || it.UID == uint32(os.Geteuid()) && it.GID == uint32(os.Getegid())

@@ -55,9 +55,6 @@ type getter struct {
 	items, size uint64 // that came, of which no more than o.FilesMax and o.BytesMax may
 }
 
-// ErrTooMuch says that a get ended because of GetOptions.FilesMax or BytesMax.
-var ErrTooMuch = errors.New("the tree is larger than was asked for")
-
 // destLink is a hard link, made when all files are there.
 type destLink struct {
 	dir  *destFolder
@@ -225,21 +222,6 @@ func (g *getter) batch(ctx context.Context, m api.Batch) error {
 	return nil
 }
 
-// count takes an item into account before anything is made of it.
-func (g *getter) count(it api.Item) error {
-	g.items++
-	if vfs.Kind(it.Kind) == vfs.KindFile && it.Link == 0 {
-		g.size += min(it.Size, vfs.FileMax)
-	}
-	switch {
-	case g.o.FilesMax > 0 && g.items > g.o.FilesMax:
-		return fmt.Errorf("%s comes after %d files and folders: %w", g.pathOf(it), g.o.FilesMax, ErrTooMuch)
-	case g.o.BytesMax > 0 && g.size > g.o.BytesMax:
-		return fmt.Errorf("with %s it is more than %d bytes: %w", g.pathOf(it), g.o.BytesMax, ErrTooMuch)
-	}
-	return nil
-}
-
 // makeFiles makes files, some at once: most of the time goes into waiting for the file system.
 func makeFiles(wanted []*wantFile) {
 	var next atomic.Int64
@@ -382,22 +364,6 @@ func (g *getter) item(n int, it api.Item) (*wantFile, error) {
 		}
 	}
 	return nil, dir.special(name, it)
-}
-
-// What a tree may bring that is a right on this machine.
-var (
-	errDevice = fmt.Errorf("a device file is not made unless it is asked for: %w", fs.ErrPermission)
-	errRights = fmt.Errorf("its set-id bits or capabilities are left out: %w", fs.ErrPermission)
-)
-
-// dropRights takes from a file what would have others act as its owner, or as root, and says whether it would have.
-func dropRights(it *api.Item) bool {
-	const setID, capability = 0o6000, "security.capability"
-	_, capable := it.Xattrs[capability]
-	dropped := it.Mode&setID != 0 && ownerIsSet(*it) || capable && asRoot
-	it.Mode &^= setID
-	delete(it.Xattrs, capability)
-	return dropped
 }
 
 // folder makes a folder, the top-level one in a stage if it is not there yet.

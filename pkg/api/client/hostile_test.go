@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wormhole-fs/wormhole/pkg/api/client"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
@@ -54,10 +55,10 @@ func (w *world) problemsAre(err error, paths ...string) {
 // TestGetRights: whoever may write in the network makes no device and no program with somebody's rights on the machine of one who gets a tree. If it fails, root's `wh get` hands out the disk.
 func TestGetRights(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, whom it is about")
+		testneed.Missing(t, "needs root, whom it is about")
 	}
 	if err := unix.Mknod(filepath.Join(t.TempDir(), "null"), unix.S_IFCHR, int(unix.Mkdev(1, 3))); err != nil {
-		t.Skip("root can't make devices here")
+		testneed.Missing(t, "root can't make devices here: %v", err)
 	}
 	w := newWorld(t)
 	top := w.planted(vfs.RootID, "src", vfs.KindFolder, 0o2775, 0)
