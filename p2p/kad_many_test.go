@@ -163,6 +163,8 @@ func (w *kadWorld) each(n int, f func(i int) error) {
 // end ends pods.
 func (w *kadWorld) end(pods []*kadNode) {
 	w.each(len(pods), func(i int) error { return pods[i].close() })
+	time.Sleep(kadDelay) // who is about to write finds the stream closed
+	synctest.Wait()
 }
 
 // heads has some pods tell their heads.
