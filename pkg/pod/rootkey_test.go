@@ -61,7 +61,8 @@ func TestRootKeyMakesAdmin(t *testing.T) {
 	if err := first.UseRootKey(key); !errors.Is(err, vfs.ErrExist) {
 		t.Errorf("an admin's: %v", err)
 	}
-	first.stop() // it is lost
+	meet(t, first, second, third) // else nobody is left who tells the two of each other
+	first.stop()                  // it is lost
 	others, err := firstPod(t).RootKey()
 	if err != nil {
 		t.Fatal(err)
