@@ -178,7 +178,7 @@ type fragmentJob struct {
 func (p *Pod) ours(a placement.Action, pull bool) bool {
 	switch a.Kind {
 	case placement.Encode:
-		return a.From == p.id
+		return a.From == p.id && len(p.targetsOf(a)) > 0
 	case placement.CopyFragment:
 		return a.From == p.id && p.net.Connected(a.To) || a.To == p.id && pull
 	case placement.Rebuild:
@@ -246,9 +246,9 @@ func (p *Pod) pacedJob(ctx context.Context, j fragmentJob) error {
 	switch {
 	case j.a.Kind == placement.Encode:
 		var errs []error
-		for _, t := range j.a.Targets {
-			if t.Pod != p.id {
-				errs = append(errs, p.pace.Wait(ctx, j.c.class(), pace.Up, t.Pod, one, p.exempt(t.Pod)))
+		for _, t := range p.targetsOf(j.a) {
+			if t.pod != p.id {
+				errs = append(errs, p.pace.Wait(ctx, j.c.class(), pace.Up, t.pod, one, p.exempt(t.pod)))
 			}
 		}
 		return errors.Join(errs...)
@@ -258,13 +258,18 @@ func (p *Pod) pacedJob(ctx context.Context, j fragmentJob) error {
 	return nil
 }
 
-func (p *Pod) takeEncode(ctx context.Context, j fragmentJob) ([]holding, error) {
-	var targets []target
-	for _, t := range j.a.Targets {
+// targetsOf are those for whom this pod can cut its copy: itself, and who is connected.
+func (p *Pod) targetsOf(a placement.Action) (out []target) {
+	for _, t := range a.Targets {
 		if t.Pod == p.id || p.net.Connected(t.Pod) {
-			targets = append(targets, target{t.Pod, int(t.Index)})
+			out = append(out, target{t.Pod, int(t.Index)})
 		}
 	}
+	return out
+}
+
+func (p *Pod) takeEncode(ctx context.Context, j fragmentJob) ([]holding, error) {
+	targets := p.targetsOf(j.a)
 	stripe, errs, err := p.encodeTo(ctx, j.c.id, nil, int(j.a.Stripe.K), int(j.a.Stripe.M), targets)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,24 +15,27 @@ import (
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pace"
 	"github.com/wormhole-fs/wormhole/pkg/placement"
-	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // TestWatchRepair breaks if a repair ends before all is as the policy wants, does not end, or tells nothing of what it does.
 func TestWatchRepair(t *testing.T) {
 	pods := metPods(t, 4)
 	a, ctx := pods[0], quickly(t)
-	ruled(t, map[string]string{"policy": "replica:2", "suspect": "5ms", "down": "10ms", "repair": "20ms"}, pods...)
+	ruled(t, map[string]string{"lower": "1ms", "policy": "replica:2", "suspect": "5ms", "down": "10ms", "repair": "20ms"}, pods...)
 	for i := range 12 {
 		a.write(fmt.Sprintf("/%d", i), randomText(uint64(1501+i), 100<<10))
 	}
 	sameRoot(t, pods...)
-	eventually(t, "all is safe", func() error { return a.SyncWait(ctx, vfs.RootID) })
-	gone(pods[3])
-	left := pods[:3]
+	for i := range 12 {
+		settled(t, fmt.Sprintf("/%d", i), 2, pods...) // no copy is left that nobody needs, which would make good for one that is lost
+	}
+	i := slices.IndexFunc(pods[1:], func(p *testPod) bool { return bytesAt(t, p, "/0") > 0 }) // one of both is not a
+	dead := pods[1+i]
+	gone(dead)
+	left := slices.DeleteFunc(slices.Clone(pods), func(p *testPod) bool { return p == dead })
 	eventually(t, "it is down", func() error {
 		for _, p := range left {
-			if s := p.states()[pods[3].id]; s != "down" {
+			if s := p.states()[dead.id]; s != "down" {
 				return errors.New(s)
 			}
 		}
@@ -90,6 +94,21 @@ func TestWatchRepair(t *testing.T) {
 	}
 }
 
+// bytesAt is how many bytes of a file a pod has to hold, and does.
+func bytesAt(t *testing.T, p *testPod, path string) (sum int64) {
+	t.Helper()
+	w, err := p.Where(t.Context(), p.at(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.Chunks {
+		if owned, _ := p.store.Has(c.ID); owned && c.ID.Codec() == block.Raw {
+			sum += c.Bytes
+		}
+	}
+	return sum
+}
+
 // TestRepairGoesOnce breaks if what was lost in whole copies goes more than once: from each pod that has it, or both sent by one that has it and fetched by the one that lacks it.
 func TestRepairGoesOnce(t *testing.T) {
 	pods := metPods(t, 4)
@@ -97,16 +116,7 @@ func TestRepairGoesOnce(t *testing.T) {
 	ruled(t, map[string]string{"lower": "1ms", "policy": "replica:3", "suspect": "5ms", "down": "10ms", "repair": "20ms"}, pods...)
 	a.write("/f", randomText(1601, 12<<20))
 	settled(t, "/f", 3, pods...)
-	w, err := a.Where(ctx, a.at("/f"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lost int64
-	for _, c := range w.Chunks {
-		if owned, _ := dead.store.Has(c.ID); owned {
-			lost += c.Bytes
-		}
-	}
+	lost := bytesAt(t, dead, "/f")
 	moved := func() (sum int64) {
 		for _, p := range left {
 			sum += p.pace.Moved(pace.Repair)
@@ -126,6 +136,39 @@ func TestRepairGoesOnce(t *testing.T) {
 	})
 	if got := moved() - before; lost == 0 || float64(got) > 1.1*float64(lost) {
 		t.Errorf("%d bytes went to make again the %d that were lost", got, lost)
+	}
+}
+
+// TestRepairOfWhoIsAway breaks if a fragment is cut, or counted as moved, for a pod that is not connected, in each round again; or if it is not when the pod is back.
+func TestRepairOfWhoIsAway(t *testing.T) {
+	pods := metPods(t, 4)
+	a, left, ctx := pods[0], pods[:3], quickly(t)
+	ruled(t, map[string]string{"policy": "rs:2+2"}, pods...)
+	gone(pods[3])
+	a.write("/f", randomText(1701, 3<<20))
+	sameRoot(t, left...)
+	moved := func() (sum int64) {
+		for _, p := range pods {
+			sum += p.pace.Moved(pace.Repair)
+		}
+		return sum
+	}
+	due := int64(0)
+	for range 3 {
+		for _, p := range left {
+			if err := p.spread.everything(ctx); err != nil {
+				t.Fatal(err)
+			}
+			due += p.repair.last.Due
+		}
+	}
+	if got := moved(); got > 0 || due == 0 {
+		t.Errorf("%d bytes went for repair while %d wait for who is away", got, due)
+	}
+	pods[3] = again(t, pods[3])
+	until(t, "/f", func(w Where) error { return cutUp(w, 2, 2) }, pods...)
+	if moved() == 0 {
+		t.Error("nothing went for repair after it came back")
 	}
 }
 
