@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,12 @@ type couple interface {
 	// fetch has the second node write what the first has got last to a path at which nothing is.
 	fetch(ctx context.Context, to string, s source) error
 	stop(ctx context.Context) error
+}
+
+// readingCouple is one whose second node can read a file of the first to its end without writing it anywhere but where it keeps what it has.
+type readingCouple interface {
+	couple
+	read(ctx context.Context, s source) error
 }
 
 // couples are the programs that are compared, Wormhole first.
@@ -78,7 +85,7 @@ func (b *bench) between(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		took := map[string][]float64{}
+		took, read := map[string][]float64{}, map[string][]float64{}
 		for i := range b.rounds {
 			turn := slices.Clone(names)
 			if i%2 == 1 {
@@ -91,16 +98,27 @@ func (b *bench) between(ctx context.Context) error {
 				}
 				took[name] = append(took[name], seconds)
 				first = append(first, firsts...)
+				if c, ok := made[name](b).(readingCouple); ok && what == "d1" {
+					if seconds, err = b.readThrough(ctx, c, s); err != nil {
+						return fmt.Errorf("%s: %w", name, err)
+					}
+					read[name] = append(read[name], seconds)
+				}
 			}
 			if what == "d1" {
 				begin := time.Now()
 				if err := bareStream(ctx, s.bytes); err != nil {
 					return err
 				}
-				took[bareName] = append(took[bareName], time.Since(begin).Seconds())
+				read[bareName] = append(read[bareName], time.Since(begin).Seconds())
 			}
 		}
+		b.row("\n## %s: %s\n\n%d files, %d bytes.", strings.ToUpper(s.name), s.title, s.files, s.bytes)
 		b.betweenTable(s, names, took)
+		if what == "d1" {
+			b.row("\nRead to the end by nodes that are new, in the same turns, and written nowhere but where the second node keeps what it has; without a sync:")
+			b.betweenTable(s, append(slices.Clone(names), bareName), read)
+		}
 	}
 	if len(first) > 0 {
 		b.row("\nThe first byte of a file of %d bytes that the second node never saw, opened and read through its mount: median %.1f ms, p95 %.1f ms, of %d.",
@@ -113,11 +131,11 @@ func (b *bench) between(ctx context.Context) error {
 const bareName = "a bare TLS 1.3 stream"
 
 func (b *bench) betweenTable(s source, names []string, took map[string][]float64) {
-	b.row("\n## %s: %s\n\n%d files, %d bytes.\n\n| program | s | MB/s | files/s | wh faster |\n|---|---|---|---|---|", strings.ToUpper(s.name), s.title, s.files, s.bytes)
-	if len(took[bareName]) > 0 {
-		names = append(slices.Clone(names), bareName)
-	}
+	b.row("\n| program | s | MB/s | files/s | wh faster |\n|---|---|---|---|---|")
 	for _, name := range names {
+		if len(took[name]) == 0 {
+			continue
+		}
 		faster := ""
 		if name != self {
 			var all []float64
@@ -133,29 +151,51 @@ func (b *bench) betweenTable(s source, names []string, took map[string][]float64
 
 // transfer has new nodes of a program take a source from one to the other.
 func (b *bench) transfer(ctx context.Context, c couple, s source) (seconds float64, first []float64, err error) {
+	err = b.coupled(ctx, c, func(ctx context.Context, dir string) (err error) {
+		if w, ok := c.(*whCouple); ok && w.second.Mount != "" && s.name == "d2" {
+			if first, err = w.firstBytes(ctx, dir); err != nil {
+				return err
+			}
+		}
+		if err := c.have(ctx, s.path); err != nil {
+			return err
+		}
+		to := filepath.Join(dir, "got")
+		if seconds, err = timed(ctx, func() error { return c.fetch(ctx, to, s) }); err != nil {
+			return err
+		}
+		return s.same(to)
+	})
+	return seconds, first, err
+}
+
+// readThrough has the second of two new nodes read what the first has.
+func (b *bench) readThrough(ctx context.Context, c readingCouple, s source) (seconds float64, err error) {
+	err = b.coupled(ctx, c, func(ctx context.Context, _ string) error {
+		if err := errors.Join(c.have(ctx, s.path), syncDisks(ctx)); err != nil {
+			return err
+		}
+		begin := time.Now()
+		err := c.read(ctx, s)
+		seconds = time.Since(begin).Seconds()
+		return err
+	})
+	return seconds, err
+}
+
+// coupled starts two nodes in a folder of their own, does something with them, and ends them.
+func (b *bench) coupled(ctx context.Context, c couple, f func(ctx context.Context, dir string) error) (err error) {
 	dir := filepath.Join(b.dir, "couple")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return 0, nil, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, betweenWithin)
 	defer cancel()
 	defer func() { err = errors.Join(err, c.stop(context.WithoutCancel(ctx)), os.RemoveAll(dir)) }()
 	if err := c.start(ctx, dir); err != nil {
-		return 0, nil, err
+		return err
 	}
-	if w, ok := c.(*whCouple); ok && w.second.Mount != "" && s.name == "d2" {
-		if first, err = w.firstBytes(ctx, dir); err != nil {
-			return 0, nil, err
-		}
-	}
-	if err := c.have(ctx, s.path); err != nil {
-		return 0, nil, err
-	}
-	to := filepath.Join(dir, "got")
-	if seconds, err = timed(ctx, func() error { return c.fetch(ctx, to, s) }); err != nil {
-		return 0, nil, err
-	}
-	return seconds, first, s.same(to)
+	return f(ctx, dir)
 }
 
 // whCouple is two pods that keep what is theirs: policy none.
@@ -211,6 +251,22 @@ func (w *whCouple) heard(ctx context.Context) error {
 
 func (w *whCouple) fetch(ctx context.Context, to string, _ source) error {
 	_, err := w.second.Run(ctx, "get", w.path, "-o", to, "--quiet")
+	return err
+}
+
+// read reads through the mount of the second pod, where it can have one.
+func (w *whCouple) read(ctx context.Context, s source) error {
+	if w.second.Mount == "" {
+		return w.second.Command(ctx, "cat", w.path).Run()
+	}
+	f, err := os.Open(filepath.Join(w.second.Mount, filepath.FromSlash(w.path)))
+	if err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, make([]byte, readBuffer))
+	if err = errors.Join(err, f.Close()); err == nil && n != s.bytes {
+		err = fmt.Errorf("%d bytes came of %d", n, s.bytes)
+	}
 	return err
 }
 

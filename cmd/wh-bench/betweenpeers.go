@@ -102,6 +102,12 @@ func (k *kuboCouple) fetch(ctx context.Context, to string, _ source) error {
 	return err
 }
 
+func (k *kuboCouple) read(ctx context.Context, _ source) error {
+	c := exec.CommandContext(ctx, "ipfs", "cat", "--progress=false", k.cid)
+	c.Env = append(os.Environ(), "IPFS_PATH="+k.dirs[1])
+	return c.Run()
+}
+
 func (k *kuboCouple) stop(context.Context) error {
 	return errors.Join(k.nodes[1].stop(), k.nodes[0].stop())
 }
