@@ -126,15 +126,15 @@ func (k *known) all() []vfs.NodeID {
 }
 
 // opened notes the version of a file that is opened, and tells whether pages and attributes that the kernel may have are
-// of this version.
-func (k *known) opened(a vfs.Attr) (pages, attributes bool) {
+// of this version. Where all changes made elsewhere were told, pages are, whatever the version: the others went through the kernel, which has written its pages, too.
+func (k *known) opened(a vfs.Attr, untold bool) (pages, attributes bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n, v := k.nodes[a.ID], versionOf(a)
 	if n == nil {
 		return false, false
 	}
-	pages, attributes = n.content == v, n.shown == v.mark()
+	pages, attributes = n.content == v || n.content != version{} && !untold, n.shown == v.mark()
 	n.content = v
 	return pages, attributes
 }

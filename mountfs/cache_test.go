@@ -466,9 +466,10 @@ func TestPagesAreKept(t *testing.T) {
 	read := func(want string) {
 		t.Helper()
 		if b, err := os.ReadFile(cleanPath(m.Dir(), "f")); err != nil || string(b) != want {
-			t.Fatalf("read %q, %v, want %q", b, err, want)
+			t.Fatalf("read %d bytes, %.20q…, %v, want %.20q…", len(b), b, err, want)
 		}
 	}
+	eventually(t, "the watch has begun", func() bool { return !tree.Untold(vfs.RootID) })
 	read("first")
 	before := counted.reads.Load()
 	read("first")
@@ -476,10 +477,81 @@ func TestPagesAreKept(t *testing.T) {
 	if n := counted.reads.Load() - before; n != 0 || before == 0 {
 		t.Errorf("%d reads of a file that has not changed, %d before", n, before)
 	}
-	if err := os.WriteFile(cleanPath(m.Dir(), "f"), []byte("mine!"), 0o600); err != nil {
+	name, page := cleanPath(m.Dir(), "f"), strings.Repeat("mine", 1024) // the kernel keeps of what is written whole pages alone
+	for what, change := range map[string]func() (want string, err error){
+		"written": func() (string, error) { return page + page, os.WriteFile(name, []byte(page+page), 0o600) },
+		"dated": func() (string, error) {
+			return page, errors.Join(os.WriteFile(name, []byte(page), 0o600), os.Chtimes(name, time.Unix(1, 0), time.Unix(1, 0)))
+		},
+	} {
+		before := counted.reads.Load()
+		want, err := change()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(want)
+		if n := counted.reads.Load() - before; n != 0 {
+			t.Errorf("%d reads of a file that was %s here", n, what)
+		}
+	}
+	if err := errors.Join(os.WriteFile(name, []byte(page+page), 0o600), os.Truncate(name, 4090)); err != nil { // the kernel drops all pages itself
 		t.Fatal(err)
 	}
-	read("mine!")
+	read(page[:4090])
+	other.write(vfs.RootID, "f", "other")
+	read("other" + page[5:4090])
+}
+
+// TestOpenSeesElsewhere: who opens a file sees at once what was written elsewhere before, and never what was here before that, whoever wrote it last.
+func TestOpenSeesElsewhere(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	other := elsewhere{tree.View(), t}
+	other.write(vfs.RootID, "f", "first")
+	m := mount(t, tree, mountfs.Options{})
+	name := cleanPath(m.Dir(), "f")
+	for i := range 500 {
+		page := func(where string) string { return strings.Repeat(fmt.Sprintf("%s %03d", where, i), 4096/8) } // whole pages are kept
+		want := page("here")
+		if err := os.WriteFile(name, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 > 0 { // else it stays
+			want = page("away")
+			other.write(vfs.RootID, "f", want)
+		}
+		if b, err := os.ReadFile(name); err != nil || string(b) != want {
+			t.Fatalf("round %d: read %d bytes, %.8q…, %v, want %.8q…", i, len(b), b, err, want)
+		}
+	}
+}
+
+// TestFailedWriteIsReadAnew: of a write that failed, who opens the file next is shown what the FS has, not what the kernel was given. The kernel sees to that.
+func TestFailedWriteIsReadAnew(t *testing.T) {
+	tree := memfs.New(memfs.Options{})
+	m := mount(t, halfWritten{tree}, mountfs.Options{})
+	name := cleanPath(m.Dir(), "f")
+	page := strings.Repeat("0123", 1024)
+	if err := os.WriteFile(name, []byte(page+page), 0o600); err == nil {
+		t.Fatal("the write did not fail")
+	}
+	if b, err := os.ReadFile(name); err != nil || string(b) != page {
+		t.Errorf("read %d bytes, %v", len(b), err)
+	}
+}
+
+// halfWritten writes half of what it is given, and fails.
+type halfWritten struct{ *memfs.FS }
+
+func (h halfWritten) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
+	f, err := h.FS.Open(ctx, id)
+	return halfFile{f}, err
+}
+
+type halfFile struct{ vfs.File }
+
+func (f halfFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(ctx, p[:len(p)/2], off)
+	return n, errors.Join(err, errors.New("a fault"))
 }
 
 // countingFS counts reads of contents.

@@ -102,7 +102,7 @@ func (s *server) openFile(ctx context.Context, op *fuseops.OpenFileOp) error {
 		return err
 	}
 	op.Handle = s.handles.add(f)
-	pages, shown := s.known.opened(a)
+	pages, shown := s.known.opened(a, s.untold(a.ID))
 	op.UseDirectIO = s.keeper != nil // pages are of the file, not of who has it open
 	op.KeepPageCache = pages && !s.expiration(asked, a.ID).IsZero()
 	if m := s.memory.Load(); m != nil && !shown {

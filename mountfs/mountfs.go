@@ -1,8 +1,8 @@
 // Package mountfs shows a vfs.FS as a folder of the machine, by FUSE. Mount makes the mount and serves
 // it; Stale, Detach and Abort deal with mounts whose daemon is dead or stuck.
 //
-// Caches: the kernel keeps names, attributes and names that don't exist for cacheTime, and pages until
-// a file is opened that has changed. Where the FS is a vfs.Watcher, what is changed elsewhere is taken out
+// Caches: the kernel keeps names, attributes and names that don't exist for cacheTime, and pages, also those that are written through it, until
+// a file is opened that has changed elsewhere. Where the FS is a vfs.Watcher, what is changed elsewhere is taken out
 // of these caches as soon as it is told, by a goroutine of its own; where it is none, nothing but pages is
 // cached. What is answered while a change comes is not cached. When the FS says that anything may have changed, all names are taken out at
 // once, where the kernel can do that (Linux 6.16, and a mount made by root); elsewhere names are kept for cacheTimeShort only. Write-back caching is off, but by Options.Writeback: a

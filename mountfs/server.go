@@ -253,6 +253,11 @@ func (s *server) remember(f *kernelMemory) {
 	}
 }
 
+// untold says whether a node may have been changed elsewhere without the kernel's pages having been taken out for it.
+func (s *server) untold(id vfs.NodeID) bool {
+	return s.watcher == nil || s.deaf.Load() || !s.watcher.Watched(id) || s.watcher.Untold(id)
+}
+
 // expiration is until when the kernel may cache what it is told now of a node or of the names in it; asked is s.told before the FS was asked for it.
 func (s *server) expiration(asked uint64, id vfs.NodeID) time.Time {
 	switch {

@@ -200,7 +200,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 	p.published = state.Dot{Actor: p.db.Actor(), Seq: p.db.VV()[p.db.Actor()]}
 	p.db.OnFork(p.forks.note)
 	p.db.OnDirty(p.barrier.wake)
-	p.hears = p.applied.add(nil)
+	p.hears = p.applied.add(nil, false)
 	p.db.Watch(func(changes []vfs.Change, local bool) {
 		switch {
 		case !local:

@@ -223,6 +223,53 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestUntold breaks if a surface is said to have been told of all while what another pod changed is seen and waits to be told, or is being told; or if it never is.
+func TestUntold(t *testing.T) {
+	a := firstPod(t)
+	b := joinPod(t, a, "second")
+	ctx := quickly(t)
+	watched, ok := b.fs.(vfs.Watcher)
+	if !ok {
+		t.Fatal("no watcher")
+	}
+	if !watched.Untold(vfs.RootID) {
+		t.Error("who does not watch is said to have been told")
+	}
+	calls, goOn := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = watched.Watch(ctx, func([]vfs.Change) {
+			calls <- struct{}{}
+			<-goOn
+		})
+	}()
+	for i := range 20 {
+		if i > 0 {
+			a.write("/f", fmt.Sprint(i))
+			b.reads("/f", fmt.Sprint(i))
+		}
+		if !watched.Untold(vfs.RootID) { // it is seen, and its telling is held up
+			t.Fatalf("change %d counts as told before it is", i)
+		}
+		for told := false; !told; {
+			select {
+			case <-calls:
+				if !watched.Untold(vfs.RootID) {
+					t.Fatalf("change %d counts as told while it is being told", i)
+				}
+				goOn <- struct{}{}
+			case <-time.After(50 * time.Millisecond):
+				told = !watched.Untold(vfs.RootID)
+			case <-ctx.Done():
+				t.Fatalf("change %d never counts as told", i)
+			}
+		}
+	}
+	b.write("/f", "mine")
+	if watched.Untold(vfs.RootID) {
+		t.Error("it is to be told of its own change")
+	}
+}
+
 // TestConflict breaks if one of two edits made apart is lost.
 func TestConflict(t *testing.T) {
 	a := firstPod(t)

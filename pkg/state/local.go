@@ -123,3 +123,6 @@ func (d *DB) Watch(f func(changes []vfs.Change, local bool)) {
 	defer d.opMu.Unlock()
 	d.watchers = append(d.watchers, f)
 }
+
+// Telling says whether changes of an Apply may be seen already of which the functions of Watch were not told yet.
+func (d *DB) Telling() bool { return d.telling.Load() > 0 }

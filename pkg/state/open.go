@@ -88,6 +88,7 @@ type DB struct {
 	onDirty    func()
 	onFork     func(statement []byte)
 	watchers   []func(changes []vfs.Change, local bool)
+	telling    atomic.Int32 // changes made elsewhere of which the watchers are still to be told
 
 	sign     atomic.Pointer[func(msg []byte) []byte] // nil: operations are refused
 	isDirty  atomic.Bool

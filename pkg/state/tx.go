@@ -81,6 +81,10 @@ func (t *tx) finish(local bool) error {
 	if err := t.putFolders(); err != nil {
 		return err
 	}
+	if !local {
+		d.telling.Add(1)
+		defer d.telling.Add(-1)
+	}
 	if err := t.show(); err != nil {
 		return err
 	}

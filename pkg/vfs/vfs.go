@@ -246,4 +246,6 @@ type Watcher interface {
 	Watch(ctx context.Context, f func([]Change)) error
 	// Watched says whether Watch tells of a node and of the names in it.
 	Watched(id NodeID) bool
+	// Untold says whether a node may be seen here with a change that was made elsewhere and that f has not been called with, or has not returned from.
+	Untold(id NodeID) bool
 }
