@@ -474,6 +474,9 @@ func TestPagesAreKept(t *testing.T) {
 	before := counted.reads.Load()
 	read("first")
 	read("first")
+	if kept := counted.kept.Load(); kept != before {
+		t.Errorf("%d of %d reads say that the kernel keeps what they bring", kept, before)
+	}
 	if n := counted.reads.Load() - before; n != 0 || before == 0 {
 		t.Errorf("%d reads of a file that has not changed, %d before", n, before)
 	}
@@ -558,6 +561,7 @@ func (f halfFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error)
 type countingFS struct {
 	*memfs.FS
 	reads atomic.Int64
+	kept  atomic.Int64 // of them, those of vfs.ReadKept
 }
 
 func (c *countingFS) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
@@ -572,6 +576,9 @@ type countingFile struct {
 
 func (f *countingFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	f.c.reads.Add(1)
+	if vfs.ReuseOf(ctx) == vfs.ReadKept {
+		f.c.kept.Add(1)
+	}
 	return f.File.ReadAt(ctx, p, off)
 }
 

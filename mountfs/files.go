@@ -122,6 +122,9 @@ func (s *server) read(ctx context.Context, op *fuseops.ReadFileOp) error {
 		dst = make([]byte, op.Size) // the library had no room for it
 		op.Data = [][]byte{dst}
 	}
+	if s.keeper == nil {
+		ctx = vfs.WithReuse(ctx, vfs.ReadKept) // in the kernel's pages
+	}
 	op.BytesRead, err = f.ReadAt(ctx, dst, op.Offset)
 	if err == io.EOF { //nolint:errorlint // an error that wraps it is no end of the file
 		return nil

@@ -24,8 +24,8 @@ type ahead struct {
 
 // aheadBlock is a block to be read ahead.
 type aheadBlock struct {
-	id   block.ID
-	once bool // vfs.ReadOnce
+	id    block.ID
+	reuse vfs.Reuse
 }
 
 // readAhead notes a read of n bytes at off.
@@ -56,13 +56,13 @@ func (p *Pod) readAhead(ctx context.Context, a *ahead, body dag.Body, off, n int
 		return // the reader will meet the error itself
 	}
 	keepPlaced(buf, placed)
-	once := vfs.IsReadOnce(ctx)
+	reuse := vfs.ReuseOf(ctx)
 	for _, e := range placed {
 		if e.IsHole() {
 			continue
 		}
 		select {
-		case p.aheads <- aheadBlock{e.ID, once}:
+		case p.aheads <- aheadBlock{e.ID, reuse}:
 		default:
 			return
 		}
@@ -78,11 +78,7 @@ func (p *Pod) runAhead(ctx context.Context) error {
 			return ctx.Err()
 		case b = <-p.aheads:
 		}
-		reading := ctx
-		if b.once {
-			reading = vfs.ReadOnce(ctx)
-		}
-		if _, err := p.getBlock(reading, b.id); err != nil {
+		if _, err := p.getBlock(vfs.WithReuse(ctx, b.reuse), b.id); err != nil {
 			p.log.DebugContext(ctx, "a block could not be read ahead", "block", b.id, "err", err)
 		}
 	}

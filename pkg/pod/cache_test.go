@@ -173,7 +173,7 @@ func TestReadOnce(t *testing.T) {
 	var got strings.Builder
 	buf := make([]byte, 1<<20)
 	for off := range int64(12) { // in order, so that it is read ahead too
-		if _, err := f.ReadAt(vfs.ReadOnce(ctx), buf, off<<20); err != nil && !errors.Is(err, io.EOF) {
+		if _, err := f.ReadAt(vfs.WithReuse(ctx, vfs.ReadOnce), buf, off<<20); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		got.Write(buf)

@@ -82,7 +82,7 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case load == nil:
 		return plain, nil
 	case first:
-		plain, err := p.store.Get(ctx, id)
+		plain, err := p.store.Get(near(ctx), id)
 		if err == nil {
 			plain, err = p.seal.Load().open(id, plain)
 			p.chunks.finish(load, plain, err)
@@ -96,6 +96,14 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("pod: get %s: %s: %w", id, p.awaited(id), ctx.Err())
 	}
+}
+
+// near is the context of a read from this disk: the operating system need not keep what is not read from there again.
+func near(ctx context.Context) context.Context {
+	if vfs.ReuseOf(ctx) == vfs.ReadOften {
+		return ctx
+	}
+	return store.Uncached(ctx)
 }
 
 // loadElsewhere loads a block that can't be read from this disk at once. That goes on when the one that began it gives up,
@@ -115,7 +123,7 @@ func (p *Pod) loadElsewhere(ctx context.Context, load *cached) {
 }
 
 func (p *Pod) loadBlock(ctx context.Context, id block.ID) ([]byte, error) {
-	plain, err := p.store.Get(ctx, id)
+	plain, err := p.store.Get(near(ctx), id)
 	switch {
 	case errors.Is(err, block.ErrNotFound):
 		plain, err = p.fetchBlock(ctx, id, false)
@@ -153,7 +161,7 @@ func (p *Pod) fetchBlock(ctx context.Context, id block.ID, own bool) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	if !own && id.Codec() == block.Raw && vfs.IsReadOnce(ctx) {
+	if !own && id.Codec() == block.Raw && vfs.ReuseOf(ctx) == vfs.ReadOnce {
 		return plain, nil
 	}
 	if err := p.keep(ctx, id, plain, own); err != nil {

@@ -390,7 +390,7 @@ func (g *gatherer) fetch(c *piece) {
 // fetchFragment gets a fragment from the pod that holds it, as it is sent. It is not verified yet.
 func (p *Pod) fetchFragment(ctx context.Context, h holding) (wire []byte, err error) {
 	if h.pod == p.id {
-		return p.storedFragment(ctx, h.f)
+		return p.storedFragment(near(ctx), h.f)
 	}
 	limited, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
 )
@@ -79,7 +80,7 @@ func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, w
 		case r.bad():
 			return fmt.Errorf("damaged and set aside: %w", block.ErrCorrupt)
 		}
-		err = s.readRow(id, r, f)
+		err = s.readRow(ctx, id, r, f)
 		if err == nil || !errors.Is(err, block.ErrCorrupt) {
 			return err
 		}
@@ -93,7 +94,7 @@ func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, w
 }
 
 // readRow reads the record that a row names and calls f with it.
-func (s *Store) readRow(id block.ID, r row, f func(r record, wire []byte) error) error {
+func (s *Store) readRow(ctx context.Context, id block.ID, r row, f func(r record, wire []byte) error) error {
 	s.mu.RLock()
 	g := s.segs[r.seg]
 	ok := g != nil && g.acquire()
@@ -110,7 +111,7 @@ func (s *Store) readRow(id block.ID, r row, f func(r record, wire []byte) error)
 		defer s.bufs.put(buf)
 		b = *buf
 	}
-	rec, err := readRecord(g, r.off, b)
+	rec, err := readRecordBy(g.reads(ctx), g, r.off, b)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,11 @@ func (s *Store) readRow(id block.ID, r row, f func(r record, wire []byte) error)
 
 // readRecord reads the record at off, which is as long as b, and checks head and checksum.
 func readRecord(g *segment, off int64, b []byte) (record, error) {
-	n, err := readAt(g.file, b, off, off+int64(len(b)))
+	return readRecordBy(g.file, g, off, b)
+}
+
+func readRecordBy(f io.ReaderAt, g *segment, off int64, b []byte) (record, error) {
+	n, err := readAt(f, b, off, off+int64(len(b)))
 	if err != nil {
 		return record{}, fmt.Errorf("segment %d: %w", g.num, err)
 	}

@@ -54,7 +54,7 @@ func (s *Store) Scrub(ctx context.Context, cursor string, maxBytes int64, f func
 }
 
 func (s *Store) scrubRow(ctx context.Context, e idRow, f func(Problem)) error {
-	err := s.readQuietly(ctx, e.id, s.verify(e.id))
+	err := s.readQuietly(Uncached(ctx), e.id, s.verify(e.id)) // who scrubs looks at each once, and leaves what others need in memory
 	switch {
 	case err == nil, errors.Is(err, block.ErrNotFound):
 		return nil

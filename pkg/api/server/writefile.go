@@ -22,7 +22,7 @@ func exporting(ctx context.Context, bytes uint64) context.Context {
 	if bytes < onceFrom {
 		return ctx
 	}
-	return vfs.ReadOnce(ctx)
+	return vfs.WithReuse(ctx, vfs.ReadOnce)
 }
 
 // write copies a file to an empty one.

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// uncachedFrom is how long a record is, in bytes, from which it is worth a system call of its own not to have it cached. Below it, what the kernel reads with it is a neighbour
+// that will be wanted.
+const uncachedFrom = 64 << 10
+
+type uncachedKey struct{}
+
+// Uncached says that what is read under the context need not stay in the memory that the operating system has for the disk: whoever reads it keeps it in memory, as the
+// kernel does for a mount, or it is not read again soon. Then that memory has it once and not twice, and other programs keep theirs. It is advice: it holds for records of 64 KiB and
+// more, on Linux 6.14 and later (RWF_DONTCACHE of preadv2(2)), on file systems that can do it, and on disks that are not locked.
+func Uncached(ctx context.Context) context.Context {
+	return context.WithValue(ctx, uncachedKey{}, true)
+}
+
+// reads reads a segment as the context wants it.
+func (g *segment) reads(ctx context.Context) io.ReaderAt {
+	if ctx.Value(uncachedKey{}) == nil || shiftOf(g.file) > 0 { // the descriptor of a locked disk's file tells of encrypted bytes
+		return g.file
+	}
+	return uncachedFile{g.file}
+}
+
+// uncachedFile reads what is long without leaving it in the operating system's memory.
+type uncachedFile struct{ vfs.File }
+
+// ReadAt is io.ReaderAt's.
+func (f uncachedFile) ReadAt(b []byte, off int64) (int, error) {
+	if fd := f.Fd(); len(b) >= uncachedFrom && fd != vfs.InvalidFd {
+		if n := readUncached(fd, b, off); n == len(b) {
+			return n, nil
+		}
+	}
+	return f.File.ReadAt(b, off) // which says what is wrong, if anything is
+}

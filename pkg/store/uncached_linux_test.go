@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/diskcrypt"
+	"github.com/wormhole-fs/wormhole/pkg/testneed"
+)
+
+// TestUncached: what is read uncached is what was put, and leaves nothing in the kernel's memory that was not there; other reads do, and so does what is short.
+func TestUncached(t *testing.T) {
+	const n = 1 << 20
+	ctx := context.Background()
+	s, err := Open(vfs.Default, t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	long, short := mustPut(t, s, 1, n), mustPut(t, s, 3, uncachedFrom/2)
+	mustSync(t, s)
+	fd := int(s.segs[1].file.Fd())
+	cached := func() uint64 {
+		t.Helper()
+		var got unix.Cachestat_t
+		if err := unix.Cachestat(uint(fd), &unix.CachestatRange{Len: 1 << 40}, &got, 0); err != nil {
+			testneed.Missing(t, "cachestat(2): %v", err)
+		}
+		return got.Cache * uint64(unix.Getpagesize())
+	}
+	read := func(ctx context.Context, what string, id block.ID, bytes int, least, most uint64) {
+		t.Helper()
+		if err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED); err != nil {
+			t.Fatal(err)
+		}
+		before := cached()
+		if got, err := s.Get(ctx, id); err != nil || len(got) != bytes {
+			t.Errorf("%s: %d bytes, %v", what, len(got), err)
+		}
+		if cachesAlways.Load() {
+			testneed.Missing(t, "RWF_DONTCACHE: this kernel, or this file system, has none")
+		}
+		if after := cached(); after < before+least || after > before+most {
+			t.Errorf("%s: %d bytes are in memory, %d were before", what, after, before)
+		}
+	}
+	read(Uncached(ctx), "uncached", long, n, 0, n/8)
+	read(Uncached(ctx), "a short one", short, uncachedFrom/2, 1, n/2)
+	read(ctx, "as usual", long, n, n/2, 4*n)
+}
+
+// TestUncachedLocked: of a locked disk, whose descriptors tell of encrypted bytes, an uncached read is like any other.
+func TestUncachedLocked(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(diskcrypt.New(vfs.Default, diskcrypt.NewKey()), t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := mustPut(t, s, 1, 1<<20)
+	mustSync(t, s)
+	if got, err := s.Get(Uncached(ctx), id); err != nil || len(got) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
