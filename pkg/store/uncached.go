@@ -20,9 +20,9 @@ func Uncached(ctx context.Context) context.Context {
 	return context.WithValue(ctx, uncachedKey{}, true)
 }
 
-// reads reads a segment as the context wants it.
+// reads reads a segment as the context wants it. The descriptor of a locked disk's file tells of encrypted bytes.
 func (g *segment) reads(ctx context.Context) io.ReaderAt {
-	if ctx.Value(uncachedKey{}) == nil || shiftOf(g.file) > 0 { // the descriptor of a locked disk's file tells of encrypted bytes
+	if ctx.Value(uncachedKey{}) == nil || shiftOf(g.file) > 0 {
 		return g.file
 	}
 	return uncachedFile{g.file}
