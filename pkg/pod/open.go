@@ -155,7 +155,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		}
 	}()
 	fs := home.over(p.guard.guard(o.FS, o.Dir))
-	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, NeverResume: home.disk != nil, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
+	if p.store, err = store.Open(fs, o.Dir, store.Options{CapacityBytes: o.CapacityBytes, ReserveBytes: o.ReserveBytes, NeverResume: home.disk != nil, ReadBack: func() bool { return !p.reg.alone.Load() }, Clock: o.Clock, Log: o.Log.With("part", "store")}); err != nil { //nolint:contextcheck // opening is not cut short
 		return nil, err
 	}
 	opened = append(opened, p.store.Close)

@@ -223,6 +223,24 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestAlone breaks if a pod takes itself for the only one that stores when it is not, or never does: then what it writes is not kept in memory for the others.
+func TestAlone(t *testing.T) {
+	a := firstPod(t)
+	if !a.reg.alone.Load() {
+		t.Error("the only pod is not alone")
+	}
+	b := joinPod(t, a, "second")
+	sameRoot(t, a, b)
+	for _, p := range []*testPod{a, b} {
+		eventually(t, "another one stores", func() error {
+			if p.reg.alone.Load() {
+				return errors.New("alone")
+			}
+			return nil
+		})
+	}
+}
+
 // TestUntold breaks if a surface is said to have been told of all while what another pod changed is seen and waits to be told, or is being told; or if it never is.
 func TestUntold(t *testing.T) {
 	a := firstPod(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/member"
@@ -17,6 +18,7 @@ import (
 // registry is what the statements say: who the members are, what the layout is, what the network's settings are.
 type registry struct {
 	network ident.Network
+	alone   atomic.Bool // no other pod stores anything, as lay has it; for those who may not wait for mu
 
 	mu       sync.RWMutex               // guards the fields below
 	chains   map[ident.Pod]member.Chain // of pods
@@ -203,6 +205,7 @@ func (r *registry) layoutLocked() {
 		}
 	}
 	r.lay = placement.NewLayout(list)
+	r.alone.Store(r.lay.Len() <= 1)
 	r.outs.out = outPods(r.lay.Entries(), r.outs.said)
 }
 

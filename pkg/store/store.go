@@ -42,6 +42,9 @@ type Options struct {
 	// NeverResume has each Open begin a new segment rather than append to one that an earlier life wrote. It is for a disk that is encrypted by a
 	// keystream: where power was lost, other bytes may have stood behind the end.
 	NeverResume bool
+	// ReadBack says whether what is appended now will be read from here soon, as it is where it goes to other pods. If not, the operating system need not keep it in memory. It
+	// is called from any goroutine, and must not block or call the Store. nil: it will.
+	ReadBack func() bool
 
 	filterMin int // IDs of the filter's smallest generation, for tests; 0: filterMin
 }

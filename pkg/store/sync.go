@@ -110,7 +110,7 @@ func (s *Store) flush() (dead []row, err error) {
 			return nil, s.poison(fmt.Errorf("sync segments: %w", err))
 		}
 	}
-	s.noteSynced(&snap)
+	s.forget(s.noteSynced(&snap))
 	if err := s.writeIndex(&snap); err != nil {
 		return nil, s.poison(err)
 	}
@@ -157,17 +157,19 @@ func (s *Store) snapshot() (snap snapshot, changed bool) {
 	return snap, true
 }
 
-// noteSynced lets later records say how far their segment is on disk.
-func (s *Store) noteSynced(snap *snapshot) {
+// noteSynced lets later records say how far their segment is on disk, and tells what is there now of each.
+func (s *Store) noteSynced(snap *snapshot) (synced []part) {
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range snap.stats {
-		if g := s.segs[st.num]; g != nil {
-			g.synced = max(g.synced, st.end)
+		if g := s.segs[st.num]; g != nil && g.synced < st.end {
+			synced = append(synced, part{g, g.synced, st.end})
+			g.synced = st.end
 		}
 	}
+	return synced
 }
 
 // writeIndex brings the index up to the snapshot, in one batch.

@@ -20,6 +20,32 @@ func Uncached(ctx context.Context) context.Context {
 	return context.WithValue(ctx, uncachedKey{}, true)
 }
 
+// forgetFrom is how many bytes must have been appended to a segment for them to be worth a system call that takes them out of memory. Of less, as of what a small change
+// writes, some may be wanted again.
+const forgetFrom = 4 << 20
+
+// part is some of a segment.
+type part struct {
+	g        *segment
+	from, to int64
+}
+
+// forget has the operating system forget what was appended and is on disk now, if nobody will read it from here soon.
+func (s *Store) forget(appended []part) {
+	if s.o.ReadBack == nil || s.o.ReadBack() {
+		return
+	}
+	for _, a := range appended {
+		if a.to-a.from < forgetFrom || !a.g.acquire() {
+			continue
+		}
+		if fd := a.g.file.Fd(); fd != vfs.InvalidFd {
+			forget(fd, shiftOf(a.g.file)+a.from, a.to-a.from)
+		}
+		_ = a.g.release() // nothing is lost when closing a removed file fails
+	}
+}
+
 // reads reads a segment as the context wants it. The descriptor of a locked disk's file tells of encrypted bytes.
 func (g *segment) reads(ctx context.Context) io.ReaderAt {
 	if ctx.Value(uncachedKey{}) == nil || shiftOf(g.file) > 0 {

@@ -27,3 +27,6 @@ func readUncached(fd uintptr, b []byte, off int64) (n int) {
 	}
 	return n
 }
+
+// forget takes bytes that are on disk out of the page cache. It is advice.
+func forget(fd uintptr, off, n int64) { _ = unix.Fadvise(int(fd), off, n, unix.FADV_DONTNEED) }
