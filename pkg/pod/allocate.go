@@ -23,7 +23,7 @@ func (f *file) Allocate(ctx context.Context, off, length int64, flags vfs.AllocF
 	if err := f.p.changeable(f.n.id); err != nil {
 		return err
 	}
-	f.writes.Add(1)
+	f.writing()
 	return f.p.locked(ctx, f.n, func(h here) error { return f.p.allocateLocked(ctx, h, f.n, off, off+length, flags) })
 }
 

@@ -20,6 +20,7 @@ type file struct {
 
 	writes  atomic.Uint64 // how often it was written to by this handle
 	durable atomic.Uint64 // of them, those of which it is known that they are as durable as the policy asks
+	told    atomic.Uint64 // of them, those of which the other surfaces were told
 }
 
 // ReadAt is vfs.File's.
@@ -62,12 +63,30 @@ func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error)
 	if err := f.p.spendWrite(ctx, f.n, off, int64(len(data))); err != nil {
 		return 0, err
 	}
-	f.writes.Add(1)
+	f.writing()
 	err := f.p.locked(ctx, f.n, func(h here) error { return f.p.writeLocked(ctx, h, f.n, data, off) })
 	if err != nil {
 		return 0, err
 	}
 	return len(data), nil
+}
+
+// writing notes that this handle is about to change the file: other surfaces see that before they are told.
+func (f *file) writing() {
+	f.n.writer.Store(f.v)
+	f.writes.Add(1)
+}
+
+// tell tells the other surfaces of what was written by this handle, whoever staged it since.
+func (f *file) tell(writes uint64) {
+	if f.told.Swap(writes) == writes {
+		return
+	}
+	if now := f.p.db.Number(f.n.id); now != f.n.id {
+		f.p.watches.tell(nil, []vfs.Change{{Node: now}}) // this surface too knows the file by both numbers
+	}
+	f.v.changedNode(f.n.id)
+	f.n.writer.CompareAndSwap(f.v, nil)
 }
 
 // Sync is vfs.File's.
@@ -76,6 +95,7 @@ func (f *file) Sync(ctx context.Context) error {
 	if err := f.p.syncNode(ctx, f.n); err != nil {
 		return err
 	}
+	f.tell(writes)
 	text, err := f.p.durability(f.n.id)
 	switch {
 	case errors.Is(err, vfs.ErrNotExist): // a file without a name is nobody else's
@@ -102,11 +122,8 @@ func (f *file) Flush(ctx context.Context) error {
 		if err := f.p.stage(ctx, f.n); err != nil {
 			return err
 		}
-		if now := f.p.db.Number(f.n.id); now != f.n.id {
-			f.p.watches.tell(nil, []vfs.Change{{Node: now}}) // this surface too knows the file by both numbers
-		}
-		f.v.changedNode(f.n.id)
 	}
+	f.tell(writes)
 	if !dirty && writes == f.durable.Load() {
 		return nil
 	}

@@ -35,6 +35,8 @@ type node struct {
 	opens int        // of them, files that are open; guarded by nodes.mu
 	key   vfs.NodeID // where it is in nodes.byID, beside id; guarded by nodes.mu
 
+	writer atomic.Pointer[view] // the surface that wrote to it last, until the others were told; nil: none
+
 	mu       sync.RWMutex // guards the fields below
 	loaded   bool
 	row      vfs.NodeID        // its number in the state

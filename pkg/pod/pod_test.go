@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -285,6 +286,70 @@ func TestUntold(t *testing.T) {
 	b.write("/f", "mine")
 	if watched.Untold(vfs.RootID) {
 		t.Error("it is to be told of its own change")
+	}
+}
+
+// TestUntoldWrites breaks if a surface is said to have been told of all while another one writes to a file, or is not told when that is flushed or synced, though somebody else has
+// staged it.
+func TestUntoldWrites(t *testing.T) {
+	a := firstPod(t)
+	a.write("/f", "first")
+	ctx, id := quickly(t), a.at("/f")
+	watched, ok := a.fs.(vfs.Watcher)
+	if !ok {
+		t.Fatal("no watcher")
+	}
+	told := make(chan vfs.NodeID, 1000)
+	go func() {
+		_ = watched.Watch(ctx, func(list []vfs.Change) {
+			for _, c := range list {
+				told <- c.Node
+			}
+		})
+	}()
+	settled := func() error {
+		if watched.Untold(id) {
+			return errors.New("untold")
+		}
+		return nil
+	}
+	eventually(t, "the watch has begun", settled)
+	f, err := a.FS().Open(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, save := range map[string]func(context.Context) error{"flush": f.Flush, "sync": f.Sync} {
+		if _, err := f.WriteAt(ctx, []byte(what), 0); err != nil {
+			t.Fatal(err)
+		}
+		if !watched.Untold(id) {
+			t.Errorf("%s: what another surface is writing counts as told", what)
+		}
+		if err := errors.Join(a.Settle(ctx), save(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		for heard := false; !heard; {
+			select {
+			case node := <-told:
+				heard = node == id
+			case <-time.After(waitMax):
+				t.Fatalf("%s: not told of what was written", what)
+			}
+		}
+		eventually(t, what, settled)
+	}
+	if err := f.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := a.fs.Open(ctx, id)
+	if err == nil {
+		_, err = mine.WriteAt(ctx, []byte("mine"), 0)
+	}
+	if err != nil || watched.Untold(id) {
+		t.Errorf("it is to be told of its own writes; %v", err)
+	}
+	if err := mine.Close(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -20,7 +20,18 @@ func (v *view) Watched(vfs.NodeID) bool { return true }
 
 // Untold is vfs.Watcher's. A file with two numbers is changed by either, and who has it by the other is told when it is flushed.
 func (v *view) Untold(id vfs.NodeID) bool {
-	return v.p.db.Telling() || v.p.hears.untold() || v.watches.untoldOf(v) || v.p.renumbered(vfs.Change{Node: id})
+	return v.p.db.Telling() || v.p.hears.untold() || v.watches.untoldOf(v) || v.p.renumbered(vfs.Change{Node: id}) || v.writtenElsewhere(id)
+}
+
+// writtenElsewhere says whether another surface is writing to a file, of which this one is told when that is flushed or synced.
+func (v *view) writtenElsewhere(id vfs.NodeID) bool {
+	n := v.p.inUse(id)
+	if n == nil {
+		return false
+	}
+	defer v.p.release(n)
+	w := n.writer.Load()
+	return w != nil && w != v
 }
 
 // watchPending is how many changes wait for a slow watcher before they are replaced by "anything".
