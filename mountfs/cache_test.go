@@ -531,14 +531,26 @@ func TestOpenSeesElsewhere(t *testing.T) {
 // TestFailedWriteIsReadAnew: of a write that failed, who opens the file next is shown what the FS has, not what the kernel was given. The kernel sees to that.
 func TestFailedWriteIsReadAnew(t *testing.T) {
 	tree := memfs.New(memfs.Options{})
+	old, mine := strings.Repeat("old.", 1024), strings.Repeat("mine", 1024)
+	elsewhere{tree.View(), t}.write(vfs.RootID, "f", old+old)
 	m := mount(t, halfWritten{tree}, mountfs.Options{})
 	name := cleanPath(m.Dir(), "f")
-	page := strings.Repeat("0123", 1024)
-	if err := os.WriteFile(name, []byte(page+page), 0o600); err == nil {
-		t.Fatal("the write did not fail")
+	eventually(t, "the watch has begun", func() bool { return !tree.Untold(vfs.RootID) })
+	if b, err := os.ReadFile(name); err != nil || string(b) != old+old {
+		t.Fatalf("read %d bytes, %v", len(b), err)
 	}
-	if b, err := os.ReadFile(name); err != nil || string(b) != page {
-		t.Errorf("read %d bytes, %v", len(b), err)
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(mine + mine); err == nil {
+		t.Error("the write did not fail")
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(name); err != nil || string(b) != mine+old {
+		t.Errorf("read %d bytes, %.4q… and %.4q…, %v", len(b), b, b[min(len(b), 4096):], err)
 	}
 }
 

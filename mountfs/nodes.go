@@ -179,7 +179,7 @@ func (s *server) createFile(ctx context.Context, op *fuseops.CreateFileOp) error
 	op.Handle = s.handles.add(f)
 	s.tell(&op.Entry, op.Parent, a, asked)
 	s.named(a.ID, parent, op.Name)
-	s.known.opened(a, s.untold(a.ID))
+	s.known.opened(a, true) // its pages begin with this open
 	return nil
 }
 

@@ -153,7 +153,7 @@ func (l *loads) coldFile(ctx context.Context, p *place, dir string) error {
 	return p.cold(ctx)
 }
 
-// warmFile makes a file that the kernel has, and has read twice: at the second time it moves pages among those in use (mark_page_accessed, Documentation/mm), which is part of becoming warm.
+// warmFile makes a file that the kernel has, and has read twice: at the second time it moves pages among those in use (folio_mark_accessed, mm/swap.c), which is part of becoming warm.
 func (l *loads) warmFile(ctx context.Context, p *place, dir string) error {
 	if err := l.file(ctx, p, dir); err != nil {
 		return err
