@@ -34,7 +34,7 @@ const EntriesMax = 1 << 16
 
 const (
 	formatVersion = 1
-	bytesMax      = 1 << 56
+	bytesMax      = 1 << 53 // what a float64 counts one by one
 	msMax         = 1 << 43 // 278 years
 	growthMax     = 40      // half-lives, after which weights are scaled down, long before they lose digits
 )
