@@ -27,36 +27,26 @@ func TestUncached(t *testing.T) {
 	}()
 	long, short := mustPut(t, s, 1, n), mustPut(t, s, 3, uncachedFrom/2)
 	mustSync(t, s)
-	fd := int(s.segs[1].file.Fd())
-	read := func(ctx context.Context, what string, id block.ID, bytes int, least, most uint64) {
+	fd := s.segs[1].file.Fd()
+	read := func(ctx context.Context, what string, id block.ID, bytes int, least, most int64) {
 		t.Helper()
-		if err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED); err != nil {
+		if err := unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED); err != nil {
 			t.Fatal(err)
 		}
-		before := cachedBytes(t, fd)
+		before := testneed.CachedBytes(t, fd)
 		if got, err := s.Get(ctx, id); err != nil || len(got) != bytes {
 			t.Errorf("%s: %d bytes, %v", what, len(got), err)
 		}
 		if cachesAlways.Load() {
 			testneed.Missing(t, "RWF_DONTCACHE: this kernel, or this file system, has none")
 		}
-		if after := cachedBytes(t, fd); after < before+least || after > before+most {
+		if after := testneed.CachedBytes(t, fd); after < before+least || after > before+most {
 			t.Errorf("%s: %d bytes are in memory, %d were before", what, after, before)
 		}
 	}
 	read(Uncached(ctx), "uncached", long, n, 0, n/8)
 	read(Uncached(ctx), "a short one", short, uncachedFrom/2, 1, n/2)
 	read(ctx, "as usual", long, n, n/2, 4*n)
-}
-
-// cachedBytes is how much of a file the kernel has in memory.
-func cachedBytes(t *testing.T, fd int) uint64 {
-	t.Helper()
-	var got unix.Cachestat_t
-	if err := unix.Cachestat(uint(fd), &unix.CachestatRange{Len: 1 << 40}, &got, 0); err != nil {
-		testneed.Missing(t, "cachestat(2): %v", err)
-	}
-	return got.Cache * uint64(unix.Getpagesize())
 }
 
 // TestForgets: what is synced leaves the kernel's memory where nobody will read it back, is there where somebody will, and can be read either way.
@@ -72,7 +62,7 @@ func TestForgets(t *testing.T) {
 				mustPut(t, s, 2*i+1, n)
 			}
 			mustSync(t, s)
-			if got := cachedBytes(t, int(s.segs[1].file.Fd())); back != (got > blocks*n/2) {
+			if got := testneed.CachedBytes(t, s.segs[1].file.Fd()); back != (got > blocks*n/2) {
 				t.Errorf("%s, to be read back %t: %d bytes of %d are in memory", name, back, got, blocks*n)
 			}
 			wantCheck(t, s, nil)

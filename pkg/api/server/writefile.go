@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -33,7 +34,7 @@ func (g *getter) write(ctx context.Context, a vfs.Attr, to *os.File, bufs [2][]b
 		return err
 	}
 	defer func() { _ = f.Close(context.WithoutCancel(ctx)) }() // Only read.
-	out := writer{to: to}
+	out := writer{to: to, forgets: int64(a.Size) >= forgetFrom()}
 	if a.Size < copySize && a.Blocks*512 >= a.Size {
 		return eachPart(ctx, f, bufs[0][:a.Size+1], out.writeAt) // One more finds the end.
 	}
@@ -84,14 +85,26 @@ func setSize(f *os.File, size int64) error {
 	return f.Sync()
 }
 
-// earlyBytes is how much of a large file is written before the disk is told to begin with it, in bytes: so it works while the rest is
-// read and checked, not only when all is written.
-const earlyBytes = 8 << 20
+const (
+	// earlyBytes is how much of a large file is written before the disk is told to begin with it, in bytes: so it works while the rest is
+	// read and checked, not only when all is written.
+	earlyBytes = 4 << 20
+
+	// lateBytes is how far behind what is written a file is looked through again for bytes that the disk has by then, to be forgotten.
+	lateBytes = 8 * earlyBytes
+
+	// forgetShare is the share of the machine's memory from which on it is not filled with a file that was exported: other programs' files would go for it.
+	forgetShare = 16
+)
+
+// forgetFrom is the size from which on an exported file is not kept in the operating system's memory, in bytes.
+var forgetFrom = sync.OnceValue(func() int64 { return max(onceFrom, memoryBytes()/forgetShare) })
 
 // writer writes a file in order.
 type writer struct {
 	to         *os.File
 	begun, end int64 // what the disk was told to begin with, and what is written
+	forgets    bool  // the file's bytes leave the operating system's memory when they are on disk
 }
 
 func (w *writer) writeAt(b []byte, off int64) error {
@@ -101,10 +114,17 @@ func (w *writer) writeAt(b []byte, off int64) error {
 	if off != w.end {
 		w.begun = max(w.begun, off) // Behind a hole.
 	}
-	if w.end = off + int64(len(b)); w.end-w.begun >= earlyBytes {
-		beginWriting(w.to, w.begun, w.end-w.begun)
-		w.begun = w.end
+	w.end = off + int64(len(b))
+	if w.end-w.begun < earlyBytes {
+		return nil
 	}
+	if w.forgets {
+		from := max(0, w.end-lateBytes)
+		forgetWritten(w.to, from, w.end-from)
+	} else {
+		beginWriting(w.to, w.begun, w.end-w.begun)
+	}
+	w.begun = w.end
 	return nil
 }
 
