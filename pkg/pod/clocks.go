@@ -68,12 +68,17 @@ func (p *Pod) compareClock(ctx context.Context, pod ident.Pod) error {
 
 // readClock reads what answerClock says.
 func (p *Pod) readClock(pod ident.Pod, answer []byte) (time.Time, error) {
+	at, err := decodeClock(answer)
+	if err != nil {
+		return at, fmt.Errorf("pod: the time of %s: %w", p.reg.name(pod), err)
+	}
+	return at, nil
+}
+
+func decodeClock(answer []byte) (time.Time, error) {
 	r := cbor.NewReader(answer)
 	ns := r.Int()
-	if err := r.Done(); err != nil {
-		return time.Time{}, fmt.Errorf("pod: the time of %s: %w", p.reg.name(pod), err)
-	}
-	return time.Unix(0, ns), nil
+	return time.Unix(0, ns), r.Done()
 }
 
 // judgeClock compares this clock with those of the pods that are connected.

@@ -79,3 +79,21 @@ func FuzzTimes(f *testing.F) {
 		}
 	})
 }
+
+// FuzzNumbers reads what a pod says in one or two numbers: its clock, its disk, what an admin wants of it.
+func FuzzNumbers(f *testing.F) {
+	f.Add(cbor.AppendInt(nil, -1))
+	f.Add(cbor.AppendUint(nil, dutyRemove))
+	f.Add(cbor.AppendUint(cbor.AppendUint(cbor.AppendArray(nil, 2), 1<<62), 5))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if at, err := decodeClock(b); err == nil && !bytes.Equal(cbor.AppendInt(nil, at.UnixNano()), b) {
+			t.Errorf("%x is read as %s", b, at)
+		}
+		if duty, err := decodeDuty(b); err == nil && (duty < dutyLook || duty > dutyRemove) {
+			t.Errorf("%x is read as duty %d", b, duty)
+		}
+		if used, free, err := decodeUsage(b); err == nil && (used < 0 || free < 0) {
+			t.Errorf("%x is read as %d bytes used, %d free", b, used, free)
+		}
+	})
+}

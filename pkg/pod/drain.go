@@ -94,9 +94,8 @@ func (p *Pod) notEmpty(pod ident.Pod, d Drained, err error) error {
 
 // answerDuty does what an admin asks for.
 func (p *Pod) answerDuty(ctx context.Context, from ident.Pod, body []byte) ([]byte, error) {
-	r := cbor.NewReader(body)
-	duty := int(r.UintMax(dutyRemove))
-	if err := r.Done(); err != nil {
+	duty, err := decodeDuty(body)
+	if err != nil {
 		return nil, fmt.Errorf("pod: question about its duties: %w", err)
 	}
 	if _, known := p.reg.cert(from); duty != dutyLook && (!known || !p.reg.role(from).MayAdmit()) {
@@ -104,6 +103,12 @@ func (p *Pod) answerDuty(ctx context.Context, from ident.Pod, body []byte) ([]by
 	}
 	d, err := p.doDuty(ctx, duty)
 	return d.encode(), err
+}
+
+func decodeDuty(body []byte) (int, error) {
+	r := cbor.NewReader(body)
+	duty := int(r.UintMax(dutyRemove))
+	return duty, r.Done()
 }
 
 func (p *Pod) doDuty(ctx context.Context, duty int) (Drained, error) {

@@ -153,12 +153,17 @@ func (p *Pod) usageMessage(ctx context.Context) []byte {
 }
 
 func (p *Pod) toldUsage(from ident.Pod, body []byte) {
-	r := cbor.NewReader(body)
-	r.Tuple(2)
-	used, free := r.UintMax(1<<62), r.UintMax(1<<62)
-	if err := r.Done(); err != nil {
+	used, free, err := decodeUsage(body)
+	if err != nil {
 		p.log.Warn("a pod's usage can't be read", "pod", p.reg.name(from), "err", err)
 		return
 	}
-	p.peers.update(from, func(f *peerFacts) { f.used, f.free = int64(used), int64(free) })
+	p.peers.update(from, func(f *peerFacts) { f.used, f.free = used, free })
+}
+
+func decodeUsage(body []byte) (used, free int64, err error) {
+	r := cbor.NewReader(body)
+	r.Tuple(2)
+	used, free = int64(r.UintMax(1<<62)), int64(r.UintMax(1<<62))
+	return used, free, r.Done()
 }

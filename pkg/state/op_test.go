@@ -548,6 +548,7 @@ func FuzzLocalValues(f *testing.F) {
 	rec := folderRec{exists: true, attached: true, parent: 5, name: "x", entries: 3, came: 7, newest: 9, stale: true, changed: 11}
 	f.Add(rec.encode())
 	f.Add((&dirtyValue{order: 1, hlc: 2, observed: []Dot{{ident.Actor{Member: 1}, 2}}, value: []byte("v")}).encode())
+	f.Add(actorState{seq: 1, digest: [32]byte{2}, hlc: 3}.encode())
 	f.Add(appendSlots(nil, []slot{{ino: 1, link: 2, came: 3, multi: true, dir: true}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if rec, err := decodeFolderRec(b); err == nil && !bytes.Equal(rec.encode(), b) {
@@ -555,6 +556,9 @@ func FuzzLocalValues(f *testing.F) {
 		}
 		if w, err := decodeDirty(b); err == nil && !bytes.Equal(w.encode(), b) {
 			t.Errorf("uncommitted row %x is written as %x", b, w.encode())
+		}
+		if _, s, err := decodeHeadRow(actorKey(actor(1)), b); err == nil && !bytes.Equal(s.encode(), b) {
+			t.Errorf("an actor's last commit %x is written as %x", b, s.encode())
 		}
 		if slots, err := decodeSlots(b); err == nil && len(slots)*slotLen != len(b) {
 			t.Errorf("%d slots from %d bytes", len(slots), len(b))
