@@ -243,7 +243,7 @@ var docVaries = []struct {
 	{regexp.MustCompile(`\b(pid|process|port|line) \d+\b`), "$1 (number)"},
 	{regexp.MustCompile(`:\d{4,5}\b`), ":(port)"},
 	{regexp.MustCompile(`\b\d+ (bytes|blocks)\b`), "(number) $1"},
-	{regexp.MustCompile(`[a-z]+ whole(, [a-z]+ whole)+`), "(holders)"}, // By their ids, and who has read it.
+	{regexp.MustCompile(`[a-z]+ (whole|cached)(, [a-z]+ (whole|cached))+`), "(holders)"}, // By their ids, and who has read it.
 	{regexp.MustCompile(`\s+`), " "},
 }
 
