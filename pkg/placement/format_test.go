@@ -150,8 +150,9 @@ func FuzzEntry(f *testing.F) {
 		if again := e.bytes(); !bytes.Equal(again, b) {
 			t.Errorf("%x is read, and written again as %x", b, again)
 		}
-		if until := e.Frozen(); until.After(time.UnixMilli(int64(e.Version >> 16)).Add(FreezeMax)) || e.Priority() > PriorityMax || e.Answer(e.Answered()).Answered() != e.Answered() {
-			t.Errorf("silent until %s, priority %d, answered %d", until, e.Priority(), e.Answered())
+		made := time.UnixMilli(int64(e.Version >> 16))
+		if e.Frozen().After(made.Add(FreezeMax)) || e.Priority() > PriorityMax || e.Answer(e.Answered()).Answered() != e.Answered() {
+			t.Errorf("made %s, silent until %s, priority %d, answered %d", made, e.Frozen(), e.Priority(), e.Answered())
 		}
 		if e.Verify(good.Network) == nil && e.Pod == good.Pod && !cmp.Equal(e.body(), good.body()) {
 			t.Errorf("forged: %+v", e)

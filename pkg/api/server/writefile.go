@@ -88,10 +88,10 @@ func setSize(f *os.File, size int64) error {
 const (
 	// earlyBytes is how much of a large file is written before the disk is told to begin with it, in bytes: so it works while the rest is
 	// read and checked, not only when all is written.
-	earlyBytes = 4 << 20
+	earlyBytes = 8 << 20
 
 	// lateBytes is how far behind what is written a file is looked through again for bytes that the disk has by then, to be forgotten.
-	lateBytes = 8 * earlyBytes
+	lateBytes = 4 * earlyBytes
 
 	// forgetShare is the share of the machine's memory from which on it is not filled with a file that was exported: other programs' files would go for it.
 	forgetShare = 16
