@@ -98,7 +98,7 @@ func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
 	}
 }
 
-// near is the context of a read from this disk: the operating system need not keep what is not read from there again.
+// near is the context of a read from this disk, and of keeping what was read elsewhere: the operating system need not keep what is not read from there again.
 func near(ctx context.Context) context.Context {
 	if vfs.ReuseOf(ctx) == vfs.ReadOften {
 		return ctx
@@ -181,7 +181,7 @@ func (p *Pod) keep(ctx context.Context, id block.ID, plain []byte, own bool) err
 	if own {
 		return p.put(ctx, id, plain)
 	}
-	return p.store.PutCached(ctx, id, plain)
+	return p.store.PutCached(near(ctx), id, plain)
 }
 
 // askHolders gets a block from other pods: a whole copy, or, where there is none, joined from fragments, which nodes never are. What did it for the

@@ -116,7 +116,12 @@ func (s *Store) putClaimed(ctx context.Context, id block.ID, plainLen int, cache
 	if cached {
 		head.kind = kindCached
 	}
-	err = s.append(head, b, false, func(at place) { s.setRow(id, old, had, newRow(at, head, block.Fragment{})) })
+	err = s.append(head, b, false, func(at place) {
+		s.setRow(id, old, had, newRow(at, head, block.Fragment{}))
+		if cached && isUncached(ctx) {
+			s.noteUncached(at, int64(len(b)))
+		}
+	})
 	if err == nil && had {
 		err = s.buryDamaged(ctx, id, old)
 	}

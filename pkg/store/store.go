@@ -100,10 +100,11 @@ type Store struct {
 	pending    map[block.ID]change // not in the index yet
 	flushing   map[block.ID]change // being written to the index; nil: none
 	filter     filter
-	used       int64 // bytes of segs on disk: up to their ends, without what was punched
-	unsynced   int64 // bytes appended since the last flush
-	newFiles   bool  // the directory must be synced
-	punches    []row // deleted since the last flush
+	used       int64  // bytes of segs on disk: up to their ends, without what was punched
+	unsynced   int64  // bytes appended since the last flush
+	newFiles   bool   // the directory must be synced
+	punches    []row  // deleted since the last flush
+	uncached   []part // appended since the last flush, and not to be read from the operating system's memory
 	totals     totals
 	generation byte
 	failed     error // ErrPoisoned or ErrClosed, wrapped

@@ -82,6 +82,8 @@ type snapshot struct {
 	stats   []segmentStats
 	dir     bool // a segment was made
 	punches []row
+
+	uncached []part // appended, and not to be read from the operating system's memory
 }
 
 // segmentStats is a segment's row in the index.
@@ -110,7 +112,7 @@ func (s *Store) flush() (dead []row, err error) {
 			return nil, s.poison(fmt.Errorf("sync segments: %w", err))
 		}
 	}
-	s.forget(s.noteSynced(&snap))
+	s.forget(s.noteSynced(&snap), snap.uncached)
 	if err := s.writeIndex(&snap); err != nil {
 		return nil, s.poison(err)
 	}
@@ -139,6 +141,8 @@ func (s *Store) snapshot() (snap snapshot, changed bool) {
 		rows:    s.pending,
 		dir:     s.newFiles,
 		punches: s.punches,
+
+		uncached: s.uncached,
 	}
 	if s.active != nil {
 		snap.meta.upTo = place{s.active.num, s.active.end}
@@ -153,7 +157,7 @@ func (s *Store) snapshot() (snap snapshot, changed bool) {
 		}
 	}
 	s.flushing, s.pending = s.pending, make(map[block.ID]change, min(len(s.pending), 4096)) // as many are likely to come again
-	s.unsynced, s.newFiles, s.punches = 0, false, nil
+	s.unsynced, s.newFiles, s.punches, s.uncached = 0, false, nil, nil
 	return snap, true
 }
 

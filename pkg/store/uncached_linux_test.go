@@ -73,6 +73,39 @@ func TestForgets(t *testing.T) {
 	}
 }
 
+// TestForgetsUncached: of what is synced the cached copies that were put uncached leave the kernel's memory, whatever stands between them, and nothing else does.
+func TestForgetsUncached(t *testing.T) {
+	const n, blocks = 1 << 20, 6
+	ctx := context.Background()
+	for name, fs := range map[string]vfs.FS{"plain": vfs.Default, "locked": diskcrypt.New(vfs.Default, diskcrypt.NewKey())} {
+		s, err := Open(fs, t.TempDir(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(ctx context.Context, i uint64) {
+			id, b := testBlock(2*i+1, n)
+			if err := s.PutCached(ctx, id, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range uint64(blocks) {
+			put(Uncached(ctx), 3*i)
+			if i%2 == 0 { // so that some stand side by side
+				put(ctx, 3*i+1)
+				mustPut(t, s, 2*(3*i+2)+1, n)
+			}
+		}
+		mustSync(t, s)
+		if got := testneed.CachedBytes(t, s.segs[1].file.Fd()); got < blocks*n || got > (blocks+1)*n {
+			t.Errorf("%s: %d bytes are in memory, want %d of %d", name, got, blocks*n, 2*blocks*n)
+		}
+		wantCheck(t, s, nil)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestUncachedLocked: of a locked disk, whose descriptors tell of encrypted bytes, an uncached read is like any other.
 func TestUncachedLocked(t *testing.T) {
 	ctx := context.Background()
