@@ -152,18 +152,26 @@ func (im *flipImage) bytes(names []string) (n int) {
 	return n
 }
 
+// flippedBit is where a bit was flipped.
+type flippedBit struct {
+	name string
+	off  int64
+	bit  byte
+}
+
 // flip flips a random bit of some files and tells where; to flip it again is to undo it.
-func (im *flipImage) flip(rng *rand.Rand, names []string) (name string, off int64, undo func()) {
-	at := rng.IntN(im.bytes(names))
-	for _, name = range names {
-		if at < len(im.files[name]) {
+func (im *flipImage) flip(rng *rand.Rand, names []string) (at flippedBit, undo func()) {
+	off := rng.IntN(im.bytes(names))
+	for _, at.name = range names {
+		if off < len(im.files[at.name]) {
 			break
 		}
-		at -= len(im.files[name])
+		off -= len(im.files[at.name])
 	}
-	bit := byte(1) << rng.IntN(8)
-	im.files[name][at] ^= bit
-	return name, int64(at), func() { im.files[name][at] ^= bit }
+	at.off, at.bit = int64(off), 1<<rng.IntN(8)
+	undo = func() { im.files[at.name][off] ^= at.bit }
+	undo()
+	return at, undo
 }
 
 // records lists the records of a segment of the image while it is whole.
@@ -204,9 +212,9 @@ func TestBitFlips(t *testing.T) {
 	t.Logf("segments of %d bytes, index of %d bytes, %d of %d flips in the index", segs, index, inIndex, flips)
 	for i := range inIndex {
 		im, other = other, im
-		name, off, undo := im.flip(rng, im.index)
+		at, undo := im.flip(rng, im.index)
 		if err := im.verifyIndexFlip(); err != nil {
-			t.Fatalf("flip %d, in byte %d of %s: %v", i, off, name, err)
+			t.Fatalf("flip %d, %+v: %v", i, at, err)
 		}
 		undo()
 	}
@@ -223,22 +231,25 @@ func TestBitFlips(t *testing.T) {
 	const atOnce = 50
 	for done := inIndex; done < flips; done += atOnce {
 		hits := make(map[block.ID][]place)
+		flipped := make(map[flippedBit]bool)
 		var undos []func()
 		for len(undos) < atOnce {
-			name, off, undo := im.flip(rng, im.segments)
-			rs := heads[name]
-			i, _ := slices.BinarySearchFunc(rs, off, func(r record, off int64) int {
+			at, undo := im.flip(rng, im.segments)
+			rs := heads[at.name]
+			i, _ := slices.BinarySearchFunc(rs, at.off, func(r record, off int64) int {
 				if r.end() <= off {
 					return -1
 				}
 				return 1
 			})
-			if rs[i].id == last.id {
-				undo() // without it and the index nothing says that what is before it was on disk
+			// Without the last record and the index nothing says that what is before it was on disk; and what is flipped twice is whole.
+			if rs[i].id == last.id || flipped[at] {
+				undo()
 				continue
 			}
+			flipped[at] = true
 			undos = append(undos, undo)
-			num, _, _ := parseSegmentName(name[strings.LastIndexByte(name, '/')+1:])
+			num, _, _ := parseSegmentName(at.name[strings.LastIndexByte(at.name, '/')+1:])
 			hits[rs[i].id] = append(hits[rs[i].id], place{num, rs[i].off})
 		}
 		if err := im.verifySegmentFlips(hits); err != nil {
