@@ -14,9 +14,9 @@ const uncachedFrom = 64 << 10
 type uncachedKey struct{}
 
 // Uncached says that what is read under the context, or is put as a cached copy, need not stay in the memory that the operating system has for the disk: whoever reads it keeps
-// it in memory, as the kernel does for a mount, or it is not read again soon. Then that memory has it once and not twice, and other programs keep theirs. It is advice: it holds for
-// records of 64 KiB and more; of reads on Linux 6.14 and later (RWF_DONTCACHE of preadv2(2)), on file systems that can do it, and on disks that are not locked; of a copy
-// once it is on disk.
+// it in memory, as the kernel does for a mount, or it is not read again soon. Then that memory has it once and not twice, and other programs keep theirs. It is advice. Of reads it
+// holds for records of 64 KiB and more, on Linux 6.14 and later (RWF_DONTCACHE of preadv2(2)), on file systems that can do it, and on disks that are not locked; of copies once
+// they are on disk, where 64 KiB and more of them stand side by side.
 func Uncached(ctx context.Context) context.Context {
 	return context.WithValue(ctx, uncachedKey{}, true)
 }
