@@ -277,8 +277,10 @@ func (r saveRun) watch(p *testPod, old, text []byte) (stop func() error) {
 		for {
 			// Twice: an editor that keeps a backup takes it away between two looks.
 			err := wholeDocument(ctx, p.fs, string(old), string(text), r.backup)
-			if err != nil && r.backup != "" {
-				err = wholeDocument(ctx, p.fs, string(old), string(text), r.backup)
+			if first := err; first != nil && r.backup != "" {
+				if err = wholeDocument(ctx, p.fs, string(old), string(text), r.backup); err != nil {
+					err = fmt.Errorf("%w; in the look before: %v; commits %v", err, first, p.db.VV()) //nolint:errorlint // the last one counts
+				}
 			}
 			if errors.Is(err, block.ErrUnavailable) {
 				err = nil // the pod that has the bytes is down
