@@ -26,11 +26,12 @@ type barrier struct {
 	refusing func() error  // not nil while no pass can be made
 
 	mu      sync.Mutex // guards the fields below
-	staged  []*node
+	staged  []stagedContent
 	unsaved []*node // closed, and could not be staged: each counts as a use
 	puts    []*newFile
 	waiters []chan error // each of capacity 1; told the result of the next pass that begins
 	serving []chan error // those of the pass that runs
+	naming  bool         // the pass that runs has contents to name
 	busy    int          // passes in a row that committed more than one row each
 	closed  bool
 }
@@ -46,10 +47,16 @@ func (b *barrier) wake() {
 	}
 }
 
-// add queues a node whose contents were staged.
-func (b *barrier) add(n *node) {
+// stagedContent is contents of a node that wait to be named.
+type stagedContent struct {
+	n *node
+	c *content
+}
+
+// add queues contents of a node that were staged.
+func (b *barrier) add(n *node, c *content) {
 	b.mu.Lock()
-	b.staged = append(b.staged, n)
+	b.staged = append(b.staged, stagedContent{n, c})
 	b.mu.Unlock()
 	b.wake()
 }
@@ -83,6 +90,13 @@ func (b *barrier) gathers() bool {
 	return b.busy >= burst && len(b.waiters) == 0
 }
 
+// passed notes the end of a pass.
+func (b *barrier) passed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.naming = false
+}
+
 // committed notes how many rows a pass committed.
 func (b *barrier) committed(rows int) {
 	b.mu.Lock()
@@ -102,7 +116,7 @@ func (b *barrier) keep(n *node) {
 
 // queued is what a pass is about.
 type queued struct {
-	staged  []*node
+	staged  []stagedContent
 	puts    []*newFile
 	waiters []chan error
 }
@@ -111,7 +125,7 @@ func (b *barrier) take() queued {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := queued{b.staged, b.puts, b.waiters}
-	b.staged, b.puts, b.waiters, b.serving = nil, nil, nil, b.waiters
+	b.staged, b.puts, b.waiters, b.serving, b.naming = nil, nil, nil, b.waiters, len(b.staged) > 0
 	return q
 }
 
@@ -172,11 +186,13 @@ func (p *Pod) runBarrier(ctx context.Context) error {
 	}
 }
 
-// pass makes durable, names and publishes what was queued before it began.
+// pass makes durable, names and publishes what was queued before it began, and publishes what was done before then.
 func (p *Pod) pass(ctx context.Context) error {
 	again := p.saveAgain(ctx)
-	q := p.barrier.take()
+	var q queued
+	p.db.Fence(func() { q = p.barrier.take() })
 	err := p.makePass(ctx, q)
+	p.barrier.passed()
 	for _, w := range q.waiters {
 		tell(w, err)
 	}
@@ -205,26 +221,12 @@ func (p *Pod) saveAgain(ctx context.Context) error {
 }
 
 func (p *Pod) makePass(ctx context.Context, q queued) error {
-	type step struct {
-		n *node
-		c *content
-	}
-	// What is staged of a node now was put before the sync that follows, and so was what new files hold.
-	steps := make([]step, 0, len(q.staged))
-	once := make(map[*node]bool, len(q.staged))
-	for _, n := range q.staged {
-		n.mu.RLock()
-		if n.staged != nil && !once[n] {
-			steps, once[n] = append(steps, step{n, n.staged}), true
-		}
-		n.mu.RUnlock()
-	}
+	// It was put before the sync that follows, and so was what new files hold.
+	steps := newest(q.staged)
 	if len(steps)+len(q.puts) > 0 {
 		if err := p.store.Sync(ctx); err != nil {
 			err = fmt.Errorf("pod: sync the store: %w", err)
-			for _, n := range q.staged {
-				p.barrier.again(n)
-			}
+			p.barrier.again(steps)
 			for _, f := range q.puts {
 				f.finish(made{err: err})
 			}
@@ -232,12 +234,13 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 		}
 	}
 	var errs []error
+	var left []stagedContent
 	for _, s := range steps {
 		if err := p.name(s.n, s.c); err != nil { //nolint:contextcheck // operations of the state take no context
-			errs = append(errs, err)
-			p.barrier.again(s.n)
+			errs, left = append(errs, err), append(left, s)
 		}
 	}
+	p.barrier.again(left)
 	p.makeFiles(ctx, q.puts)
 	n, err := p.db.Commit(ctx)
 	if err != nil {
@@ -257,9 +260,31 @@ func (p *Pod) makePass(ctx context.Context, q queued) error {
 	return errors.Join(errs...)
 }
 
-// again queues a node for the next pass without waking it.
-func (b *barrier) again(n *node) {
+// anyStaged says whether contents wait to be named.
+func (b *barrier) anyStaged() bool {
 	b.mu.Lock()
-	b.staged = append(b.staged, n)
+	defer b.mu.Unlock()
+	return len(b.staged) > 0 || b.naming
+}
+
+// newest is the contents of each node that were staged last.
+func newest(staged []stagedContent) []stagedContent {
+	at := make(map[*node]int, len(staged))
+	out := make([]stagedContent, 0, len(staged))
+	for _, s := range staged {
+		if i, ok := at[s.n]; ok {
+			out[i] = s
+			continue
+		}
+		at[s.n] = len(out)
+		out = append(out, s)
+	}
+	return out
+}
+
+// again queues contents for the next pass, before what was staged meanwhile, without waking it.
+func (b *barrier) again(staged []stagedContent) {
+	b.mu.Lock()
+	b.staged = append(staged, b.staged...)
 	b.mu.Unlock()
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
@@ -265,5 +267,147 @@ func TestNamedThoughNewer(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// savings are ways in which a new text takes the place of the old one, so that one of both is at document or beside it at any time.
+var savings = map[string]func(e editing) error{
+	"vim": editors[0].save,
+	"not synced": func(e editing) error {
+		return errors.Join(e.rename(document, document+"~"), e.write(document, false), e.remove(document+"~"))
+	},
+	"another name": func(e editing) error { return errors.Join(e.write(document+"~", false), e.remove(document)) },
+}
+
+// stillPair are two pods that make no passes by themselves, and hear of each other by pull alone.
+type stillPair struct {
+	t    *testing.T
+	a, b *Pod
+	disk *crashDisk // a's
+	edit editing    // at a
+}
+
+const oldText = "the old one"
+
+// newStillPair are pods that both have the old text.
+func newStillPair(t *testing.T, base pair) *stillPair {
+	t.Helper()
+	s := &stillPair{t: t, disk: newCrashDisk(base.diskA.CrashClone(pebblevfs.CrashCloneCfg{}))}
+	open := func(dir string, fs pebblevfs.FS) *Pod {
+		p, err := Open(quickly(t), Options{Dir: dir, Offline: true, FS: fs, Log: testLog(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return p
+	}
+	s.a, s.b = open(base.dirA, s.disk.fs), open(base.dirB, base.diskB.CrashClone(pebblevfs.CrashCloneCfg{}))
+	s.edit = editing{quickly(t), s.a.FS(), []byte(oldText)}
+	if err := errors.Join(s.edit.write(document, false), s.a.pass(s.edit.ctx)); err != nil {
+		t.Fatal(err)
+	}
+	s.edit.text = []byte("the new text")
+	s.pull()
+	return s
+}
+
+// pull has b hear of what a has committed, and breaks if it shows neither text.
+func (s *stillPair) pull() {
+	s.t.Helper()
+	ctx := quickly(s.t)
+	log, err := s.a.db.Log(ctx, s.b.db.VV(), 1<<20)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.b.db.Apply(ctx, log); err != nil {
+		s.t.Fatal(err)
+	}
+	doc, _, err1 := shows(ctx, s.b.FS(), document)
+	beside, _, err2 := shows(ctx, s.b.FS(), document+"~")
+	if both := []string{doc, beside}; !slices.Contains(both, oldText) && !slices.Contains(both, string(s.edit.text)) {
+		s.t.Errorf("the other pod has %q; %v, %v", both, err1, err2)
+	}
+}
+
+// TestRemovalAfterSync breaks if another pod hears that the old text of a document is gone before it has the new one, which was closed before, when both come about while a pass waits for the disk.
+func TestRemovalAfterSync(t *testing.T) {
+	base := newPair(t)
+	for name, save := range savings {
+		t.Run(name, func(t *testing.T) {
+			s := newStillPair(t, base)
+			if err := (editing{s.edit.ctx, s.a.FS(), []byte(randomText(991, 100_000))}).write("big", false); err != nil {
+				t.Fatal(err)
+			}
+			saved := false
+			s.disk.set(func(op errorfs.Op) error {
+				if !saved && strings.Contains(op.Path, "segments") && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+					saved = true
+					if err := save(s.edit); err != nil {
+						t.Error(err)
+					}
+				}
+				return nil
+			})
+			if err := s.a.pass(s.edit.ctx); err != nil {
+				t.Fatal(err)
+			}
+			s.disk.set(nil)
+			if !saved {
+				t.Fatal("the store was not synced")
+			}
+			s.pull()
+			if err := s.a.pass(s.edit.ctx); err != nil {
+				t.Fatal(err)
+			}
+			s.pull()
+			left, err := s.b.FS().ReadDir(s.edit.ctx, vfs.RootID, "", 0)
+			if err != nil || len(left) != 2 {
+				t.Errorf("%d names are left, %v", len(left), err)
+			}
+			if ready, held := s.a.db.Uncommitted(); ready || len(held) > 0 {
+				t.Error("something is left to commit")
+			}
+		})
+	}
+}
+
+// TestRemovalBeforeCheckpoint is TestRemovalAfterSync for a checkpoint, which commits all that was done.
+func TestRemovalBeforeCheckpoint(t *testing.T) {
+	base := newPair(t)
+	for name, save := range savings {
+		t.Run(name, func(t *testing.T) {
+			s := newStillPair(t, base)
+			if err := save(s.edit); err != nil {
+				t.Fatal(err)
+			}
+			made := make(chan error, 1)
+			go func() {
+				_, err := s.a.checkpoint(s.edit.ctx)
+				made <- err
+			}()
+			waits := func() bool {
+				s.a.barrier.mu.Lock()
+				defer s.a.barrier.mu.Unlock()
+				return len(s.a.barrier.waiters) > 0
+			}
+			for len(made) == 0 && !waits() {
+				time.Sleep(time.Millisecond)
+			}
+			s.pull()
+			if err := s.a.pass(s.edit.ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-made; err != nil {
+				t.Fatal(err)
+			}
+			s.pull()
+			if ready, held := s.a.db.Uncommitted(); ready || len(held) > 0 {
+				t.Error("something is left to commit")
+			}
+		})
 	}
 }

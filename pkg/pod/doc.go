@@ -32,6 +32,6 @@
 // # Concurrency
 //
 // All methods are safe for concurrent use. Goroutines are started and waited for by Run alone. Locks, in the order in
-// which they may be taken: unlinking, node.mu, then any one of nodes.mu, barrier.mu, watchers.mu, registry.mu, peerBook.mu, which
+// which they may be taken: removing, unlinking, node.mu, then any one of nodes.mu, barrier.mu, watchers.mu, registry.mu, peerBook.mu, which
 // are leaves. The state's and the store's own locks are below all of them. What the state calls back may take barrier.mu and watchers.mu, never nodes.mu.
 package pod

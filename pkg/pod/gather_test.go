@@ -131,7 +131,6 @@ func TestGatherLies(t *testing.T) {
 	reader := pods[4]
 	plain := []byte(randomText(2, 200_000))
 	id := cutChunk(t, pods, 2, 2, plain)
-	honest := func(_ context.Context, _ block.Fragment, wire []byte) ([]byte, error) { return wire, nil }
 	var called atomic.Int32
 	for name, spoil := range map[string]func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error){
 		"wrong bytes": func(_ context.Context, _ block.Fragment, wire []byte) ([]byte, error) {
@@ -154,10 +153,10 @@ func TestGatherLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			called.Store(0)
 			for i := range 2 { // both have fragments of data, which are asked for first
-				pods[i].end().spoil = func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) {
+				pods[i].end().tricks.Store(&tricks{fragment: func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) {
 					called.Add(1)
 					return spoil(ctx, f, bytes.Clone(wire))
-				}
+				}})
 			}
 			for range 50 { // whose answer comes first is asked first
 				if reader.getsSame(id, plain); called.Load() > 0 {
@@ -167,15 +166,15 @@ func TestGatherLies(t *testing.T) {
 			if called.Load() == 0 {
 				t.Error("the lying pods were not asked")
 			}
-			pods[2].end().spoil = pods[0].end().spoil
-			pods[3].end().spoil = pods[0].end().spoil
+			pods[2].end().tricks.Store(pods[0].end().tricks.Load())
+			pods[3].end().tricks.Store(pods[0].end().tricks.Load())
 			if name != "stalls" {
 				if _, err := reader.gets(id); !errors.Is(err, block.ErrUnavailable) {
 					t.Errorf("with all of them lying: %v", err)
 				}
 			}
 			for i := range 4 {
-				pods[i].end().spoil = honest
+				pods[i].end().tricks.Store(&tricks{})
 			}
 		})
 	}

@@ -71,10 +71,10 @@ func TestMaliciousHolders(t *testing.T) {
 			seed += 100
 			id, plain := askedFirst(t, seed, reader, liar, honest)
 			asked := make(chan struct{}, 100)
-			liar.end().spoilBlock = func(ctx context.Context, wire []byte) ([]byte, error) {
+			liar.end().tricks.Store(&tricks{block: func(ctx context.Context, wire []byte) ([]byte, error) {
 				asked <- struct{}{}
 				return tt.spoil(ctx, bytes.Clone(wire))
-			}
+			}})
 			begin := time.Now()
 			reader.getsSame(id, plain)
 			for try := uint64(1); len(asked) == 0; try++ { // a busy machine may have the other asked as well, and first
@@ -143,9 +143,12 @@ func TestClaimsEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 			sameRoot(t, pods...)
-			liar.end().answers, liar.end().drops = claim, policy == "replica:2"
-			liar.end().spoil = func(context.Context, block.Fragment, []byte) ([]byte, error) { return nil, block.ErrNotFound }
-			liar.end().spoilBlock = func(context.Context, []byte) ([]byte, error) { return nil, block.ErrNotFound }
+			liar.end().tricks.Store(&tricks{
+				fragment: func(context.Context, block.Fragment, []byte) ([]byte, error) { return nil, block.ErrNotFound },
+				block:    func(context.Context, []byte) ([]byte, error) { return nil, block.ErrNotFound },
+				answers:  claim,
+				drops:    policy == "replica:2",
+			})
 			texts := map[string]string{}
 			for i := range uint64(6) {
 				path := fmt.Sprintf("/f%d", i)

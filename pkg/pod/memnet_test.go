@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -30,11 +31,15 @@ type memPeer struct {
 
 	unplugged bool // Run doesn't connect it: join does
 
-	spoil func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) // what becomes of a fragment that it sends; nil: nothing
+	tricks atomic.Pointer[tricks] // set while others ask it
+}
 
-	spoilBlock func(ctx context.Context, wire []byte) ([]byte, error) // what becomes of a block that it sends; nil: nothing
-	answers    func(kind p2p.Kind, body []byte, honest []byte) []byte // what it answers in place of the truth; nil: that
-	drops      bool                                                   // it keeps nothing that is put to it, and says that it does
+// tricks are what a pod's end of a memNet does in place of what it should.
+type tricks struct {
+	fragment func(ctx context.Context, f block.Fragment, wire []byte) ([]byte, error) // what becomes of a fragment that it sends; nil: nothing
+	block    func(ctx context.Context, wire []byte) ([]byte, error)                   // what becomes of a block that it sends; nil: nothing
+	answers  func(kind p2p.Kind, body []byte, honest []byte) []byte                   // what it answers in place of the truth; nil: that
+	drops    bool                                                                     // it keeps nothing that is put to it, and says that it does
 }
 
 const memInbox = 4096
@@ -44,6 +49,7 @@ var _ network = (*memPeer)(nil)
 // attach makes a memNet the network of a pod that does not run yet.
 func (n *memNet) attach(p *Pod) *memPeer {
 	m := &memPeer{net: n, p: p, inbox: make(chan func(context.Context), memInbox)}
+	m.tricks.Store(&tricks{})
 	p.net = m
 	return m
 }
@@ -164,8 +170,8 @@ func (m *memPeer) Ask(ctx context.Context, pod ident.Pod, kind p2p.Kind, body []
 		return nil, err
 	}
 	answer, err := handler{o.p}.Asked(ctx, m.p.id, kind, body)
-	if o.answers != nil && err == nil {
-		answer = o.answers(kind, body, answer)
+	if trick := o.tricks.Load().answers; trick != nil && err == nil {
+		answer = trick(kind, body, answer)
 	}
 	return answer, err
 }
@@ -190,8 +196,8 @@ func (m *memPeer) Tell(pod ident.Pod, kind p2p.Kind, body []byte) {
 func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(block.ID, []byte, error) error) error {
 	return memGet(m, pod, ids, f, func(o *memPeer, id block.ID) ([]byte, error) {
 		wire, err := handler{o.p}.Block(ctx, m.p.id, id)
-		if o.spoilBlock != nil && err == nil {
-			return o.spoilBlock(ctx, wire)
+		if trick := o.tricks.Load().block; trick != nil && err == nil {
+			return trick(ctx, wire)
 		}
 		return wire, err
 	})
@@ -201,8 +207,8 @@ func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func
 func (m *memPeer) GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(block.Fragment, []byte, error) error) error {
 	return memGet(m, pod, names, f, func(o *memPeer, name block.Fragment) ([]byte, error) {
 		wire, err := handler{o.p}.Fragment(ctx, m.p.id, name)
-		if o.spoil != nil && err == nil {
-			return o.spoil(ctx, name, wire)
+		if trick := o.tricks.Load().fragment; trick != nil && err == nil {
+			return trick(ctx, name, wire)
 		}
 		return wire, err
 	})
@@ -246,7 +252,7 @@ func (m *memPeer) put(ctx context.Context, pod ident.Pod, n int, wire func(int) 
 	h := handler{o.p}
 	errs := make([]error, n)
 	for i := range n {
-		if o.drops || have(h, i) {
+		if o.tricks.Load().drops || have(h, i) {
 			continue
 		}
 		b, err := wire(i)

@@ -144,6 +144,8 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 
 // remove removes a name. No contents are named meanwhile: they would take the removal for another pod's.
 func (p *Pod) remove(parent vfs.NodeID, name string, folder bool) (state.Node, error) {
+	p.removing.RLock()
+	defer p.removing.RUnlock()
 	p.unlinking.Lock()
 	defer p.unlinking.Unlock()
 	row, err := p.db.Remove(parent, name, folder)
@@ -156,6 +158,8 @@ func (p *Pod) remove(parent vfs.NodeID, name string, folder bool) (state.Node, e
 
 // rename moves a name, and returns what it replaced. As for remove, no contents are named meanwhile.
 func (p *Pod) rename(parent vfs.NodeID, name string, newParent vfs.NodeID, newName string, f vfs.RenameFlag) (state.Node, error) {
+	p.removing.RLock()
+	defer p.removing.RUnlock()
 	p.unlinking.Lock()
 	defer p.unlinking.Unlock()
 	replaced, err := p.db.Rename(parent, name, newParent, newName, f)

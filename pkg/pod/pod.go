@@ -100,6 +100,7 @@ type Pod struct {
 	entryKick    chan struct{}            // capacity 1: they changed
 	closed       atomic.Bool
 	background   *background
+	removing     sync.RWMutex // held by a checkpoint until the moment that it is of; shared by who removes a name, or moves one. Taken before unlinking
 	unlinking    sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
 	askers       askers
 	refusals     refusals

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/wormhole-fs/wormhole/p2p"
@@ -117,18 +118,33 @@ func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
 	return p.checkpointLocked(ctx)
 }
 
+// checkpointWhole makes a checkpoint at a moment at which all contents are named that were staged before a name was removed: it commits all that was done, and nobody is to hear of a removal
+// before the contents that its writer had finished first. Removals wait meanwhile.
+func (p *Pod) checkpointWhole(ctx context.Context) (state.CheckpointInfo, error) {
+	p.removing.Lock()
+	var once sync.Once
+	free := func() { once.Do(p.removing.Unlock) }
+	defer free()
+	if p.barrier.anyStaged() {
+		if err := p.barrier.wait(ctx); err != nil && !errors.Is(err, errClosed) {
+			return state.CheckpointInfo{}, err
+		}
+	}
+	return p.db.CheckpointAt(ctx, free)
+}
+
 // checkpointLocked is checkpoint while treeing is held.
 func (p *Pod) checkpointLocked(ctx context.Context) (state.CheckpointInfo, error) {
 	defer p.leases.release(p.leases.hold()) // until the checkpoint is known to exist
 	before := p.db.LastCheckpoint()
-	made, err := p.db.Checkpoint(ctx)
+	made, err := p.checkpointWhole(ctx)
 	for range unfoldedTries {
 		if !errors.Is(err, state.ErrUnfolded) {
 			break
 		}
 		// A file was synced while its row waited to be committed.
 		if err = errors.Join(p.foldJournals(ctx, false), p.barrier.wait(ctx)); err == nil {
-			made, err = p.db.Checkpoint(ctx)
+			made, err = p.checkpointWhole(ctx)
 		}
 	}
 	if err != nil || made.State == before.State {

@@ -41,7 +41,7 @@ func (p *Pod) stageLocked(n *node) {
 	}
 	n.staged = &content{body: n.body, size: n.attr.Size, mtime: n.attr.Mtime, gen: n.log.gen}
 	n.fresh, n.dirty = unlogged{keep: n.attr.Size}, false
-	p.barrier.add(n)
+	p.barrier.add(n, n.staged)
 }
 
 // makeAgain makes a file that another pod removed while it was written here: an edit wins over a deletion. Where its

@@ -81,6 +81,12 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 // Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there; then the mark's. The memory of the
 // checkpoint itself is made durable by the next sync: one that is lost is made again. Error: ErrUnfolded, before anything is done.
 func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
+	return d.CheckpointAt(ctx, func() {})
+}
+
+// CheckpointAt is Checkpoint that calls frozen after each of the moments, one as a rule, at which it commits all that was done, whatever fence there is. It may not be called
+// after an error.
+func (d *DB) CheckpointAt(ctx context.Context, frozen func()) (CheckpointInfo, error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
 	if err := d.usable(ctx); err != nil {
@@ -89,7 +95,7 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
 	for {
-		made, err := d.makeCheckpoint(ctx)
+		made, err := d.makeCheckpoint(ctx, frozen)
 		if err == nil {
 			err = d.mark.sync()
 		}
@@ -100,12 +106,13 @@ func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
 }
 
 // makeCheckpoint is Checkpoint while checkpointMu is held. Error: errOvertaken.
-func (d *DB) makeCheckpoint(ctx context.Context) (CheckpointInfo, error) {
+func (d *DB) makeCheckpoint(ctx context.Context, frozen func()) (CheckpointInfo, error) {
 	c, err := d.freeze(ctx)
 	if err != nil {
 		return CheckpointInfo{}, err
 	}
 	defer c.close()
+	frozen()
 	if clean, err := c.clean(); clean || err != nil {
 		return d.LastCheckpoint(), err
 	}
@@ -165,6 +172,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 	if err := d.finishJoin(ctx); err != nil {
 		return nil, err
 	}
+	fenced := d.liftFence()
 	if d.signer() != nil { // most of it while operations go on
 		if _, err := d.installDirty(ctx); err != nil {
 			return nil, err
@@ -173,7 +181,7 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 			return nil, err
 		}
 	}
-	c, head, err := d.moment(ctx)
+	c, head, err := d.moment(ctx, fenced)
 	if err != nil {
 		return nil, err
 	}
@@ -186,12 +194,16 @@ func (d *DB) freeze(ctx context.Context) (*checkpointer, error) {
 }
 
 // moment commits the last of what is dirty, while no operation runs and, as a rule, nothing waits for a disk, and takes the state of that moment. head is
-// to be made durable and published. commitMu must be held.
-func (d *DB) moment(ctx context.Context) (c *checkpointer, head Dot, err error) {
+// to be made durable and published. fenced: there was a fence, for a Commit that is still to come. commitMu must be held.
+func (d *DB) moment(ctx context.Context, fenced bool) (c *checkpointer, head Dot, err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
+	fenced, d.fence = fenced || d.fence != nil, nil
 	if err := d.commitAll(ctx); err != nil {
 		return nil, head, err
+	}
+	if fenced { // what came before it is committed, and what comes from now on is behind it
+		d.fence = newFence(d.gen)
 	}
 	d.mu.Lock()
 	last := d.checkpoint

@@ -25,7 +25,7 @@ type takenRow struct {
 	w   *dirtyValue
 }
 
-// Commit commits all rows that are dirty when it begins; n is their number. Operations go on meanwhile: rows that they
+// Commit commits all rows that are dirty when it begins, or at the fence if there is one, which it takes away; n is their number. Operations go on meanwhile: rows that they
 // change stay dirty for the next one. After the return what was committed is durable here, and in VV, Log and Head.
 // Files that have journal records, and all rows that were changed together with theirs, are left out (I4): they are durable here, no more.
 //
@@ -49,6 +49,7 @@ func (d *DB) commit(ctx context.Context) (n int, err error) {
 	held, err := d.installDirty(ctx)
 	d.opMu.Lock()
 	head := d.ownHead()
+	d.fence = nil
 	d.opMu.Unlock()
 	err = errors.Join(err, d.publishOwn(head, held))
 	n, d.untold = d.untold, 0
@@ -143,28 +144,19 @@ func (d *DB) publish(vv VV) {
 
 // take reads dirty rows, the first changed first, whole groups of them but those that are held back; more says that some are left. opMu must be held.
 func (d *DB) take(until uint64, held map[*dirtyMark]bool) (rows []takenRow, more bool, err error) {
-	type candidate struct {
-		key   string
-		w     *dirtyMark
-		group uint64 // the first order in its group
-	}
-	var all []candidate
+	all := slices.DeleteFunc(d.candidates(until), func(c candidate) bool { return held[c.mark.leader()] })
 	first := map[*dirtyMark]uint64{}
-	for key, w := range d.dirty {
-		if w.order > until || held[w.leader()] {
-			continue
-		}
-		all = append(all, candidate{key: key, w: w})
-		lead := w.leader()
-		if o, ok := first[lead]; !ok || w.order < o {
-			first[lead] = w.order
+	for _, c := range all {
+		lead := c.mark.leader()
+		if o, ok := first[lead]; !ok || c.order < o {
+			first[lead] = c.order
 		}
 	}
 	for i := range all {
-		all[i].group = first[all[i].w.leader()]
+		all[i].group = first[all[i].mark.leader()]
 	}
 	slices.SortFunc(all, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.w.order, b.w.order))
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.order, b.order))
 	})
 	size := 0
 	for i, c := range all {
@@ -172,18 +164,28 @@ func (d *DB) take(until uint64, held map[*dirtyMark]bool) (rows []takenRow, more
 		if full && (c.group != all[i-1].group || len(rows) >= RowsMax/2 || size >= CommitMax/2) {
 			return rows, true, nil
 		}
-		v := view{d: d, r: d.db}
-		w, err := v.dirty([]byte(c.key))
-		if err == nil && w == nil {
-			err = block.ErrCorrupt
+		if c.w == nil {
+			var err error
+			if c.w, err = d.uncommitted(c.key); err != nil {
+				return nil, false, err
+			}
 		}
-		if err != nil {
-			return nil, false, fmt.Errorf("state: uncommitted row %x: %w", c.key, err)
-		}
-		rows = append(rows, takenRow{key: []byte(c.key), gen: c.w.gen, w: w})
-		size += len(w.value) + len(c.key)
+		rows = append(rows, takenRow{key: []byte(c.key), gen: c.gen, w: c.w})
+		size += len(c.w.value) + len(c.key)
 	}
 	return rows, false, nil
+}
+
+// uncommitted is the uncommitted change of a row that has one. opMu must be held.
+func (d *DB) uncommitted(row string) (*dirtyValue, error) {
+	w, err := view{d: d, r: d.db}.dirty([]byte(row))
+	if err == nil && w == nil {
+		err = block.ErrCorrupt
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state: uncommitted row %x: %w", row, err)
+	}
+	return w, nil
 }
 
 // commitRowsOf are taken rows as a commit has them.
@@ -226,7 +228,11 @@ func (d *DB) install(c *Commit, encoded []byte, rows []takenRow) error {
 			return fmt.Errorf("state: commit %d: %w", c.Seq, err)
 		}
 	}
-	return t.finishCommit(c, encoded)
+	if err := t.finishCommit(c, encoded); err != nil {
+		return err
+	}
+	d.fence.taken(rows)
+	return nil
 }
 
 // finishCommit writes a commit of this pod into the log, and its rows with it, which are in the change already.

@@ -28,7 +28,8 @@ type user struct {
 	rng *rand.Rand
 	d   *DB
 
-	busy int // how much is to be done while the next commit runs
+	busy   int  // how much is to be done while the next commit runs
+	behind bool // no contents are given: they would belong before the fence
 }
 
 // beforeCommit does things while a commit runs. Within one commit once: the last one of a checkpoint holds operations up.
@@ -86,13 +87,19 @@ func (u *user) try(i int) (err error) {
 	}
 	parent, name, n := u.pick()
 	c := inline(text)
+	o := CreateOptions{Content: &c}
+	if u.behind {
+		o.Content = nil
+	}
 	switch u.rng.IntN(14) {
 	case 0, 1:
-		_, err = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, CreateOptions{Content: &c})
+		_, err = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFile, Mode: 0o644}, o)
 	case 2, 3:
 		_, err = u.d.Create(u.folder(), u.name(), vfs.NewNode{Kind: vfs.KindFolder, Mode: 0o755}, CreateOptions{})
 	case 4, 5:
-		_, err = u.d.SetContent(n.ID, c)
+		if !u.behind {
+			_, err = u.d.SetContent(n.ID, c)
+		}
 	case 6, 7, 8:
 		f := vfs.RenameFlag(0)
 		if u.rng.IntN(5) == 0 {
@@ -176,6 +183,8 @@ func converge(t *testing.T, seed uint64) {
 			must[int](t)(u.d.Apply(t.Context(), commits))
 		case 5:
 			must[CheckpointInfo](t)(u.d.Checkpoint(t.Context()))
+		case 6:
+			u.d.Fence(func() {})
 		}
 		if rng.IntN(40) == 0 {
 			check(t, u.d)
@@ -183,6 +192,7 @@ func converge(t *testing.T, seed uint64) {
 	}
 	for _, u := range users {
 		u.busy = 0
+		u.d.Fence(func() {}) // in place of one before which there may be too little
 	}
 	exchange(t, dbs...)
 	fresh := n.open(t, 50)

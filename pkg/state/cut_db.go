@@ -256,6 +256,7 @@ func (d *DB) MayWrite(ctx context.Context, may bool) (dropped int, err error) {
 func (d *DB) dropDirty() (dropped int, err error) {
 	d.opMu.Lock()
 	defer d.opMu.Unlock()
+	d.fence = nil
 	if len(d.dirty) == 0 && len(d.journal) == 0 {
 		return 0, nil
 	}

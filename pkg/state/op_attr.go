@@ -84,6 +84,7 @@ func (d *DB) SetContent(id vfs.NodeID, c NewContent) (Node, error) {
 		default:
 			return fmt.Errorf("contents of node %d: %w", id, vfs.ErrInvalid)
 		}
+		t.gives = true
 		mtime := c.Mtime
 		if mtime == 0 {
 			mtime = t.now()

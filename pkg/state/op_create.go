@@ -144,6 +144,7 @@ func (t *tx) newInode(parent Ino, name string, nn vfs.NewNode, o CreateOptions) 
 			if err := o.Content.check(); err != nil {
 				return nil, err
 			}
+			t.gives = true
 			c.Size, c.Body = o.Content.Size, slices.Clone(o.Content.Body)
 			if o.Content.Mtime != 0 {
 				c.Mtime = o.Content.Mtime

@@ -77,6 +77,7 @@ type DB struct {
 	order      uint64                     // counts dirty rows, in the order of their first change
 	gen        uint64                     // counts changes of dirty rows
 	dirty      map[string]*dirtyMark      // by row key: what 'w' holds
+	fence      *fence                     // of the next Commit; nil: none
 	journal    map[Ino][]uint64           // by file: the numbers of its journal records, rising; no empty ones
 	heads      map[ident.Actor]actorState // what was applied, durable or not
 	forks      *branches                  // never changed, but replaced

@@ -34,6 +34,7 @@ type tx struct {
 	lost      map[Ino]bool // folders without a row that changed: settleLost looks at them
 	more      bool         // it is a batch of a join, and not the last
 	ends      bool         // it is the last one of several
+	gives     bool         // it gives contents, which belong before the fence
 }
 
 // place is a name in a folder.
@@ -142,6 +143,7 @@ func (t *tx) remember() {
 	}
 	d.reach = nil
 	if t.self != (ident.Actor{}) {
+		d.fence = nil // what it keeps has stamps of the other one
 		d.mu.Lock()
 		d.self, d.lot = t.self, lot{}
 		d.mu.Unlock()
@@ -188,9 +190,13 @@ func (d *DB) runOp(f func(t *tx) error) (first func(), err error) {
 	if err := f(t); err != nil {
 		return nil, err
 	}
+	if err := t.keepFenced(); err != nil {
+		return nil, err
+	}
 	if err := t.finish(true); err != nil {
 		return nil, err
 	}
+	t.giveFenced()
 	if !was && len(t.rows) > 0 {
 		first = d.onDirty
 	}
