@@ -99,10 +99,16 @@ func (b *bench) between(ctx context.Context) error {
 				took[name] = append(took[name], seconds)
 				first = append(first, firsts...)
 				if c, ok := made[name](b).(readingCouple); ok && what == "d1" {
-					if seconds, err = b.readThrough(ctx, c, s); err != nil {
+					if seconds, err = b.readThrough(ctx, c, s, c.read); err != nil {
 						return fmt.Errorf("%s: %w", name, err)
 					}
 					read[name] = append(read[name], seconds)
+				}
+				if c, ok := made[name](b).(*whCouple); ok && what == "d1" {
+					if seconds, err = b.readThrough(ctx, c, s, c.print); err != nil {
+						return fmt.Errorf("%s: %w", printName, err)
+					}
+					read[printName] = append(read[printName], seconds)
 				}
 			}
 			if what == "d1" {
@@ -116,8 +122,8 @@ func (b *bench) between(ctx context.Context) error {
 		b.row("\n## %s: %s\n\n%d files, %d bytes.", strings.ToUpper(s.name), s.title, s.files, s.bytes)
 		b.betweenTable(s, names, took)
 		if what == "d1" {
-			b.row("\nRead to the end by nodes that are new, in the same turns, and written nowhere but where the second node keeps what it has; without a sync:")
-			b.betweenTable(s, append(slices.Clone(names), bareName), read)
+			b.row("\nRead to the end by nodes that are new, in the same turns, and written nowhere but where the second node keeps what it has, or, by wh cat, nowhere at all; without a sync:")
+			b.betweenTable(s, append(slices.Clone(names), printName, bareName), read)
 		}
 	}
 	if len(first) > 0 {
@@ -127,8 +133,10 @@ func (b *bench) between(ctx context.Context) error {
 	return nil
 }
 
-// bareName is the row of a stream that nothing is done with.
-const bareName = "a bare TLS 1.3 stream"
+const (
+	printName = "wh cat"                // the row of what the command line prints, in place of a read through the mount
+	bareName  = "a bare TLS 1.3 stream" // the row of a stream that nothing is done with
+)
 
 func (b *bench) betweenTable(s source, names []string, took map[string][]float64) {
 	b.row("\n| program | s | MB/s | files/s | wh faster |\n|---|---|---|---|---|")
@@ -170,13 +178,13 @@ func (b *bench) transfer(ctx context.Context, c couple, s source) (seconds float
 }
 
 // readThrough has the second of two new nodes read what the first has.
-func (b *bench) readThrough(ctx context.Context, c readingCouple, s source) (seconds float64, err error) {
+func (b *bench) readThrough(ctx context.Context, c couple, s source, read func(ctx context.Context, s source) error) (seconds float64, err error) {
 	err = b.coupled(ctx, c, func(ctx context.Context, _ string) error {
 		if err := errors.Join(c.have(ctx, s.path), syncDisks(ctx)); err != nil {
 			return err
 		}
 		begin := time.Now()
-		err := c.read(ctx, s)
+		err := read(ctx, s)
 		seconds = time.Since(begin).Seconds()
 		return err
 	})
@@ -257,7 +265,7 @@ func (w *whCouple) fetch(ctx context.Context, to string, _ source) error {
 // read reads through the mount of the second pod, where it can have one.
 func (w *whCouple) read(ctx context.Context, s source) error {
 	if w.second.Mount == "" {
-		return w.second.Command(ctx, "cat", w.path).Run()
+		return w.print(ctx, s)
 	}
 	f, err := os.Open(filepath.Join(w.second.Mount, filepath.FromSlash(w.path)))
 	if err != nil {
@@ -268,6 +276,11 @@ func (w *whCouple) read(ctx context.Context, s source) error {
 		err = fmt.Errorf("%d bytes came of %d", n, s.bytes)
 	}
 	return err
+}
+
+// print has the command line print it, to nowhere.
+func (w *whCouple) print(ctx context.Context, _ source) error {
+	return w.second.Command(ctx, "cat", w.path).Run()
 }
 
 func (w *whCouple) stop(ctx context.Context) error {

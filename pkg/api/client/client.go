@@ -202,6 +202,9 @@ func List[T any](ctx context.Context, c *Client, name string, q any, f func(T) e
 	}
 }
 
+// catBuffer is how many bytes of a file Cat reads and writes at once.
+const catBuffer = 256 << 10
+
 // Cat writes the bytes of a file, named by path or CID, to w.
 func (c *Client) Cat(ctx context.Context, source string, w io.Writer) error {
 	return c.CatAt(ctx, source, "", w)
@@ -214,7 +217,8 @@ func (c *Client) CatAt(ctx context.Context, source, at string, w io.Writer) erro
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // Only read.
-	if _, err := io.Copy(w, resp.Body); err != nil {
+	// The writer alone: a file's ReadFrom would copy by 32 KiB.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, resp.Body, make([]byte, catBuffer)); err != nil {
 		return cut(ctx, err)
 	}
 	end := resp.Trailer.Get(api.ErrorTrailer)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/api/apitest"
@@ -90,4 +91,74 @@ func (c cutFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("p2p: read frame: %w", io.EOF)
 	}
 	return c.File.ReadAt(ctx, p, off)
+}
+
+// TestGivenOnce: a large file that is exported or printed is read as one that will likely not be read again, a smaller one is not.
+func TestGivenOnce(t *testing.T) {
+	for size, want := range map[int]vfs.Reuse{64 << 20: vfs.ReadOnce, 1 << 20: vfs.ReadOften} {
+		p := &reusedPod{Pod: apitest.New(apitest.Info()), met: map[vfs.Reuse]bool{}}
+		c := client.New(apitest.Serve(t, one{p: p}), "")
+		o := client.AddOptions{To: "/", Problem: func(path string, err error) { t.Errorf("%s: %v", path, err) }, Sources: []client.Source{
+			{Name: "f", Reader: bytes.NewReader(make([]byte, size))},
+		}}
+		if _, err := c.Add(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		for name, give := range map[string]func() error{
+			"cat": func() error { return c.Cat(t.Context(), "/f", io.Discard) },
+			"get": func() error {
+				return c.Get(t.Context(), client.GetOptions{Source: "/f", Dest: t.TempDir(), Problem: func(path string, err error) { t.Errorf("%s: %v", path, err) }})
+			},
+		} {
+			if err := give(); err != nil {
+				t.Fatal(err)
+			}
+			if met := p.taken(); len(met) != 1 || !met[want] {
+				t.Errorf("%s of %d bytes: read as %v, want %v alone", name, size, met, want)
+			}
+		}
+	}
+}
+
+// reusedPod is a pod that notes how the bytes of its files are used.
+type reusedPod struct {
+	server.Pod
+
+	mu  sync.Mutex
+	met map[vfs.Reuse]bool
+}
+
+// taken is what was noted since the last call.
+func (p *reusedPod) taken() map[vfs.Reuse]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	met := p.met
+	p.met = map[vfs.Reuse]bool{}
+	return met
+}
+
+func (p *reusedPod) FS() vfs.FS { return reusedFS{p.Pod.FS(), p} }
+
+type reusedFS struct {
+	vfs.FS
+
+	p *reusedPod
+}
+
+func (r reusedFS) Open(ctx context.Context, id vfs.NodeID) (vfs.File, error) {
+	f, err := r.FS.Open(ctx, id)
+	return reusedFile{f, r.p}, err
+}
+
+type reusedFile struct {
+	vfs.File
+
+	p *reusedPod
+}
+
+func (r reusedFile) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+	r.p.mu.Lock()
+	r.p.met[vfs.ReuseOf(ctx)] = true
+	r.p.mu.Unlock()
+	return r.File.ReadAt(ctx, b, off)
 }

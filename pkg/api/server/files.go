@@ -349,7 +349,7 @@ func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Trailer", api.ErrorTrailer)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	end := "ok"
-	err = eachPart(ctx, f, make([]byte, copySize), func(b []byte, _ int64) error {
+	err = eachPartOf(exporting(ctx, n.attr.Size), f, n.attr.Size, func(b []byte, _ int64) error {
 		_, err := w.Write(b)
 		return err
 	})
@@ -361,6 +361,14 @@ func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
 		end = base64.StdEncoding.EncodeToString(b)
 	}
 	w.Header().Set(api.ErrorTrailer, end)
+}
+
+// eachPartOf is eachPart with memory of its own, and reads ahead where the file is large.
+func eachPartOf(ctx context.Context, f vfs.File, size uint64, do func(b []byte, off int64) error) error {
+	if size < aheadFrom {
+		return eachPart(ctx, f, make([]byte, copySize), do)
+	}
+	return eachPartAhead(ctx, f, [2][]byte{make([]byte, copySize), make([]byte, copySize)}, do)
 }
 
 // eachPart reads a file from the start to the end.
