@@ -122,8 +122,8 @@ type Handler interface {
 	// questions of one peer are answered at once; others wait.
 	Asked(ctx context.Context, from ident.Pod, kind Kind, body []byte) ([]byte, error)
 	// Block returns a block's header and stored form, at most WireMax bytes, which it must not change
-	// afterwards. block.ErrNotFound is told to the peer as a miss.
-	Block(ctx context.Context, from ident.Pod, id block.ID) (wire []byte, err error)
+	// before done, if there is one, is called: they have been sent, or won't be. block.ErrNotFound is told to the peer as a miss.
+	Block(ctx context.Context, from ident.Pod, id block.ID) (wire []byte, done func(), err error)
 	// PutBlock stores a block that a peer puts; durable is it after PutSync. wire is valid until the
 	// return, and is to be verified. Errors known to the peer: ErrFull, ErrBusy, block.ErrCorrupt.
 	PutBlock(ctx context.Context, from ident.Pod, id block.ID, wire []byte) error
@@ -136,8 +136,8 @@ type Handler interface {
 
 // FragmentHandler does with fragments what Handler does with blocks. PutSync makes durable what PutFragment took, too.
 type FragmentHandler interface {
-	// Fragment returns a fragment as block.StripeRecord.AppendWire writes it, which it must not change afterwards; block.ErrNotFound is told to the peer as a miss.
-	Fragment(ctx context.Context, from ident.Pod, f block.Fragment) (wire []byte, err error)
+	// Fragment returns a fragment as block.StripeRecord.AppendWire writes it; the rest is as of Block.
+	Fragment(ctx context.Context, from ident.Pod, f block.Fragment) (wire []byte, done func(), err error)
 	// PutFragment stores a fragment that a peer puts; the rest is as of PutBlock.
 	PutFragment(ctx context.Context, from ident.Pod, f block.Fragment, wire []byte) error
 	// HaveFragment says whether a fragment that a peer offers is here, so that it need not be sent.

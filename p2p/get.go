@@ -155,6 +155,7 @@ type reply struct {
 	req   uint64
 	class Class
 	wire  []byte
+	done  func() // gives wire back; nil: nobody wants it
 	err   error
 	held  int64 // of link.blockBytes
 }
@@ -173,8 +174,11 @@ func (l *link) hold(ctx context.Context, p reply) error {
 	return err
 }
 
-// free gives back what hold took.
+// free gives back what hold took, and the bytes.
 func (l *link) free(p reply) {
+	if p.done != nil {
+		p.done()
+	}
 	l.blockBytes.Release(p.held)
 	if p.class.behind() {
 		l.behindBytes.Release(p.held)
@@ -251,9 +255,9 @@ func (l *link) fetchBlocks(ctx context.Context, from <-chan getRequest, to chan<
 			}
 			p.err = l.h.guard("block", func() (err error) {
 				if o.isFragment() {
-					p.wire, err = l.h.cfg.Handler.Fragment(serving, l.pod(), o.fragment())
+					p.wire, p.done, err = l.h.cfg.Handler.Fragment(serving, l.pod(), o.fragment())
 				} else {
-					p.wire, err = l.h.cfg.Handler.Block(serving, l.pod(), o.ID)
+					p.wire, p.done, err = l.h.cfg.Handler.Block(serving, l.pod(), o.ID)
 				}
 				return err
 			})

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ var testNetwork = ident.Network{1, 2, 3}
 
 // fake is a Handler that records and serves from memory.
 type fake struct {
+	lent   atomic.Int64 // blocks that were not given back
 	t      *testing.T
 	mu     sync.Mutex
 	blocks map[block.ID][]byte // wire
@@ -87,16 +89,24 @@ func (f *fake) Asked(ctx context.Context, from ident.Pod, kind Kind, body []byte
 	return append([]byte{byte(kind)}, body...), nil
 }
 
-func (f *fake) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, error) {
+// Block lends a copy, which is spoiled when it is given back.
+func (f *fake) Block(ctx context.Context, _ ident.Pod, id block.ID) ([]byte, func(), error) {
 	if f.block != nil {
-		return f.block(ctx, id)
+		w, err := f.block(ctx, id)
+		return w, nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if w, ok := f.blocks[id]; ok {
-		return w, nil
+	w, ok := f.blocks[id]
+	if !ok {
+		return nil, nil, fmt.Errorf("fake: %w", block.ErrNotFound)
 	}
-	return nil, fmt.Errorf("fake: %w", block.ErrNotFound)
+	w = bytes.Clone(w)
+	f.lent.Add(1)
+	return w, func() {
+		f.lent.Add(-1)
+		clear(w)
+	}, nil
 }
 
 func (f *fake) PutBlock(ctx context.Context, _ ident.Pod, id block.ID, wire []byte) error {
@@ -122,7 +132,7 @@ func (f *fake) PutSync(context.Context, ident.Pod) error {
 // The name of a fragment of which the fake makes the ID that it is kept under.
 func fragmentKey(f block.Fragment) block.ID { return block.Sum(block.Raw, f.Append(nil)) }
 
-func (f *fake) Fragment(ctx context.Context, from ident.Pod, name block.Fragment) ([]byte, error) {
+func (f *fake) Fragment(ctx context.Context, from ident.Pod, name block.Fragment) ([]byte, func(), error) {
 	return f.Block(ctx, from, fragmentKey(name))
 }
 
@@ -218,6 +228,9 @@ func start(t testing.TB, n byte, change func(*Config, *fake)) *pod {
 				}
 			case <-time.After(20 * time.Second):
 				t.Errorf("run did not end")
+			}
+			if n := f.lent.Load(); n != 0 {
+				t.Errorf("%d blocks were not given back", n)
 			}
 		})
 	}

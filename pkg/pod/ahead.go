@@ -11,8 +11,8 @@ import (
 
 const (
 	aheadWindow  = 8 << 20 // bytes that are read ahead of a sequential reader: two of the largest chunks
-	aheadWorkers = 2
-	aheadQueue   = 64 // blocks that wait to be read ahead; more are left to the reader
+	aheadWorkers = 4       // each waits for one block: with two a reader of another pod's file was kept waiting for a tenth of the time
+	aheadQueue   = 64      // blocks that wait to be read ahead; more are left to the reader
 )
 
 // ahead follows the reads of one open file, and has blocks read that a sequential reader will want next.

@@ -40,12 +40,12 @@ func (c *coding) set() *erasure.Set {
 func (c *coding) give(s *erasure.Set) { c.sets.Put(s) }
 
 // Fragment is p2p.FragmentHandler's.
-func (h handler) Fragment(ctx context.Context, to ident.Pod, f block.Fragment) ([]byte, error) {
-	wire, err := h.p.storedFragment(ctx, f)
-	if err == nil {
+func (h handler) Fragment(ctx context.Context, to ident.Pod, f block.Fragment) (wire []byte, done func(), err error) {
+	wire, done, err = h.p.store.LendFragment(ctx, f)
+	if err = h.p.notedFragment(f, err); err == nil {
 		err = h.p.served(ctx, pace.Up, to, len(wire))
 	}
-	return wire, err
+	return wire, done, err
 }
 
 // PutFragment is p2p.FragmentHandler's.
@@ -78,10 +78,15 @@ func (h handler) HaveFragment(ctx context.Context, _ ident.Pod, f block.Fragment
 // storedFragment is a fragment of this pod as it is sent. One that turns out damaged is noted, to be made again.
 func (p *Pod) storedFragment(ctx context.Context, f block.Fragment) ([]byte, error) {
 	wire, err := p.store.Fragment(ctx, f)
+	return wire, p.notedFragment(f, err)
+}
+
+// notedFragment notes a fragment that turned out damaged, as the error of reading it says, which it returns.
+func (p *Pod) notedFragment(f block.Fragment, err error) error {
 	if errors.Is(err, block.ErrCorrupt) {
 		p.damaged.setFragment(f, true)
 	}
-	return wire, err
+	return err
 }
 
 // askFragments asks a pod which fragments it has of blocks: a list for each.

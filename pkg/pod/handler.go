@@ -148,15 +148,14 @@ func (h handler) Asked(ctx context.Context, from ident.Pod, kind p2p.Kind, body 
 }
 
 // Block is p2p.Handler's.
-func (h handler) Block(ctx context.Context, to ident.Pod, id block.ID) ([]byte, error) {
+func (h handler) Block(ctx context.Context, to ident.Pod, id block.ID) (wire []byte, done func(), err error) {
 	if err := h.p.mayHave(ctx, to, id); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	wire, err := h.p.store.Wire(ctx, id)
-	if err == nil {
+	if wire, done, err = h.p.store.LendWire(ctx, id); err == nil {
 		err = h.p.served(ctx, pace.Up, to, len(wire))
 	}
-	return wire, err
+	return wire, done, err
 }
 
 // PutBlock is p2p.Handler's.

@@ -195,7 +195,7 @@ func (m *memPeer) Tell(pod ident.Pod, kind p2p.Kind, body []byte) {
 // Get is network's.
 func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func(block.ID, []byte, error) error) error {
 	return memGet(m, pod, ids, f, func(o *memPeer, id block.ID) ([]byte, error) {
-		wire, err := handler{o.p}.Block(ctx, m.p.id, id)
+		wire, _, err := handler{o.p}.Block(ctx, m.p.id, id)
 		if trick := o.tricks.Load().block; trick != nil && err == nil {
 			return trick(ctx, wire)
 		}
@@ -206,7 +206,7 @@ func (m *memPeer) Get(ctx context.Context, pod ident.Pod, ids []block.ID, f func
 // GetFragments is network's.
 func (m *memPeer) GetFragments(ctx context.Context, pod ident.Pod, names []block.Fragment, f func(block.Fragment, []byte, error) error) error {
 	return memGet(m, pod, names, f, func(o *memPeer, name block.Fragment) ([]byte, error) {
-		wire, err := handler{o.p}.Fragment(ctx, m.p.id, name)
+		wire, _, err := handler{o.p}.Fragment(ctx, m.p.id, name)
 		if trick := o.tricks.Load().fragment; trick != nil && err == nil {
 			return trick(ctx, name, wire)
 		}

@@ -90,11 +90,11 @@ func TestServedByClass(t *testing.T) {
 	defer cancel()
 	ids := fresh(server, 8000, 3)
 	for _, id := range ids[:2] { // of what was saved, and in advance
-		if _, err := (handler{server.Pod}).Block(fetching(ctx, pace.Repair), other.id, id); err != nil {
+		if _, _, err := (handler{server.Pod}).Block(fetching(ctx, pace.Repair), other.id, id); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := (handler{server.Pod}).Block(fetching(soon, pace.Repair), other.id, ids[2]); err == nil {
+	if _, _, err := (handler{server.Pod}).Block(fetching(soon, pace.Repair), other.id, ids[2]); err == nil {
 		t.Error("a limit of one byte a second lets a block pass")
 	}
 }

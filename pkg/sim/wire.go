@@ -322,7 +322,7 @@ func (e *wireEnd) Get(ctx context.Context, id ident.Pod, ids []block.ID, f func(
 		if err := e.w.disk(ctx, id); err != nil {
 			return err
 		}
-		wire, err := o.handler.Block(ctx, e.id, b)
+		wire, _, err := o.handler.Block(ctx, e.id, b)
 		e.w.carry(wire)
 		if err := f(b, wire, err); err != nil {
 			return err
@@ -341,7 +341,7 @@ func (e *wireEnd) GetFragments(ctx context.Context, id ident.Pod, names []block.
 		if err := e.w.disk(ctx, id); err != nil {
 			return err
 		}
-		wire, err := o.handler.Fragment(ctx, e.id, name)
+		wire, _, err := o.handler.Fragment(ctx, e.id, name)
 		e.w.carry(wire)
 		if err := f(name, wire, err); err != nil {
 			return err

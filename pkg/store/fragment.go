@@ -71,19 +71,27 @@ func (s *Store) putFragment(ctx context.Context, name block.ID, f block.Fragment
 // Fragment returns a fragment as it is sent, read from disk; the caller owns it. Its record's checksum was compared, not the digest: that the receiver
 // does (block.CheckFragment). One in the trash is served too. Errors are those of Get.
 func (s *Store) Fragment(ctx context.Context, f block.Fragment) ([]byte, error) {
-	var wire []byte
-	err := s.read(ctx, nameOf(f), func(_ record, b []byte) error {
-		wire = bytes.Clone(b)
-		got, _, err := block.ParseFragmentName(wire)
+	wire, done, err := s.LendFragment(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return bytes.Clone(wire), nil
+}
+
+// LendFragment is Fragment whose bytes are lent: done gives them back, once, when they are no longer read.
+func (s *Store) LendFragment(ctx context.Context, f block.Fragment) (wire []byte, done func(), err error) {
+	wire, done, err = s.lend(ctx, nameOf(f), func(_ record, b []byte) error {
+		got, _, err := block.ParseFragmentName(b)
 		if err == nil && got != f {
 			err = fmt.Errorf("it is %s: %w", got, block.ErrCorrupt)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: get %s: %w", f, err)
+		return nil, nil, fmt.Errorf("%s: %w", f, err)
 	}
-	return wire, nil
+	return wire, done, nil
 }
 
 // HasFragment says whether a fragment is held. A damaged one, or one in the trash, is not.

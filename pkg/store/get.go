@@ -42,6 +42,35 @@ func (s *Store) Wire(ctx context.Context, id block.ID) ([]byte, error) {
 	return wire, nil
 }
 
+// LendWire is Wire whose bytes are lent: done gives them back, once, when they are no longer read. A large block's memory costs as much as its bytes, if it is new each time.
+func (s *Store) LendWire(ctx context.Context, id block.ID) (wire []byte, done func(), err error) {
+	return s.lend(ctx, id, func(record, []byte) error { return nil })
+}
+
+// lend reads a record into memory that is given back by done, and checks what is sent of it.
+func (s *Store) lend(ctx context.Context, id block.ID, check func(r record, wire []byte) error) (wire []byte, done func(), err error) {
+	var lent *[]byte
+	memory := func(r row) ([]byte, func(err error)) {
+		buf := s.bufs.get(int(r.size()))
+		return *buf, func(err error) {
+			if err != nil {
+				s.bufs.put(buf)
+				return
+			}
+			lent = buf
+		}
+	}
+	err = s.readTo(ctx, id, memory, func(r record, b []byte) error {
+		wire = b
+		return check(r, b)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("store: lend %s: %w", id, err)
+	}
+	s.cache.touch(id, s.now())
+	return wire, func() { s.bufs.put(lent) }, nil
+}
+
 // FormLen is the length in bytes of a block's stored form, its header not counted, wherever the block is here: owned, cached or in the trash.
 func (s *Store) FormLen(id block.ID) (int, bool) {
 	r, ok, err := s.lookup(id)
@@ -66,6 +95,20 @@ func (s *Store) read(ctx context.Context, id block.ID, f func(r record, wire []b
 // readQuietly finds a block, checks its record and calls f with it, and with header and form as they are sent. That is memory of its own when the form
 // is raw, because then it is what Get and Wire return.
 func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, wire []byte) error) error {
+	return s.readTo(ctx, id, s.memoryOf, f)
+}
+
+// memoryOf is memory for a record, and what is to be called when f has been.
+func (s *Store) memoryOf(r row) (b []byte, done func(err error)) {
+	if r.flags&flagRaw != 0 {
+		return make([]byte, r.size()), func(error) {} // it is given away
+	}
+	buf := s.bufs.get(int(r.size()))
+	return *buf, func(error) { s.bufs.put(buf) }
+}
+
+// readTo is readQuietly into memory for the record of a row; what comes with it is called with the error of reading, and of f.
+func (s *Store) readTo(ctx context.Context, id block.ID, memory func(r row) (b []byte, done func(err error)), f func(r record, wire []byte) error) error {
 	var last row
 	for try := 1; ; try++ {
 		if err := ctx.Err(); err != nil {
@@ -80,7 +123,7 @@ func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, w
 		case r.bad():
 			return fmt.Errorf("damaged and set aside: %w", block.ErrCorrupt)
 		}
-		err = s.readRow(ctx, id, r, f)
+		err = s.readRow(ctx, id, r, memory, f)
 		if err == nil || !errors.Is(err, block.ErrCorrupt) {
 			return err
 		}
@@ -94,7 +137,7 @@ func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, w
 }
 
 // readRow reads the record that a row names and calls f with it.
-func (s *Store) readRow(ctx context.Context, id block.ID, r row, f func(r record, wire []byte) error) error {
+func (s *Store) readRow(ctx context.Context, id block.ID, r row, memory func(r row) (b []byte, done func(err error)), f func(r record, wire []byte) error) (err error) {
 	s.mu.RLock()
 	g := s.segs[r.seg]
 	ok := g != nil && g.acquire()
@@ -103,14 +146,8 @@ func (s *Store) readRow(ctx context.Context, id block.ID, r row, f func(r record
 		return fmt.Errorf("segment %d is missing: %w", r.seg, block.ErrCorrupt)
 	}
 	defer func() { _ = g.release() }() // nothing is lost when closing a removed file fails
-	var b []byte
-	if r.flags&flagRaw != 0 {
-		b = make([]byte, r.size()) // it is given away
-	} else {
-		buf := s.bufs.get(int(r.size()))
-		defer s.bufs.put(buf)
-		b = *buf
-	}
+	b, done := memory(r)
+	defer func() { done(err) }()
 	rec, err := readRecordBy(g.reads(ctx), g, r.off, b)
 	if err != nil {
 		return err

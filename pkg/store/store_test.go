@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -234,6 +235,61 @@ func TestStoredOnce(t *testing.T) {
 	wg.Wait()
 	if u := s.Usage(); u.Blocks != 1 || u.OwnedBytes != 100_000+recordHead || u.DeadBytes != 0 {
 		t.Errorf("usage %+v", u)
+	}
+}
+
+// TestLendWire: bytes that are lent stay as they are until they are given back, while others are lent and read; they are those of Wire, and of Fragment.
+func TestLendWire(t *testing.T) {
+	ctx := t.Context()
+	s := openAt(t, vfs.NewMem(), Options{})
+	type loan struct {
+		want, got []byte
+		done      func()
+	}
+	var loans []loan
+	lend := func(want, got []byte, done func(), errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		loans = append(loans, loan{want, got, done})
+	}
+	for seed := range uint64(8) {
+		id := mustPut(t, s, seed, 20_000)
+		want, err := s.Wire(ctx, id)
+		got, done, lendErr := s.LendWire(ctx, id)
+		lend(want, got, done, err, lendErr)
+		f := mustPutFragment(t, s, 100+seed, 20_000)
+		want, err = s.Fragment(ctx, f)
+		got, done, lendErr = s.LendFragment(ctx, f)
+		lend(want, got, done, err, lendErr)
+		if seed%3 == 2 {
+			loans[seed].done()
+			loans[seed].got = loans[seed].want
+		}
+	}
+	for i, l := range loans {
+		if !bytes.Equal(l.got, l.want) {
+			t.Errorf("loan %d changed", i)
+		}
+	}
+	if _, _, err := s.LendWire(ctx, block.Sum(block.Raw, []byte("nothing"))); !errors.Is(err, block.ErrNotFound) {
+		t.Errorf("a block that is not there: %v", err)
+	}
+	raw := mustPut(t, s, 3, 50_000)
+	const times = 200
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range times {
+		_, done, err := s.LendWire(ctx, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done()
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / times; n > 25_000 { // under the race detector a pool forgets some
+		t.Errorf("%d bytes of memory for a loan of 50,000", n)
 	}
 }
 
