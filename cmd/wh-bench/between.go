@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wormhole-fs/wormhole/cmd/internal/fleet"
+	"github.com/wormhole-fs/wormhole/p2p"
 )
 
 const (
@@ -112,18 +113,20 @@ func (b *bench) between(ctx context.Context) error {
 				}
 			}
 			if what == "d1" {
-				begin := time.Now()
-				if err := bareStream(ctx, s.bytes); err != nil {
-					return err
+				for _, bare := range bareStreams {
+					begin := time.Now()
+					if err := bare.run(ctx, s.bytes); err != nil {
+						return fmt.Errorf("%s: %w", bare.name, err)
+					}
+					read[bare.name] = append(read[bare.name], time.Since(begin).Seconds())
 				}
-				read[bareName] = append(read[bareName], time.Since(begin).Seconds())
 			}
 		}
 		b.row("\n## %s: %s\n\n%d files, %d bytes.", strings.ToUpper(s.name), s.title, s.files, s.bytes)
 		b.betweenTable(s, names, took)
 		if what == "d1" {
 			b.row("\nRead to the end by nodes that are new, in the same turns, and written nowhere but where the second node keeps what it has, or, by wh cat, nowhere at all; without a sync:")
-			b.betweenTable(s, append(slices.Clone(names), printName, bareName), read)
+			b.betweenTable(s, append(slices.Clone(names), printName, bareStreams[0].name, bareStreams[1].name), read)
 		}
 	}
 	if len(first) > 0 {
@@ -133,10 +136,23 @@ func (b *bench) between(ctx context.Context) error {
 	return nil
 }
 
-const (
-	printName = "wh cat"                // the row of what the command line prints, in place of a read through the mount
-	bareName  = "a bare TLS 1.3 stream" // the row of a stream that nothing is done with
-)
+// printName is the row of what the command line prints, in place of a read through the mount.
+const printName = "wh cat"
+
+// bareStreams are the rows of streams that nothing is done with.
+var bareStreams = [...]struct {
+	name string
+	run  func(ctx context.Context, size int64) error
+}{
+	{"a bare libp2p stream (TLS 1.3, yamux)", func(ctx context.Context, size int64) error {
+		n, err := p2p.BareStream(ctx, io.Discard, io.LimitReader(repeated(), size))
+		if err == nil && n != size {
+			err = fmt.Errorf("%d bytes came of %d", n, size)
+		}
+		return err
+	}},
+	{"a bare TLS 1.3 stream", bareStream},
+}
 
 func (b *bench) betweenTable(s source, names []string, took map[string][]float64) {
 	b.row("\n| program | s | MB/s | files/s | wh faster |\n|---|---|---|---|---|")

@@ -55,6 +55,40 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 	return len(data), nil
 }
 
+// ReadShared is vfs.SharedReader's.
+func (f *file) ReadShared(ctx context.Context, off int64) ([]byte, error) {
+	n := f.n
+	n.mu.RLock()
+	size, body, written := int64(n.attr.Size), n.body, n.ext.bytes > 0
+	n.mu.RUnlock()
+	switch {
+	case off < 0:
+		return nil, fmt.Errorf("pod: read at %d: %w", off, vfs.ErrInvalid)
+	case off >= size:
+		return nil, io.EOF
+	case written:
+		return nil, fmt.Errorf("pod: file %d has bytes in no chunk: %w", n.id, vfs.ErrNotSupported)
+	}
+	e, err := f.p.chunkAt(ctx, body, uint64(off))
+	if errors.Is(err, vfs.ErrNotSupported) {
+		return nil, err
+	}
+	var data []byte
+	if err == nil {
+		f.p.readAhead(ctx, &f.ahead, body, off, int64(e.Off+e.Len)-off)
+		data, err = partOf(ctx, blocks{f.p}, e.Entry)
+	}
+	if err != nil {
+		f.p.failed(EventReadFailed, n.id, err)
+		return nil, err
+	}
+	data = data[uint64(off)-e.Off:]
+	data = data[:min(int64(len(data)), size-off)]
+	f.p.pace.NoteRead(int64(len(data)))
+	f.p.heat.Note(uint64(n.id), int64(len(data)), f.p.clock.Now())
+	return data, nil
+}
+
 // WriteAt is vfs.File's.
 func (f *file) WriteAt(ctx context.Context, data []byte, off int64) (int, error) {
 	if err := f.p.changeable(f.n.id); err != nil {

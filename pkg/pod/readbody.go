@@ -7,6 +7,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
 // placedKept is how many entries the memory for them is kept for, at most.
@@ -28,21 +29,46 @@ func (p *Pod) readBody(ctx context.Context, b dag.Body, data []byte, off uint64)
 	return readBody(ctx, blocks{p}, b, data, off)
 }
 
+// chunkAt is where a body has the byte at off. Error: vfs.ErrNotSupported, if that is in no chunk.
+func (p *Pod) chunkAt(ctx context.Context, b dag.Body, off uint64) (dag.Placed, error) {
+	placed, err := dag.Range(ctx, blocks{p}, b, off, 1)
+	if err == nil && (len(placed) != 1 || placed[0].IsHole()) {
+		err = fmt.Errorf("pod: no chunk at %d: %w", off, vfs.ErrNotSupported)
+	}
+	if err != nil {
+		return dag.Placed{}, err
+	}
+	return placed[0], nil
+}
+
+// partOf is what an entry says of its chunk.
+func partOf(ctx context.Context, get block.Getter, e dag.Entry) ([]byte, error) {
+	chunk, err := get.Get(ctx, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(e.Skip)+e.Len > uint64(len(chunk)) {
+		return nil, fmt.Errorf("pod: bytes %d to %d of chunk %s of %d bytes: %w", e.Skip, uint64(e.Skip)+e.Len, e.ID, len(chunk), block.ErrCorrupt)
+	}
+	return chunk[e.Skip:][:e.Len], nil
+}
+
 func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, off uint64) error {
-	clear(data)
+	filled := 0 // bytes of data that are the body's already
+	defer func() { clear(data[filled:]) }()
 	if b.Inline != nil {
 		if off < uint64(len(b.Inline)) {
-			copy(data, b.Inline[off:])
+			filled = copy(data, b.Inline[off:])
 		}
 		return nil
 	}
 	if off >= b.Size {
 		return nil
 	}
-	data = data[:min(uint64(len(data)), b.Size-off)]
+	within := data[:min(uint64(len(data)), b.Size-off)]
 	buf := placedBuffers.Get().(*[]dag.Placed) //nolint:errcheck,forcetypeassert // the pool has only these
 	defer placedBuffers.Put(buf)
-	placed, err := dag.AppendRange(ctx, get, (*buf)[:0], b, off, uint64(len(data)))
+	placed, err := dag.AppendRange(ctx, get, (*buf)[:0], b, off, uint64(len(within)))
 	if err != nil {
 		return err
 	}
@@ -51,19 +77,20 @@ func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, of
 		if e.ID.IsZero() {
 			continue
 		}
-		chunk, err := get.Get(ctx, e.ID)
+		part, err := partOf(ctx, get, e.Entry)
 		if err != nil {
 			return err
 		}
-		if uint64(e.Skip)+e.Len > uint64(len(chunk)) {
-			return fmt.Errorf("pod: bytes %d to %d of chunk %s of %d bytes: %w", e.Skip, uint64(e.Skip)+e.Len, e.ID, len(chunk), block.ErrCorrupt)
-		}
-		part := chunk[e.Skip:][:e.Len]
+		at := 0
 		if e.Off < off {
-			copy(data, part[off-e.Off:])
+			part = part[off-e.Off:]
 		} else {
-			copy(data[e.Off-off:], part)
+			at = int(e.Off - off)
 		}
+		if at > filled {
+			clear(within[filled:at])
+		}
+		filled = max(filled, at+copy(within[at:], part))
 	}
 	return nil
 }

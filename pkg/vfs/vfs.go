@@ -238,6 +238,13 @@ type NameReader interface {
 	ReadNames(ctx context.Context, id NodeID, after string, limit int) ([]string, error)
 }
 
+// SharedReader is a File that gives bytes which lie in memory as they are, for who would only copy them on.
+type SharedReader interface {
+	// ReadShared returns the bytes at off that lie together, one at least. They are shared: they must not be changed, and nobody changes them.
+	// Errors: io.EOF, behind the end; ErrNotSupported: these have to be read by File.ReadAt.
+	ReadShared(ctx context.Context, off int64) ([]byte, error)
+}
+
 // Watcher is an FS that tells of changes made elsewhere (by other pods or other surfaces).
 type Watcher interface {
 	// Watch calls f with changes, in order, until ctx ends. f may wait: changes are then merged, or, past

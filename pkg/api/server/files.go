@@ -394,14 +394,29 @@ func readPart(ctx context.Context, f vfs.File, buf []byte, off int64) (b []byte,
 	return buf[:n], end || n == 0, err
 }
 
+// readShared is readPart that needs no copy where the file gives none.
+func readShared(ctx context.Context, f vfs.File, buf []byte, off int64) (b []byte, end bool, err error) {
+	if s, ok := f.(vfs.SharedReader); ok {
+		b, err = s.ReadShared(ctx, off)
+		if err == io.EOF { //nolint:errorlint // as for readPart
+			return nil, true, nil
+		}
+		if !errors.Is(err, vfs.ErrNotSupported) {
+			return b, false, err
+		}
+	}
+	return readPart(ctx, f, buf, off)
+}
+
 // part is what was read ahead.
 type part struct {
 	b   []byte
+	buf []byte // for the next one
 	off int64
 	err error
 }
 
-// eachPartAhead is eachPart with a goroutine that reads into one buffer while do works on the other.
+// eachPartAhead is eachPart with a goroutine that reads one part while do works on another. do must not change what it is given.
 func eachPartAhead(ctx context.Context, f vfs.File, bufs [2][]byte, do func(b []byte, off int64) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	parts := make(chan part)
@@ -419,8 +434,8 @@ func eachPartAhead(ctx context.Context, f vfs.File, bufs [2][]byte, do func(b []
 		for off, end := int64(0), false; !end; {
 			select {
 			case buf := <-free:
-				p := part{off: off}
-				p.b, end, p.err = readPart(ctx, f, buf, off)
+				p := part{buf: buf, off: off}
+				p.b, end, p.err = readShared(ctx, f, buf, off)
 				end = end || p.err != nil
 				off += int64(len(p.b))
 				select {
@@ -442,7 +457,7 @@ func eachPartAhead(ctx context.Context, f vfs.File, bufs [2][]byte, do func(b []
 				return err
 			}
 		}
-		free <- p.b[:cap(p.b)]
+		free <- p.buf
 	}
 	return ctx.Err()
 }

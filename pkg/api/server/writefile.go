@@ -146,3 +146,17 @@ func (s section) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	}
 	return n, err
 }
+
+// ReadShared is vfs.SharedReader's.
+func (s section) ReadShared(ctx context.Context, off int64) ([]byte, error) {
+	f, ok := s.File.(vfs.SharedReader)
+	if !ok {
+		return nil, vfs.ErrNotSupported
+	}
+	left := s.till - s.from - off
+	if left <= 0 {
+		return nil, io.EOF
+	}
+	b, err := f.ReadShared(ctx, s.from+off)
+	return b[:min(int64(len(b)), left)], err
+}
