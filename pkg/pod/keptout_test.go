@@ -43,6 +43,9 @@ func TestKeptOut(t *testing.T) {
 	first := firstPod(t)
 	second, revoked := joinPod(t, first, "second"), joinPod(t, first, "revoked")
 	elsewhere := firstPod(t)
+	for _, p := range []*testPod{second, revoked, elsewhere} {
+		p.stop() // the revoked one would knock by itself
+	}
 	fatal(t, first.Revoke(quickly(t), "revoked"))
 	by, err := first.authority()
 	fatal(t, err)
@@ -53,9 +56,7 @@ func TestKeptOut(t *testing.T) {
 	fatal(t, err)
 	stolen := tokenOf(t, first)
 	network, own, others := first.reg.network, elsewhere.own, second.own.chain.Encode()
-	for _, p := range []*testPod{first, second, revoked, elsewhere} {
-		p.stop()
-	}
+	first.stop()
 	first, lines := withLog(t, first.dir)
 	gate := func(key ed25519.PrivateKey, network ident.Network, hello []byte, hears string, name string) attack {
 		pod := ident.PodOf(public(key))
