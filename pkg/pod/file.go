@@ -55,6 +55,10 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 	return len(data), nil
 }
 
+// sharedMin is the least number of bytes that are shared as they are. A file that was edited in many places has an entry for each, one from others can have one for each byte: such are copied
+// together, or whoever gives them on would do so one by one.
+const sharedMin = 64 << 10
+
 // ReadShared is vfs.SharedReader's.
 func (f *file) ReadShared(ctx context.Context, off int64) ([]byte, error) {
 	n := f.n
@@ -70,6 +74,9 @@ func (f *file) ReadShared(ctx context.Context, off int64) ([]byte, error) {
 		return nil, fmt.Errorf("pod: file %d has bytes in no chunk: %w", n.id, vfs.ErrNotSupported)
 	}
 	e, err := f.p.chunkAt(ctx, body, uint64(off))
+	if err == nil && int64(e.Off+e.Len)-off < sharedMin {
+		err = fmt.Errorf("pod: file %d has %d bytes together at %d: %w", n.id, int64(e.Off+e.Len)-off, off, vfs.ErrNotSupported)
+	}
 	if errors.Is(err, vfs.ErrNotSupported) {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ func readAllShared(t *testing.T, f vfs.File) (all []byte, shared int) {
 			b = buf[:n]
 		case err != nil || len(b) == 0:
 			t.Fatalf("at %d: %d bytes, %v", len(all), len(b), err)
+		case len(b) < sharedMin:
+			t.Fatalf("%d bytes are shared at %d", len(b), len(all))
 		default:
 			shared += len(b)
 		}
@@ -54,7 +56,7 @@ func TestReadShared(t *testing.T) {
 			t.Errorf("%s: %d bytes of %d, the same: %t; %d are shared", what, len(got), len(text), string(got) == text, shared)
 		}
 	}
-	same("at rest", len(text))
+	same("at rest", len(text)/2)
 	size := uint64(len(text) - 700_001)
 	if _, err := p.fs.SetAttr(t.Context(), id, vfs.SetAttr{Size: &size}); err != nil {
 		t.Fatal(err)
@@ -76,6 +78,17 @@ func TestReadShared(t *testing.T) {
 	}
 	p.settle()
 	same("with a hole, at rest", int(size)/2)
+	for at := range 20 {
+		if _, err := f.WriteAt(t.Context(), []byte("edited"), int64(at)*20_000); err != nil {
+			t.Fatal(err)
+		}
+		text = text[:at*20_000] + "edited" + text[at*20_000+6:]
+		if err := f.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.settle()
+	same("with many small edits", 1)
 	if s, ok := f.(vfs.SharedReader); ok {
 		if _, err := s.ReadShared(t.Context(), -1); !errors.Is(err, vfs.ErrInvalid) {
 			t.Errorf("before the start: %v", err)
