@@ -24,9 +24,9 @@ const (
 func BareStream(ctx context.Context, to io.Writer, from io.Reader) (n int64, err error) {
 	var hosts [2]libp2phost.Host
 	for i := range hosts {
-		_, key, err := ed25519.GenerateKey(nil)
-		if err != nil {
-			return 0, fmt.Errorf("p2p: key: %w", err)
+		_, key, keyErr := ed25519.GenerateKey(nil)
+		if keyErr != nil {
+			return 0, fmt.Errorf("p2p: key: %w", keyErr)
 		}
 		if hosts[i], _, err = newLibp2p(key, "bare"); err != nil {
 			return 0, err
