@@ -411,3 +411,66 @@ func TestRemovalBeforeCheckpoint(t *testing.T) {
 		})
 	}
 }
+
+// TestRemovalWaitsNotLong breaks if a removal waits for a disk that does not sync for a checkpoint, can't be interrupted while it waits for what is about to be named, or is in a checkpoint before the contents that were
+// staged before it.
+func TestRemovalWaitsNotLong(t *testing.T) {
+	s := newStillPair(t, newPair(t))
+	if err := errors.Join(s.edit.write("spare", false), s.a.pass(s.edit.ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.a.removing.Acquire(s.edit.ctx, removersMax); err != nil {
+		t.Fatal(err)
+	}
+	hurried, cancel := context.WithTimeout(s.edit.ctx, time.Millisecond)
+	defer cancel()
+	err := errors.Join(s.a.FS().Remove(hurried, vfs.RootID, "spare", false), s.a.FS().Rename(hurried, vfs.RootID, "spare", vfs.RootID, "other", 0))
+	if n := strings.Count(fmt.Sprint(err), context.DeadlineExceeded.Error()); n != 2 {
+		t.Errorf("a removal and a rename in a hurry: %v", err)
+	}
+	s.a.removing.Release(removersMax)
+
+	if err := errors.Join(s.edit.rename(document, document+"~"), s.edit.write(document, false)); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan error, 1)
+	go func() {
+		_, err := s.a.checkpoint(s.edit.ctx)
+		made <- err
+	}()
+	waits := func() {
+		t.Helper()
+		eventually(t, "the checkpoint waits", func() error {
+			free := s.a.removing.TryAcquire(1)
+			if free {
+				s.a.removing.Release(1)
+			}
+			s.a.barrier.mu.Lock()
+			defer s.a.barrier.mu.Unlock()
+			if len(s.a.barrier.waiters) == 0 || !free {
+				return fmt.Errorf("%d wait, removals may go: %v", len(s.a.barrier.waiters), free)
+			}
+			return nil
+		})
+	}
+	waits()
+	// As if a pass had ended, and what is staged been so since: the checkpoint holds removals, and waits.
+	s.a.barrier.mu.Lock()
+	for _, w := range s.a.barrier.waiters {
+		tell(w, nil)
+	}
+	s.a.barrier.waiters = nil
+	s.a.barrier.mu.Unlock()
+	if err := s.edit.remove(document + "~"); err != nil { // no pass comes, and yet it goes on
+		t.Fatal(err)
+	}
+	waits()
+	s.pull()
+	if err := s.a.pass(s.edit.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	s.pull()
+}

@@ -111,7 +111,7 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 	if err := p.spendMoved(ctx, parent, newParent, moved); err != nil {
 		return err
 	}
-	replaced, err := p.rename(parent, name, newParent, newName, f)
+	replaced, err := p.rename(ctx, parent, name, newParent, newName, f)
 	if err != nil {
 		return p.notFolder(parent, p.notFolder(newParent, err))
 	}
@@ -130,11 +130,11 @@ func (v *view) Rename(ctx context.Context, parent vfs.NodeID, name string, newPa
 }
 
 // Remove is vfs.FS's.
-func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder bool) error {
+func (v *view) Remove(ctx context.Context, parent vfs.NodeID, name string, folder bool) error {
 	if err := v.p.changeable(parent); err != nil {
 		return err
 	}
-	row, err := v.p.remove(parent, name, folder)
+	row, err := v.p.remove(ctx, parent, name, folder)
 	if err != nil {
 		return v.p.notFolder(parent, err)
 	}
@@ -143,9 +143,11 @@ func (v *view) Remove(_ context.Context, parent vfs.NodeID, name string, folder 
 }
 
 // remove removes a name. No contents are named meanwhile: they would take the removal for another pod's.
-func (p *Pod) remove(parent vfs.NodeID, name string, folder bool) (state.Node, error) {
-	p.removing.RLock()
-	defer p.removing.RUnlock()
+func (p *Pod) remove(ctx context.Context, parent vfs.NodeID, name string, folder bool) (state.Node, error) {
+	if err := p.removing.Acquire(ctx, 1); err != nil {
+		return state.Node{}, fmt.Errorf("pod: %q waits for the disk to sync what was written before it: %w", name, err)
+	}
+	defer p.removing.Release(1)
 	p.unlinking.Lock()
 	defer p.unlinking.Unlock()
 	row, err := p.db.Remove(parent, name, folder)
@@ -157,9 +159,11 @@ func (p *Pod) remove(parent vfs.NodeID, name string, folder bool) (state.Node, e
 }
 
 // rename moves a name, and returns what it replaced. As for remove, no contents are named meanwhile.
-func (p *Pod) rename(parent vfs.NodeID, name string, newParent vfs.NodeID, newName string, f vfs.RenameFlag) (state.Node, error) {
-	p.removing.RLock()
-	defer p.removing.RUnlock()
+func (p *Pod) rename(ctx context.Context, parent vfs.NodeID, name string, newParent vfs.NodeID, newName string, f vfs.RenameFlag) (state.Node, error) {
+	if err := p.removing.Acquire(ctx, 1); err != nil {
+		return state.Node{}, fmt.Errorf("pod: %q waits for the disk to sync what was written before it: %w", name, err)
+	}
+	defer p.removing.Release(1)
 	p.unlinking.Lock()
 	defer p.unlinking.Unlock()
 	replaced, err := p.db.Rename(parent, name, newParent, newName, f)

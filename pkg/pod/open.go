@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -143,6 +144,7 @@ func open(ctx context.Context, o Options, guard *diskGuard) (_ *Pod, err error) 
 		entryKick:   make(chan struct{}, 1),
 	}
 	p.barrier = newBarrier(p.guard.err)
+	p.removing = semaphore.NewWeighted(removersMax)
 	p.self = &view{p: p, watches: &p.watches}
 	p.pulls, p.spread = newPuller(p), newSpreader(p)
 	var opened []func() error

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/wormhole-fs/wormhole/p2p"
 	"github.com/wormhole-fs/wormhole/pkg/block"
@@ -100,8 +101,8 @@ type Pod struct {
 	entryKick    chan struct{}            // capacity 1: they changed
 	closed       atomic.Bool
 	background   *background
-	removing     sync.RWMutex // held by a checkpoint until the moment that it is of; shared by who removes a name, or moves one. Taken before unlinking
-	unlinking    sync.RWMutex // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
+	removing     *semaphore.Weighted // held by a checkpoint until the moment that it is of; shared by who removes a name, or moves one. Taken before unlinking
+	unlinking    sync.RWMutex        // held by who removes a file's last name; shared by who names contents. Taken before a node's mu
 	askers       askers
 	refusals     refusals
 	inviting     sync.Mutex    // one enrolment at a time, so that no number is given twice

@@ -14,6 +14,16 @@ import (
 // unfoldedTries is how often a checkpoint is tried that files in the middle of their fsyncs are in the way of.
 const unfoldedTries = 5
 
+// Removals and renames are held back by a checkpoint for holdFirst at the most, then, each time that what was staged could not be made durable meanwhile, for twice as long, up to holdLast.
+const (
+	holdFirst   = 250 * time.Millisecond
+	holdLast    = 8 * time.Second
+	removersMax = 1 << 30 // that remove at a time
+)
+
+// errSlow says that no checkpoint could be made without holding up removals for long.
+var errSlow = errors.New("pod: the disk takes too long to sync what was written last for a checkpoint; look at its load and health")
+
 // When checkpoints are made (DESIGN section 5).
 const (
 	checkpointIdle = 200 * time.Millisecond // after the last change
@@ -121,16 +131,54 @@ func (p *Pod) checkpoint(ctx context.Context) (state.CheckpointInfo, error) {
 // checkpointWhole makes a checkpoint at a moment at which all contents are named that were staged before a name was removed: it commits all that was done, and nobody is to hear of a removal
 // before the contents that its writer had finished first. Removals wait meanwhile.
 func (p *Pod) checkpointWhole(ctx context.Context) (state.CheckpointInfo, error) {
-	p.removing.Lock()
-	var once sync.Once
-	free := func() { once.Do(p.removing.Unlock) }
-	defer free()
-	if p.barrier.anyStaged() {
-		if err := p.barrier.wait(ctx); err != nil && !errors.Is(err, errClosed) {
+	for {
+		free, err := p.holdRemovals(ctx)
+		if err != nil {
 			return state.CheckpointInfo{}, err
 		}
+		made, err := p.db.CheckpointAt(ctx, free)
+		free()
+		if !errors.Is(err, state.ErrOvertaken) {
+			return made, err
+		}
 	}
-	return p.db.CheckpointAt(ctx, free)
+}
+
+// holdRemovals holds removals back, and returns when all contents are named that were staged before. The caller calls free, once or more. A removal waits for what is staged while others are synced, no more,
+// and not for a disk that takes long for that. Errors: errSlow, the context's.
+func (p *Pod) holdRemovals(ctx context.Context) (free func(), err error) {
+	for most := holdFirst; most <= holdLast; most *= 2 {
+		if err := p.nameStaged(ctx); err != nil { // most of it while removals go on
+			return nil, err
+		}
+		if err := p.removing.Acquire(ctx, removersMax); err != nil {
+			return nil, err
+		}
+		free := sync.OnceFunc(func() { p.removing.Release(removersMax) })
+		last, cancel := context.WithTimeout(ctx, most)
+		err := p.nameStaged(last)
+		cancel()
+		if err == nil {
+			return free, nil
+		}
+		free()
+		if last.Err() == nil || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	return nil, errSlow
+}
+
+// nameStaged waits until what is staged is named.
+func (p *Pod) nameStaged(ctx context.Context) error {
+	if !p.barrier.anyStaged() {
+		return nil
+	}
+	err := p.barrier.wait(ctx)
+	if errors.Is(err, errClosed) { // what is staged is lost with the pod, which ends
+		return nil
+	}
+	return err
 }
 
 // checkpointLocked is checkpoint while treeing is held.

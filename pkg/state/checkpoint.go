@@ -81,11 +81,16 @@ func (d *DB) Head(ctx context.Context) ([]byte, error) {
 // Sync: that of the commit; then BeforeCommit, which makes the trees' blocks durable before it is remembered that they are there; then the mark's. The memory of the
 // checkpoint itself is made durable by the next sync: one that is lost is made again. Error: ErrUnfolded, before anything is done.
 func (d *DB) Checkpoint(ctx context.Context) (CheckpointInfo, error) {
-	return d.CheckpointAt(ctx, func() {})
+	for {
+		made, err := d.CheckpointAt(ctx, func() {})
+		if !errors.Is(err, ErrOvertaken) {
+			return made, err
+		}
+	}
 }
 
-// CheckpointAt is Checkpoint that calls frozen after each of the moments, one as a rule, at which it commits all that was done, whatever fence there is. It may not be called
-// after an error.
+// CheckpointAt is one try of Checkpoint, which calls frozen after the moment at which it commits all that was done, whatever fence there is. After an error frozen may not have been called.
+// Error: also ErrOvertaken.
 func (d *DB) CheckpointAt(ctx context.Context, frozen func()) (CheckpointInfo, error) {
 	d.life.RLock()
 	defer d.life.RUnlock()
@@ -94,18 +99,14 @@ func (d *DB) CheckpointAt(ctx context.Context, frozen func()) (CheckpointInfo, e
 	}
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
-	for {
-		made, err := d.makeCheckpoint(ctx, frozen)
-		if err == nil {
-			err = d.mark.sync()
-		}
-		if !errors.Is(err, errOvertaken) {
-			return made, err
-		}
+	made, err := d.makeCheckpoint(ctx, frozen)
+	if err != nil {
+		return made, err
 	}
+	return made, d.mark.sync()
 }
 
-// makeCheckpoint is Checkpoint while checkpointMu is held. Error: errOvertaken.
+// makeCheckpoint is Checkpoint while checkpointMu is held. Error: ErrOvertaken.
 func (d *DB) makeCheckpoint(ctx context.Context, frozen func()) (CheckpointInfo, error) {
 	c, err := d.freeze(ctx)
 	if err != nil {
@@ -130,10 +131,10 @@ func (d *DB) makeCheckpoint(ctx context.Context, frozen func()) (CheckpointInfo,
 	return next.CheckpointInfo, nil
 }
 
-// errOvertaken says that a join took another pod's tree as the base of the next checkpoint while one was written.
-var errOvertaken = errors.New("a tree was joined meanwhile")
+// ErrOvertaken says that a join took another pod's tree as the base of the next checkpoint while one was written: it is to be made again.
+var ErrOvertaken = errors.New("a tree was joined meanwhile")
 
-// keep remembers a checkpoint whose blocks are durable. Error: errOvertaken.
+// keep remembers a checkpoint whose blocks are durable. Error: ErrOvertaken.
 func (c *checkpointer) keep(next checkpointState) error {
 	d := c.d
 	d.commitMu.Lock()
@@ -141,7 +142,7 @@ func (c *checkpointer) keep(next checkpointState) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.checkpoint.rows != c.base {
-		return errOvertaken
+		return ErrOvertaken
 	}
 	if err := c.out.Commit(pebble.NoSync); err != nil {
 		return err
