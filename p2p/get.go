@@ -186,22 +186,16 @@ func (l *link) free(p reply) {
 }
 
 // serveGets serves blocks: one goroutine reads requests, so that a reset stream is noticed at once, one
-// reads blocks, a step ahead of one that sends them.
+// reads blocks, a step ahead of one that sends them. The first that fails ends the others by a reset, which comes after its error is known: what a peer did
+// wrong must not be hidden by a write to a stream that was reset for it.
 func (l *link) serveGets(s network.Stream, r *bufio.Reader) error {
 	g, ctx := errgroup.WithContext(l.ctx)
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	requests := make(chan getRequest, 1)
 	replies := make(chan reply, 1)
-	g.Go(func() error {
-		err := l.readGets(ctx, r, requests)
-		_ = s.Reset() // unblocks the sender
-		return err
-	})
+	g.Go(func() error { return l.readGets(ctx, r, requests) })
 	g.Go(func() error { return l.fetchBlocks(ctx, requests, replies) })
-	g.Go(func() error {
-		err := l.sendBlocks(ctx, s, replies)
-		_ = s.Reset() // unblocks the reader
-		return err
-	})
+	g.Go(func() error { return l.sendBlocks(ctx, s, replies) })
 	err := g.Wait()
 	for {
 		select {

@@ -1,12 +1,14 @@
 package p2p
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,6 +166,43 @@ func TestGarbage(t *testing.T) {
 	}
 	// It lives on.
 	join(t, start(t, 2, nil), p)
+}
+
+// resetStream is a stream on which a write waits until it is reset, and whose first reset ends when that one has been told.
+type resetStream struct {
+	network.Stream
+
+	reset, told chan struct{}
+	resets      atomic.Int32
+}
+
+func (s *resetStream) Write([]byte) (int, error) {
+	<-s.reset
+	defer close(s.told)
+	return 0, network.ErrReset
+}
+
+func (s *resetStream) Reset() error {
+	if s.resets.Add(1) == 1 {
+		close(s.reset)
+		<-s.told
+		time.Sleep(20 * time.Millisecond) // whoever wrote gets on
+	}
+	return nil
+}
+
+// TestGarbageBesideWrite breaks if what a peer did wrong on a stream of gets is not told because a write failed for it, too.
+func TestGarbageBesideWrite(t *testing.T) {
+	a, b := start(t, 1, nil), start(t, 2, nil)
+	join(t, a, b)
+	l, err := a.link(b.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &resetStream{reset: make(chan struct{}), told: make(chan struct{})}
+	if err := l.serveGets(s, bufio.NewReader(strings.NewReader(strings.Repeat("noise", 10)))); !errors.Is(err, ErrProtocol) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Blocks are not served before the hello, and a silent connection is closed after 5 s.
