@@ -115,13 +115,15 @@ func TestNetnsFragments(t *testing.T) {
 
 type netnsWhere struct {
 	Safe   bool
-	Chunks []struct {
-		CID     string
-		Bytes   int64
-		Holders []struct {
-			Pod, Kind string
-			Index     int
-		}
+	Chunks []netnsChunk
+}
+
+type netnsChunk struct {
+	CID     string
+	Bytes   int64
+	Holders []struct {
+		Pod, Kind string
+		Index     int
 	}
 }
 
