@@ -119,6 +119,42 @@ func (m *memPeer) see(pod ident.Pod) {
 	delete(m.hidden, pod)
 }
 
+// split parts the network: no pod of one side is connected with one of the other until heal.
+func (n *memNet) split(one, other []*testPod) {
+	n.part(one, other, true)
+	for _, x := range one {
+		for _, y := range other {
+			handler{x.Pod}.Disconnected(y.id)
+			handler{y.Pod}.Disconnected(x.id)
+		}
+	}
+}
+
+func (n *memNet) heal(one, other []*testPod) {
+	n.part(one, other, false)
+	for _, x := range one {
+		for _, y := range other {
+			handler{x.Pod}.Connected(y.id)
+			handler{y.Pod}.Connected(x.id)
+		}
+	}
+}
+
+func (n *memNet) part(one, other []*testPod, hidden bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, x := range one {
+		for _, y := range other {
+			for m, pod := range map[*memPeer]ident.Pod{x.end(): y.id, y.end(): x.id} {
+				if m.hidden == nil {
+					m.hidden = make(map[ident.Pod]bool)
+				}
+				m.hidden[pod] = hidden
+			}
+		}
+	}
+}
+
 // DHT is p2p.Host's.
 func (m *memPeer) DHT() p2p.DHT { return m.dht }
 

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -18,11 +19,7 @@ func TestTwoForms(t *testing.T) {
 	if err := a.SetPolicy(ctx, vfs.RootID, "rs:2+1", ""); err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	for i := range 40 { // what compresses is everywhere: a chunk of nothing else would not be cut
-		b.WriteString(randomText(9900+uint64(i), 8000) + strings.Repeat("what compresses well; ", 250))
-	}
-	text := b.String()
+	text := halfText(9900, 540_000)
 	a.write("/f", text)
 	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
 	w, err := a.Where(ctx, a.at("/f"))
@@ -78,8 +75,85 @@ func TestTwoForms(t *testing.T) {
 	}
 }
 
+// TestTwoFormsApart: both sides of a partition are given the same text, and their compressors make two forms of it. When they see each other again all is read everywhere at any time, there is always a whole stripe, and in the end
+// one is left.
+func TestTwoFormsApart(t *testing.T) {
+	pods := metPods(t, 6)
+	a, b, ctx := pods[0], pods[3], quickly(t)
+	ruled(t, map[string]string{"lower": "1ms", "suspect": "5ms", "down": "10ms"}, pods...)
+	if err := a.SetPolicy(ctx, vfs.RootID, "rs:2+1", ""); err != nil {
+		t.Fatal(err)
+	}
+	sameRoot(t, pods...)
+	here, there := pods[:3], pods[3:]
+	a.end().net.split(here, there)
+	for _, p := range pods {
+		knowsCutOff(t, p)
+	}
+	text := halfText(9950, 250_000) // one chunk, and long enough to be cut in both forms
+	id := block.Sum(block.Raw, []byte(text))
+	a.write("/f", text)
+	if err := b.store.PutRaw(ctx, id, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	b.write("/g", text)
+	for _, side := range [][]*testPod{here, there} {
+		eventually(t, "it is cut", func() error {
+			for _, p := range side {
+				if err := p.spread.everything(ctx); err != nil {
+					return err
+				}
+			}
+			if n := fullest(t, side, id); n < 3 {
+				return fmt.Errorf("%d fragments", n)
+			}
+			return nil
+		})
+	}
+	if n := len(stripesOf(t, pods, id)); n != 2 {
+		t.Fatalf("%d stripes", n)
+	}
+	a.end().net.heal(here, there)
+	sameRoot(t, pods...)
+	for range 4 {
+		for _, p := range pods {
+			if err := p.spread.everything(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if fullest(t, pods, id) < 3 {
+				t.Fatal("no whole stripe is left")
+			}
+			uncached(t, pods...)
+			p.reads("/f", text)
+			p.reads("/g", text)
+		}
+	}
+	until(t, "/f", func(w Where) error { return cutUp(w, 2, 1) }, pods...)
+	if n := len(stripesOf(t, pods, id)); n != 1 {
+		t.Errorf("%d stripes in the end", n)
+	}
+}
+
+// halfText is text of which a part can be compressed, everywhere: a chunk of nothing else would not be cut.
+func halfText(seed uint64, n int) string {
+	var b strings.Builder
+	for ; b.Len() < n; seed++ {
+		b.WriteString(randomText(seed, 8000) + strings.Repeat("what compresses well; ", 250))
+	}
+	return b.String()[:n]
+}
+
 // fullest is how many fragments there are of the stripe of a block that has most, on different pods.
 func fullest(t *testing.T, pods []*testPod, id block.ID) (most int) {
+	t.Helper()
+	for _, held := range stripesOf(t, pods, id) {
+		most = max(most, len(held))
+	}
+	return most
+}
+
+// stripesOf are the stripes of a block of which there are fragments, and which.
+func stripesOf(t *testing.T, pods []*testPod, id block.ID) map[block.Stripe]map[uint8]bool {
 	t.Helper()
 	held := make(map[block.Stripe]map[uint8]bool)
 	for _, p := range pods {
@@ -92,8 +166,7 @@ func fullest(t *testing.T, pods []*testPod, id block.ID) (most int) {
 				held[f.Stripe] = make(map[uint8]bool)
 			}
 			held[f.Stripe][f.I] = true
-			most = max(most, len(held[f.Stripe]))
 		}
 	}
-	return most
+	return held
 }
