@@ -102,8 +102,8 @@ care: ## pods of nine are killed, restarted and flap (CAREFLAPS, 10m) under load
 	$(GO) test ./cmd/wh -run '^TestNetns(Care|Copies|Parted|Zones|Policies)$$' -count=1 -v -timeout 4h -args -care $${CARE:-536870912} -care-flaps $${CAREFLAPS:-10m}
 	$(GO) test ./pkg/pod -run '^TestCacheLimit$$' -count=1 -v -timeout 2h -args -cache-limit 200000000 -cache-tree $${CACHETREE:-2147483648}
 
-dht: ## the DHT of KADPODS (1000) pods, with its own code on a network in memory: hops of lookups, messages of a pod in an hour
-	$(GO) test ./p2p -run '^TestDHTThousand$$' -count=1 -v -timeout 4h -args -kad-pods $${KADPODS:-1000} -kad-rest $${KADREST:-20m}
+dht: ## the DHT of KADPODS (1000) pods, with its own code on a network in memory: hops of lookups, messages of a pod in an hour; KADSHARE=16 has a sixteenth announced
+	$(GO) test ./p2p -run '^TestDHTThousand$$' -count=1 -v -timeout 4h -args -kad-pods $${KADPODS:-1000} -kad-rest $${KADREST:-20m} -kad-share $${KADSHARE:-1}
 
 sim: build ## simulate SEEDS (10000) seeds of the state, or of KIND=stack or KIND=placement; goes on where the last run ended, see PROGRESS
 	$(BIN)/wh-sim -kind $${KIND:-state} -seeds $${FIRST:-0}:$$(($${FIRST:-0} + $${SEEDS:-10000})) -progress "$${PROGRESS:-$(BIN)/sim-$${KIND:-state}.progress}" -keep testdata/seeds

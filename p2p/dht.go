@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"encoding/binary"
+	"iter"
 
 	"github.com/zeebo/blake3"
 
@@ -31,8 +32,8 @@ type DHT interface {
 	// Announce has this pod found as a holder of these keys, at most AnnounceMax, and of none that it announced before, and keeps
 	// telling so until the host closes. It is done in the background, some time after the return.
 	Announce(ctx context.Context, keys []Key) error
-	// FindHolders are up to HoldersMax pods that announce a key, but for this one, in no order.
-	FindHolders(ctx context.Context, key Key) ([]ident.Pod, error)
+	// FindHolders are some HoldersMax pods that announce a key, but for this one, each once, as they are found; and behind them the error, if there is one.
+	FindHolders(ctx context.Context, key Key) iter.Seq2[ident.Pod, error]
 	// Reach connects to a pod, at addresses that others know if need be. Errors: those of Host.Connect.
 	Reach(ctx context.Context, pod ident.Pod) error
 	// Stats tells what the DHT does.

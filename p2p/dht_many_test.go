@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/routing"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/clock"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
@@ -27,6 +29,7 @@ const (
 	manyKnown   = 4   // pods that each knows at its start
 	manyAuthors = 20  // that tell a head
 	manyLookups = 100 // heads that are looked for
+	manyReaders = 50  // that come when all others are there
 	manyAtOnce  = 8
 	hopsMax     = 4       // in the median
 	missesMax   = 2       // lookups in vain
@@ -98,6 +101,51 @@ func TestDHTMany(t *testing.T) {
 	if hops[len(hops)/2] > hopsMax || misses > missesMax {
 		t.Error("too many hops, or lookups in vain")
 	}
+	firstBytes(t, rng, alive, still)
+}
+
+// firstBytes has pods that just came, and know one other, get a block through the DHT alone: who announces its group, where that pod is, and the block.
+func firstBytes(t *testing.T, rng *rand.Rand, pods []*pod, still func(*Config, *fake)) {
+	t.Helper()
+	id, wire := wireOf(rng, 64<<10)
+	holders := slices.Clone(pods[:manyAuthors/2])
+	key := func(holder int) Key { return GroupKey(testNetwork, uint16(holder)) }
+	for i, h := range holders {
+		h.fake.mu.Lock()
+		h.blocks[id] = wire
+		h.fake.mu.Unlock()
+		if err := h.DHT().Announce(within(t, time.Minute), []Key{key(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var took []time.Duration
+	for n := range manyReaders {
+		i := rng.IntN(len(holders))
+		wait(t, "the first byte", func() error { // what is announced is told in the background
+			reader := start(t, byte(200+n), still)
+			defer reader.stop()
+			join(t, reader, pods[manyAuthors/2+rng.IntN(len(pods)-manyAuthors/2)])
+			ctx, begin := within(t, 20*time.Second), time.Now()
+			err := fmt.Errorf("no holder: %w", block.ErrNotFound)
+			for pod, findErr := range reader.DHT().FindHolders(ctx, key(i)) {
+				if err = findErr; err == nil {
+					err = reader.DHT().Reach(ctx, pod)
+				}
+				if err == nil {
+					err = reader.Get(ctx, pod, []block.ID{id}, func(_ block.ID, _ []byte, err error) error { return err })
+				}
+				if err == nil {
+					break
+				}
+			}
+			if err == nil {
+				took = append(took, time.Since(begin))
+			}
+			return err
+		})
+	}
+	slices.Sort(took)
+	t.Logf("the first byte of a block through the DHT alone: median %s, p95 %s, of %d", took[len(took)/2], took[len(took)*95/100], len(took))
 }
 
 // each does something with all pods, some at a time.

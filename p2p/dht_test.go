@@ -104,7 +104,7 @@ func TestDHTAlone(t *testing.T) {
 	if err := a.DHT().PutHead(ctx, testHead(a.id, 1)); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("put head: got %v", err)
 	}
-	if _, err := a.DHT().FindHolders(ctx, Key{1}); !errors.Is(err, ErrUnreachable) {
+	if _, err := holdersOf(ctx, a, Key{1}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("find holders: got %v", err)
 	}
 	if start(t, 2, nil).DHT() != nil {
@@ -254,14 +254,14 @@ func TestDHTHolders(t *testing.T) {
 	}
 	wait(t, "holders", func() error {
 		for _, g := range []uint16{0, 150, 299} {
-			got, err := b.DHT().FindHolders(ctx, GroupKey(testNetwork, g))
+			got, err := holdersOf(ctx, b, GroupKey(testNetwork, g))
 			if err != nil || len(got) != 1 || got[0] != a.id {
 				return fmt.Errorf("group %d: got %v: %w", g, got, err)
 			}
 		}
 		return nil
 	})
-	if got, err := b.DHT().FindHolders(ctx, GroupKey(testNetwork, 300)); err != nil || len(got) != 0 {
+	if got, err := holdersOf(ctx, b, GroupKey(testNetwork, 300)); err != nil || len(got) != 0 {
 		t.Errorf("a group that nobody announced: got %v, %v", got, err)
 	}
 	if got := a.DHT().Stats().Announced; got != 301 {
@@ -291,3 +291,14 @@ func TestDHTKeysGolden(t *testing.T) {
 }
 
 func bytesOf(k Key) []byte { return k[:] }
+
+// holdersOf are all that a pod finds.
+func holdersOf(ctx context.Context, p *pod, key Key) (out []ident.Pod, err error) {
+	for pod, err := range p.DHT().FindHolders(ctx, key) {
+		if err != nil {
+			return out, err
+		}
+		out = append(out, pod)
+	}
+	return out, nil
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -192,18 +193,35 @@ func (k *kademlia) FindHead(ctx context.Context, pod ident.Pod) ([]byte, error) 
 	return head, wrap(ctx, "find head of "+pod.String(), err)
 }
 
-// FindHolders is DHT's.
-func (k *kademlia) FindHolders(ctx context.Context, key Key) ([]ident.Pod, error) {
-	if err := k.ready(ctx); err != nil {
-		return nil, err
-	}
-	var out []ident.Pod
-	for _, info := range k.holders(ctx, key, HoldersMax+1) { // this pod may be one
-		if pod, err := podOf(info.ID); err == nil && pod != k.h.pod && len(out) < HoldersMax {
-			out = append(out, pod)
+// FindHolders is DHT's. It looks on while the caller tries those that were found.
+func (k *kademlia) FindHolders(ctx context.Context, key Key) iter.Seq2[ident.Pod, error] {
+	return func(yield func(ident.Pod, error) bool) {
+		if err := k.ready(ctx); err != nil {
+			yield(ident.Pod{}, err)
+			return
+		}
+		search, cancel := context.WithCancel(ctx)
+		defer cancel()
+		found := make(chan ident.Pod, HoldersMax+1) // has room for all, this pod among them
+		k.h.start(func() {
+			defer close(found)
+			seen := make(map[ident.Pod]bool) // one may come again when its addresses are told
+			for info := range k.dht.FindProvidersAsync(search, cidOf(key), cap(found)) {
+				if pod, err := podOf(info.ID); err == nil && pod != k.h.pod && !seen[pod] {
+					seen[pod] = true
+					found <- pod
+				}
+			}
+		}, func() { close(found) })
+		for pod := range found {
+			if !yield(pod, nil) {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(ident.Pod{}, err)
 		}
 	}
-	return out, ctx.Err()
 }
 
 // holders looks for up to most holders of a key.

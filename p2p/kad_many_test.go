@@ -18,8 +18,9 @@ import (
 )
 
 var (
-	kadPods = flag.Int("kad-pods", 30, "TestDHTThousand: how many pods")
-	kadRest = flag.Duration("kad-rest", 10*time.Minute, "TestDHTThousand: for how long, in their time, it is counted what goes")
+	kadPods  = flag.Int("kad-pods", 30, "TestDHTThousand: how many pods")
+	kadShare = flag.Int("kad-share", 1, "TestDHTThousand: only one group of so many is announced and looked for; all of 1000 pods' need more memory than most machines have")
+	kadRest  = flag.Duration("kad-rest", 10*time.Minute, "TestDHTThousand: for how long, in their time, it is counted what goes")
 )
 
 const (
@@ -83,8 +84,8 @@ func (w *kadWorld) join(n int) {
 	}
 }
 
-// groups is how many groups there are: with fewer pods fewer, so that each announces as many as one of a thousand does.
-func (w *kadWorld) groups() int { return min(kadGroups, kadGroups**kadPods/1000) }
+// groups is how many groups there are: with fewer pods fewer, so that each announces as many as one of a thousand does, or a share of that.
+func (w *kadWorld) groups() int { return min(kadGroups, kadGroups**kadPods/1000) / *kadShare }
 
 // announce has each group announced by as many pods as announce one.
 func (w *kadWorld) announce() {

@@ -3,6 +3,7 @@ package pod
 import (
 	"bytes"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -94,15 +95,28 @@ func announced(n ident.Network, pod ident.Pod, lay placement.Layout) []p2p.Key {
 	return keys
 }
 
-// announcing are the pods that announce a block's group, or all groups, and, if it may be the root of a file or folder, those that announce that.
-func (p *Pod) announcing(ctx context.Context, d p2p.DHT, id block.ID) ([]ident.Pod, error) {
-	pods, err := d.FindHolders(ctx, p2p.GroupKey(p.reg.network, uint16(placement.GroupOf(id))))
-	if err == nil && len(pods) == 0 {
-		pods, err = d.FindHolders(ctx, p2p.GroupsKey(p.reg.network))
+// announcing are the pods that announce a block's group, or all groups, and, if it may be the root of a file or folder, those that announce that: each once, as they are found, and errors behind them.
+func (p *Pod) announcing(ctx context.Context, d p2p.DHT, id block.ID) iter.Seq2[ident.Pod, error] {
+	return func(yield func(ident.Pod, error) bool) {
+		seen := make(map[ident.Pod]bool)
+		find := func(key p2p.Key) (more bool) {
+			for pod, err := range d.FindHolders(ctx, key) {
+				if err == nil && seen[pod] {
+					continue
+				}
+				seen[pod] = err == nil
+				if !yield(pod, err) || err != nil {
+					return false
+				}
+			}
+			return true
+		}
+		more := find(p2p.GroupKey(p.reg.network, uint16(placement.GroupOf(id))))
+		if more && len(seen) == 0 {
+			more = find(p2p.GroupsKey(p.reg.network))
+		}
+		if more && id.Codec() == block.DagCBOR {
+			find(p2p.RootKey(p.reg.network, id))
+		}
 	}
-	if err != nil || id.Codec() != block.DagCBOR {
-		return pods, err
-	}
-	more, err := d.FindHolders(ctx, p2p.RootKey(p.reg.network, id))
-	return append(pods, slices.DeleteFunc(more, func(pod ident.Pod) bool { return slices.Contains(pods, pod) })...), err
 }

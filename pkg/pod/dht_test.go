@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type memDHT struct {
 	heads   map[ident.Pod][]byte
 	holders map[p2p.Key][]ident.Pod
 	asked   int // FindHolders
+	goneOn  int // searches that somebody waited for behind the holders that are known
 }
 
 func newMemDHT() *memDHT {
@@ -81,11 +83,23 @@ func (d memDHTOf) Announce(_ context.Context, keys []p2p.Key) error {
 }
 
 // FindHolders is p2p.DHT's.
-func (d memDHTOf) FindHolders(_ context.Context, key p2p.Key) ([]ident.Pod, error) {
+func (d memDHTOf) FindHolders(_ context.Context, key p2p.Key) iter.Seq2[ident.Pod, error] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked++
-	return d.holders[key], nil
+	list := slices.Clone(d.holders[key])
+	return func(yield func(ident.Pod, error) bool) {
+		for _, pod := range list {
+			if !yield(pod, nil) {
+				return
+			}
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(list) > 0 {
+			d.goneOn++
+		}
+	}
 }
 
 // Reach is p2p.DHT's.
@@ -274,6 +288,17 @@ func hasWarning(st Status, code, text string) bool {
 	return false
 }
 
+// allFound are all pods that a search finds.
+func allFound(found iter.Seq2[ident.Pod, error]) (out []ident.Pod, err error) {
+	for pod, err := range found {
+		if err != nil {
+			return out, err
+		}
+		out = append(out, pod)
+	}
+	return out, nil
+}
+
 // TestGroupsAreFound: pods announce the groups that they hold, and another finds them, so that it needs no layout.
 func TestGroupsAreFound(t *testing.T) {
 	a := firstPod(t)
@@ -295,7 +320,7 @@ func TestGroupsAreFound(t *testing.T) {
 		}
 	}
 	eventually(t, "holders", func() error {
-		pods, err := b.announcing(ctx, b.dht(), block.Sum(block.Raw, []byte("any")))
+		pods, err := allFound(b.announcing(ctx, b.dht(), block.Sum(block.Raw, []byte("any"))))
 		if err != nil || len(pods) != 1 || pods[0] != a.id {
 			return fmt.Errorf("%v: %w", pods, err)
 		}
@@ -375,6 +400,9 @@ func TestReaderWithoutLayout(t *testing.T) {
 	plain, err := c.getBlock(quickly(t), id)
 	if err != nil || string(plain) != "bytes that only the first pod has" {
 		t.Fatalf("got %q, %v", plain, err)
+	}
+	if dht.goneOn != 0 {
+		t.Error("it looked for more holders before it asked the first one")
 	}
 	nobody := block.Sum(block.Raw, []byte("nobody has this"))
 	for range 3 {
@@ -460,7 +488,7 @@ func TestPinsAreAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "holders of a file", func() error {
-		pods, err := a.dht().FindHolders(ctx, p2p.RootKey(a.reg.network, root))
+		pods, err := allFound(a.dht().FindHolders(ctx, p2p.RootKey(a.reg.network, root)))
 		if err != nil || len(pods) != 1 || pods[0] != b.id {
 			return fmt.Errorf("%v: %w", pods, err)
 		}

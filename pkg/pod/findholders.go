@@ -51,10 +51,13 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 		return nil, none
 	}
 	find, cancel := context.WithTimeout(ctx, findTimeout)
-	pods, err := p.announcing(find, d, id)
-	cancel()
-	errs := []error{none, err}
-	for _, pod := range pods {
+	defer cancel()
+	errs := []error{none}
+	for pod, err := range p.announcing(find, d, id) {
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
 		if _, member := p.reg.cert(pod); !member || p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
 			continue
 		}
