@@ -95,18 +95,23 @@ func announced(n ident.Network, pod ident.Pod, lay placement.Layout) []p2p.Key {
 	return keys
 }
 
-// announcing are the pods that announce a block's group, or all groups, and, if it may be the root of a file or folder, those that announce that: each once, as they are found, and errors behind them.
+// announcing are the pods that announce a block's group, or all groups, and, if it may be the root of a file or folder, those that announce that: each once, as they are found. A search that fails, or takes longer than findTimeout with what is
+// done about its pods meanwhile, tells its error behind them; the next one begins nevertheless.
 func (p *Pod) announcing(ctx context.Context, d p2p.DHT, id block.ID) iter.Seq2[ident.Pod, error] {
 	return func(yield func(ident.Pod, error) bool) {
 		seen := make(map[ident.Pod]bool)
 		find := func(key p2p.Key) (more bool) {
-			for pod, err := range d.FindHolders(ctx, key) {
+			search, cancel := context.WithTimeout(ctx, findTimeout)
+			defer cancel()
+			for pod, err := range d.FindHolders(search, key) {
 				if err == nil && seen[pod] {
 					continue
 				}
-				seen[pod] = err == nil
-				if !yield(pod, err) || err != nil {
+				if !yield(pod, err) {
 					return false
+				}
+				if err == nil {
+					seen[pod] = true
 				}
 			}
 			return true

@@ -28,8 +28,9 @@ type memDHT struct {
 	mu      sync.Mutex // guards the fields below
 	heads   map[ident.Pod][]byte
 	holders map[p2p.Key][]ident.Pod
-	asked   int // FindHolders
-	goneOn  int // searches that somebody waited for behind the holders that are known
+	asked   int     // FindHolders
+	goneOn  int     // searches that somebody waited for behind the holders that are known
+	failing p2p.Key // whose search fails
 }
 
 func newMemDHT() *memDHT {
@@ -95,9 +96,13 @@ func (d memDHTOf) FindHolders(_ context.Context, key p2p.Key) iter.Seq2[ident.Po
 			}
 		}
 		d.mu.Lock()
-		defer d.mu.Unlock()
+		fails := key == d.failing
 		if len(list) > 0 {
 			d.goneOn++
+		}
+		d.mu.Unlock()
+		if fails {
+			yield(ident.Pod{}, p2p.ErrUnreachable)
 		}
 	}
 }
@@ -404,13 +409,26 @@ func TestReaderWithoutLayout(t *testing.T) {
 	if dht.goneOn != 0 {
 		t.Error("it looked for more holders before it asked the first one")
 	}
+	// A node is found by its own key, too, when those of its group can't be.
+	root := block.Sum(block.DagCBOR, []byte("a node"))
+	if err := errors.Join(a.store.Put(quickly(t), root, []byte("a node")), a.dht().Announce(quickly(t), []p2p.Key{p2p.RootKey(a.reg.network, root)})); err != nil {
+		t.Fatal(err)
+	}
+	memOf(c).hide(a.id)
+	dht.holders[p2p.GroupsKey(a.reg.network)] = nil
+	dht.failing = p2p.GroupKey(a.reg.network, uint16(placement.GroupOf(root)))
+	if plain, err := c.getBlock(quickly(t), root); err != nil || string(plain) != "a node" {
+		t.Errorf("got %q, %v", plain, err)
+	}
+	memOf(c).hide(a.id)
+	dht.asked = 0
 	nobody := block.Sum(block.Raw, []byte("nobody has this"))
 	for range 3 {
 		if _, err := c.getBlock(quickly(t), nobody); !errors.Is(err, block.ErrUnavailable) {
 			t.Errorf("a block that nobody has: %v", err)
 		}
 	}
-	if dht.asked != 4 { // once for each block: its group, and all groups
+	if dht.asked != 2 { // once: its group, and all groups
 		t.Errorf("holders were looked for %d times", dht.asked)
 	}
 }

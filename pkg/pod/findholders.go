@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	findTimeout = 5 * time.Second  // for the holders of a group, and for the way to each of them
+	findTimeout = 5 * time.Second  // for the holders of a key, and for the way to each of them
 	findAgain   = 30 * time.Second // before a group or a pod that was not found is looked for again
 )
 
@@ -50,13 +50,11 @@ func (p *Pod) askFound(ctx context.Context, id block.ID) ([]byte, error) {
 	if d == nil || len(p.connected()) == 0 || !worth(&p.vain, &p.vain.groups, g, p.clock.Now()) {
 		return nil, none
 	}
-	find, cancel := context.WithTimeout(ctx, findTimeout)
-	defer cancel()
 	errs := []error{none}
-	for pod, err := range p.announcing(find, d, id) {
+	for pod, err := range p.announcing(ctx, d, id) {
 		if err != nil {
 			errs = append(errs, err)
-			break
+			continue
 		}
 		if _, member := p.reg.cert(pod); !member || p.net.Connected(pod) || !worth(&p.vain, &p.vain.pods, pod, p.clock.Now()) {
 			continue
