@@ -73,12 +73,6 @@ func cutOff(t *testing.T, p *testPod, others ...*testPod) {
 	for _, other := range others {
 		gone(other)
 	}
-	knowsCutOff(t, p)
-}
-
-// knowsCutOff waits until a pod knows that it sees most of the others no more.
-func knowsCutOff(t *testing.T, p *testPod) {
-	t.Helper()
 	eventually(t, "it is cut off", func() error {
 		if !p.cutOff.Load() {
 			return errors.New("not yet")
