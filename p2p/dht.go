@@ -32,7 +32,7 @@ type DHT interface {
 	// Announce has this pod found as a holder of these keys, at most AnnounceMax, and of none that it announced before, and keeps
 	// telling so until the host closes. It is done in the background, some time after the return.
 	Announce(ctx context.Context, keys []Key) error
-	// FindHolders are some HoldersMax pods that announce a key, but for this one, each once, as they are found; and behind them the error, if there is one.
+	// FindHolders are up to HoldersMax pods that announce a key, but for this one, each once, as they are found; and behind them the error, if there is one.
 	FindHolders(ctx context.Context, key Key) iter.Seq2[ident.Pod, error]
 	// Reach connects to a pod, at addresses that others know if need be. Errors: those of Host.Connect.
 	Reach(ctx context.Context, pod ident.Pod) error

@@ -108,7 +108,7 @@ func TestDHTMany(t *testing.T) {
 func firstBytes(t *testing.T, rng *rand.Rand, pods []*pod, still func(*Config, *fake)) {
 	t.Helper()
 	id, wire := wireOf(rng, 64<<10)
-	holders := slices.Clone(pods[:manyAuthors/2])
+	holders := pods[:manyAuthors/2]
 	key := func(holder int) Key { return GroupKey(testNetwork, uint16(holder)) }
 	for i, h := range holders {
 		h.fake.mu.Lock()
@@ -122,7 +122,7 @@ func firstBytes(t *testing.T, rng *rand.Rand, pods []*pod, still func(*Config, *
 	for n := range manyReaders {
 		i := rng.IntN(len(holders))
 		wait(t, "the first byte", func() error { // what is announced is told in the background
-			reader := start(t, byte(200+n), still)
+			reader := start(t, byte(201+n), still)
 			defer reader.stop()
 			join(t, reader, pods[manyAuthors/2+rng.IntN(len(pods)-manyAuthors/2)])
 			ctx, begin := within(t, 20*time.Second), time.Now()

@@ -202,12 +202,12 @@ func (k *kademlia) FindHolders(ctx context.Context, key Key) iter.Seq2[ident.Pod
 		}
 		search, cancel := context.WithCancel(ctx)
 		defer cancel()
-		found := make(chan ident.Pod, HoldersMax+1) // has room for all, this pod among them
+		found := make(chan ident.Pod, HoldersMax) // has room for all
 		k.h.start(func() {
 			defer close(found)
-			seen := make(map[ident.Pod]bool) // one may come again when its addresses are told
-			for info := range k.dht.FindProvidersAsync(search, cidOf(key), cap(found)) {
-				if pod, err := podOf(info.ID); err == nil && pod != k.h.pod && !seen[pod] {
+			seen := make(map[ident.Pod]bool)                                               // one may come again when its addresses are told
+			for info := range k.dht.FindProvidersAsync(search, cidOf(key), HoldersMax+1) { // this pod may be one
+				if pod, err := podOf(info.ID); err == nil && pod != k.h.pod && !seen[pod] && len(seen) < HoldersMax {
 					seen[pod] = true
 					found <- pod
 				}
@@ -222,14 +222,6 @@ func (k *kademlia) FindHolders(ctx context.Context, key Key) iter.Seq2[ident.Pod
 			yield(ident.Pod{}, err)
 		}
 	}
-}
-
-// holders looks for up to most holders of a key.
-func (k *kademlia) holders(ctx context.Context, key Key, most int) (out []peer.AddrInfo) {
-	for info := range k.dht.FindProvidersAsync(ctx, cidOf(key), most) {
-		out = append(out, info)
-	}
-	return out
 }
 
 // hashOf is a key as the library wants it.

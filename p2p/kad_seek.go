@@ -58,7 +58,7 @@ func (k *kademlia) look(ctx context.Context) {
 		k.h.log.DebugContext(ctx, "dht: no pod could be asked", "err", err)
 		return
 	}
-	for _, info := range k.holders(ctx, networkKey(k.h.cfg.Network), meshMax) {
+	for info := range k.dht.FindProvidersAsync(ctx, cidOf(networkKey(k.h.cfg.Network)), meshMax) {
 		pod, err := podOf(info.ID)
 		if err != nil || pod == k.h.pod || k.h.Connected(pod) || len(info.Addrs) == 0 {
 			continue

@@ -375,6 +375,32 @@ func TestRemovalAfterSync(t *testing.T) {
 	}
 }
 
+// checkpoints begins a checkpoint at a, whose error comes.
+func (s *stillPair) checkpoints() <-chan error {
+	made := make(chan error, 1)
+	go func() {
+		_, err := s.a.checkpoint(s.edit.ctx)
+		made <- err
+	}()
+	return made
+}
+
+// ends makes a pass, for which a checkpoint waits, and breaks if b shows neither text before or after, or something is left to commit.
+func (s *stillPair) ends(made <-chan error) {
+	s.t.Helper()
+	s.pull()
+	if err := s.a.pass(s.edit.ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := <-made; err != nil {
+		s.t.Fatal(err)
+	}
+	s.pull()
+	if ready, held := s.a.db.Uncommitted(); ready || len(held) > 0 {
+		s.t.Error("something is left to commit")
+	}
+}
+
 // TestRemovalBeforeCheckpoint is TestRemovalAfterSync for a checkpoint, which commits all that was done.
 func TestRemovalBeforeCheckpoint(t *testing.T) {
 	base := newPair(t)
@@ -384,11 +410,7 @@ func TestRemovalBeforeCheckpoint(t *testing.T) {
 			if err := save(s.edit); err != nil {
 				t.Fatal(err)
 			}
-			made := make(chan error, 1)
-			go func() {
-				_, err := s.a.checkpoint(s.edit.ctx)
-				made <- err
-			}()
+			made := s.checkpoints()
 			waits := func() bool {
 				s.a.barrier.mu.Lock()
 				defer s.a.barrier.mu.Unlock()
@@ -397,17 +419,7 @@ func TestRemovalBeforeCheckpoint(t *testing.T) {
 			for len(made) == 0 && !waits() {
 				time.Sleep(time.Millisecond)
 			}
-			s.pull()
-			if err := s.a.pass(s.edit.ctx); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-made; err != nil {
-				t.Fatal(err)
-			}
-			s.pull()
-			if ready, held := s.a.db.Uncommitted(); ready || len(held) > 0 {
-				t.Error("something is left to commit")
-			}
+			s.ends(made)
 		})
 	}
 }
@@ -433,11 +445,7 @@ func TestRemovalWaitsNotLong(t *testing.T) {
 	if err := errors.Join(s.edit.rename(document, document+"~"), s.edit.write(document, false)); err != nil {
 		t.Fatal(err)
 	}
-	made := make(chan error, 1)
-	go func() {
-		_, err := s.a.checkpoint(s.edit.ctx)
-		made <- err
-	}()
+	made := s.checkpoints()
 	waits := func() {
 		t.Helper()
 		eventually(t, "the checkpoint waits", func() error {
@@ -465,12 +473,5 @@ func TestRemovalWaitsNotLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	waits()
-	s.pull()
-	if err := s.a.pass(s.edit.ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-made; err != nil {
-		t.Fatal(err)
-	}
-	s.pull()
+	s.ends(made)
 }

@@ -415,8 +415,10 @@ func TestReaderWithoutLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	memOf(c).hide(a.id)
+	dht.mu.Lock()
 	dht.holders[p2p.GroupsKey(a.reg.network)] = nil
 	dht.failing = p2p.GroupKey(a.reg.network, uint16(placement.GroupOf(root)))
+	dht.mu.Unlock()
 	if plain, err := c.getBlock(quickly(t), root); err != nil || string(plain) != "a node" {
 		t.Errorf("got %q, %v", plain, err)
 	}

@@ -110,7 +110,10 @@ func (n *memNet) join(m *memPeer) {
 func (m *memPeer) hide(pod ident.Pod) {
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()
-	m.hidden = map[ident.Pod]bool{pod: true}
+	if m.hidden == nil {
+		m.hidden = make(map[ident.Pod]bool)
+	}
+	m.hidden[pod] = true
 }
 
 func (m *memPeer) see(pod ident.Pod) {
@@ -120,37 +123,22 @@ func (m *memPeer) see(pod ident.Pod) {
 }
 
 // split parts the network: no pod of one side is connected with one of the other until heal.
-func (n *memNet) split(one, other []*testPod) {
-	n.part(one, other, true)
-	for _, x := range one {
-		for _, y := range other {
-			handler{x.Pod}.Disconnected(y.id)
-			handler{y.Pod}.Disconnected(x.id)
-		}
-	}
+func split(one, other []*testPod) {
+	eachPair(one, other, func(x, y *testPod) { x.end().hide(y.id) })
+	eachPair(one, other, func(x, y *testPod) { handler{x.Pod}.Disconnected(y.id) })
 }
 
-func (n *memNet) heal(one, other []*testPod) {
-	n.part(one, other, false)
-	for _, x := range one {
-		for _, y := range other {
-			handler{x.Pod}.Connected(y.id)
-			handler{y.Pod}.Connected(x.id)
-		}
-	}
+func heal(one, other []*testPod) {
+	eachPair(one, other, func(x, y *testPod) { x.end().see(y.id) })
+	eachPair(one, other, func(x, y *testPod) { handler{x.Pod}.Connected(y.id) })
 }
 
-func (n *memNet) part(one, other []*testPod, hidden bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+// eachPair does something for each pod of a side with each of the other, both ways.
+func eachPair(one, other []*testPod, f func(x, y *testPod)) {
 	for _, x := range one {
 		for _, y := range other {
-			for m, pod := range map[*memPeer]ident.Pod{x.end(): y.id, y.end(): x.id} {
-				if m.hidden == nil {
-					m.hidden = make(map[ident.Pod]bool)
-				}
-				m.hidden[pod] = hidden
-			}
+			f(x, y)
+			f(y, x)
 		}
 	}
 }

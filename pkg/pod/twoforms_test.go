@@ -85,7 +85,7 @@ func TestTwoFormsApart(t *testing.T) {
 	}
 	sameRoot(t, pods...)
 	here, there := pods[:3], pods[3:]
-	a.end().net.split(here, there)
+	split(here, there)
 	text := halfText(9950, 250_000) // one chunk, and long enough to be cut in both forms
 	id := block.Sum(block.Raw, []byte(text))
 	a.write("/f", text)
@@ -105,7 +105,7 @@ func TestTwoFormsApart(t *testing.T) {
 	if n := len(stripesOf(t, pods, id)); n != 2 {
 		t.Fatalf("%d stripes", n)
 	}
-	a.end().net.heal(here, there)
+	heal(here, there)
 	sameRoot(t, pods...)
 	for range 4 {
 		for _, p := range pods {
