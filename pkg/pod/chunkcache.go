@@ -7,8 +7,8 @@ import (
 )
 
 // chunkCache keeps the plain bytes of blocks that were verified a short while ago, so that a file which is
-// read in small pieces is decoded and hashed once. The least recently used go first. It also has each block loaded once
-// only, for all that want it at a time.
+// read in small pieces is decoded and hashed once. The least recently used go first, where who used them doesn't come back: those that were loaded first. It also has each
+// block loaded once only, for all that want it at a time.
 type chunkCache struct {
 	limit int64 // bytes
 
@@ -40,9 +40,9 @@ func newChunkCache(limit int64) *chunkCache {
 	return c
 }
 
-// get returns a block's plain bytes, which must not be changed, if they are here. Else it returns the load of them: with
+// get returns a block's plain bytes, which must not be changed, if they are here; without again this is no use of them that has them stay. Else it returns the load of them: with
 // first set it is the caller's to make, and to finish in any case; without, somebody makes it and done is closed then.
-func (c *chunkCache) get(id block.ID) (plain []byte, load *cached, first bool) {
+func (c *chunkCache) get(id block.ID, again bool) (plain []byte, load *cached, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byID[id]
@@ -57,8 +57,10 @@ func (c *chunkCache) get(id block.ID) (plain []byte, load *cached, first bool) {
 		c.byID[id] = e
 		return nil, e, true
 	case e.loaded:
-		e.unlink()
-		c.linkLocked(e)
+		if again {
+			e.unlink()
+			c.linkLocked(e)
+		}
 		return e.plain, nil, false
 	case e.done == nil:
 		e.done = make(chan struct{})

@@ -19,7 +19,7 @@ func TestChunkCache(t *testing.T) {
 	broken := errors.New("broken")
 	chunk := func(i uint64) []byte { return bytes.Repeat(binary.BigEndian.AppendUint64(nil, i), blockBytes/8) }
 	get := func(i uint64, share, fail bool) ([]byte, error) {
-		plain, load, first := c.get(block.Sum(block.Raw, chunk(i)))
+		plain, load, first := c.get(block.Sum(block.Raw, chunk(i)), i%3 > 0)
 		switch {
 		case load == nil:
 			return plain, nil
@@ -73,7 +73,7 @@ func TestChunkCacheForgets(t *testing.T) {
 	number := uint64(0)
 	load := func(share bool) *cached {
 		number++
-		_, l, first := c.get(block.Sum(block.Raw, binary.BigEndian.AppendUint64(nil, number)))
+		_, l, first := c.get(block.Sum(block.Raw, binary.BigEndian.AppendUint64(nil, number)), true)
 		if !first {
 			t.Fatal("it is there already")
 		}
@@ -96,6 +96,26 @@ func TestChunkCacheForgets(t *testing.T) {
 	}
 	runtime.KeepAlive(held)
 	runtime.KeepAlive(c)
+}
+
+// TestChunkCacheAhead breaks if what was read, by one who doesn't read it again, stays longer than what was loaded ahead of the reader.
+func TestChunkCacheAhead(t *testing.T) {
+	const size, window, blocks = 1 << 10, 15, 100
+	c := newChunkCache((window + 1) * size)
+	id := func(i uint64) block.ID { return block.Sum(block.Raw, binary.BigEndian.AppendUint64(nil, i)) }
+	for i := range uint64(blocks) {
+		_, load, first := c.get(id(i), false)
+		if !first {
+			t.Fatalf("block %d is there already", i)
+		}
+		c.finish(load, make([]byte, size), nil)
+		if i < window {
+			continue
+		}
+		if plain, _, _ := c.get(id(i-window), false); plain == nil {
+			t.Fatalf("block %d went before it was read, for one that was read before it", i-window)
+		}
+	}
 }
 
 // heapBytes is how much memory is in use.

@@ -77,7 +77,8 @@ func fullDisk(err error) error {
 // getBlock returns a block's plain bytes, which are shared and must not be changed. Of a chunk that was sealed they
 // are what was sealed. Error: ErrNoKey.
 func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
-	plain, load, first := p.chunks.get(id)
+	again := id.Codec() != block.Raw || vfs.ReuseOf(ctx) == vfs.ReadOften
+	plain, load, first := p.chunks.get(id, again)
 	switch {
 	case load == nil:
 		return plain, nil

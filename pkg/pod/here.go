@@ -35,7 +35,7 @@ func (h here) Get(ctx context.Context, id block.ID) ([]byte, error) {
 	if plain, ok := h.given[id]; ok {
 		return plain, nil
 	}
-	plain, load, first := h.p.chunks.get(id)
+	plain, load, first := h.p.chunks.get(id, true)
 	switch {
 	case load == nil:
 		return plain, nil

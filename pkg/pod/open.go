@@ -29,7 +29,7 @@ import (
 const (
 	DefaultCacheBytes = 10 << 30 // copies of blocks that other pods keep
 	DefaultCacheFree  = 1 << 30  // bytes of the disk that these leave free
-	plainCacheBytes   = 24 << 20 // verified plain bytes in memory
+	plainCacheBytes   = 32 << 20 // verified plain bytes in memory: what is read ahead of three sequential readers at least
 	reserveBytes      = 64 << 20 // of the disk that is kept so that deletions work when it is full
 )
 

@@ -109,11 +109,12 @@ type Pod struct {
 	renewals     chan struct{} // capacity 1: certificates are to be looked at
 
 	forks       *forkNews
-	checkpoints chan struct{}   // capacity 1: something was committed or applied
-	cutKick     chan struct{}   // capacity 1: there may be changes here that don't count
-	folds       chan struct{}   // capacity 1: a journal is to be folded
-	aheads      chan aheadBlock // capacity aheadQueue
-	cuts        chan *node      // capacity 0: files to be cut behind their writers
+	checkpoints chan struct{}         // capacity 1: something was committed or applied
+	cutKick     chan struct{}         // capacity 1: there may be changes here that don't count
+	folds       chan struct{}         // capacity 1: a journal is to be folded
+	aheads      chan aheadBlock       // capacity aheadQueue
+	wide        atomic.Pointer[ahead] // the reader that has aheadWide, if one has
+	cuts        chan *node            // capacity 0: files to be cut behind their writers
 }
 
 // network is what the pod needs of the p2p host; an offline pod has one that reaches nobody.
