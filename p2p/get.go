@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/chunkmem"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 )
 
@@ -108,7 +109,7 @@ func (b *blockStream) getOne(req uint64, o object, done *int, f func(o object, w
 		}
 		var wire []byte
 		if b.isRaw(o, int(head.length)) {
-			wire = make([]byte, head.length)
+			wire = chunkmem.Take(int(head.length))
 		} else {
 			buf := takeWire(int(head.length))
 			defer wires.Put(buf)

@@ -95,8 +95,11 @@ func (p *Pod) runAhead(ctx context.Context) error {
 			return ctx.Err()
 		case b = <-p.aheads:
 		}
-		if _, err := p.getBlock(vfs.WithReuse(ctx, b.reuse), b.id); err != nil {
+		_, lent, err := p.lendBlock(vfs.WithReuse(ctx, b.reuse), b.id)
+		if err != nil {
 			p.log.DebugContext(ctx, "a block could not be read ahead", "block", b.id, "err", err)
+			continue
 		}
+		lent.GiveBack()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/chunkmem"
 )
 
 // chunkCache keeps the plain bytes of blocks that were verified a short while ago, so that a file which is
@@ -25,8 +26,14 @@ const sparesMax = 64
 
 // cached is a block that is in memory or on its way there. Its load and its place in the ring are one piece of memory, because
 // there is one for each chunk that is read.
+//
+// Its bytes' memory is used again when it has left the ring, and all to whom they were lent have given them back; not so if somebody has them for good.
 type cached struct {
+	of         *chunkCache
 	id         block.ID
+	lent       int  // to so many
+	kept       bool // somebody has them for good
+	gone       bool // out of the ring
 	plain      []byte
 	err        error         // of the load
 	loaded     bool          // plain or err is there
@@ -45,7 +52,35 @@ func newChunkCache(limit int64) *chunkCache {
 func (c *chunkCache) get(id block.ID, again bool) (plain []byte, load *cached, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.byID[id]
+	e, first := c.getLocked(id, again)
+	if e.kept = true; e.loaded {
+		return e.plain, nil, false
+	}
+	return nil, e, first
+}
+
+// lend is get of bytes that are given back, whether they come or not: load has to be, in any case.
+func (c *chunkCache) lend(id block.ID, again bool) (plain []byte, load *cached, first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, first := c.getLocked(id, again)
+	if e.lent++; e.loaded {
+		return e.plain, e, false
+	}
+	return nil, e, first
+}
+
+// GiveBack is vfs.Lent's.
+func (e *cached) GiveBack() {
+	e.of.mu.Lock()
+	defer e.of.mu.Unlock()
+	if e.lent--; e.gone {
+		e.of.reuseLocked(e)
+	}
+}
+
+func (c *chunkCache) getLocked(id block.ID, again bool) (e *cached, first bool) {
+	e = c.byID[id]
 	switch {
 	case e == nil:
 		if n := len(c.spare); n > 0 {
@@ -53,19 +88,16 @@ func (c *chunkCache) get(id block.ID, again bool) (plain []byte, load *cached, f
 		} else {
 			e = new(cached)
 		}
-		*e = cached{id: id}
+		*e = cached{of: c, id: id}
 		c.byID[id] = e
-		return nil, e, true
-	case e.loaded:
-		if again {
-			e.unlink()
-			c.linkLocked(e)
-		}
-		return e.plain, nil, false
-	case e.done == nil:
+		return e, true
+	case e.loaded && again:
+		e.unlink()
+		c.linkLocked(e)
+	case !e.loaded && e.done == nil:
 		e.done = make(chan struct{})
 	}
-	return nil, e, false
+	return e, false
 }
 
 // share lets the one who loads a block wait for it, because another goroutine is to finish it.
@@ -77,8 +109,8 @@ func (c *chunkCache) share(load *cached) {
 	}
 }
 
-// finish ends a load, and keeps the bytes, which must not change any more. The load is not the caller's any more then,
-// unless it is shared.
+// finish ends a load, and keeps the bytes, which must not change any more: they, and all memory behind them, are the cache's. The load is not the caller's any more then,
+// unless it is shared or lent.
 func (c *chunkCache) finish(load *cached, plain []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,13 +118,14 @@ func (c *chunkCache) finish(load *cached, plain []byte, err error) {
 	if load.done != nil {
 		close(load.done)
 	}
-	size := int64(len(plain))
-	if err != nil || size == 0 || size > c.limit/4 {
+	if err != nil || len(plain) == 0 || load.size() > c.limit/4 {
 		delete(c.byID, load.id)
+		load.gone = true
+		c.reuseLocked(load)
 		return
 	}
 	c.linkLocked(load)
-	c.bytes += size
+	c.bytes += load.size()
 	c.shrinkLocked(c.limit)
 }
 
@@ -110,13 +143,29 @@ func (c *chunkCache) shrinkLocked(limit int64) {
 		old := c.order.prev
 		old.unlink()
 		delete(c.byID, old.id)
-		c.bytes -= int64(len(old.plain))
-		if old.done == nil && len(c.spare) < sparesMax { // done: others may still look at it
-			old.plain = nil
-			c.spare = append(c.spare, old)
-		}
+		c.bytes -= old.size()
+		old.gone = true
+		c.reuseLocked(old)
 	}
 }
+
+// reuseLocked has what is left of an entry that is gone used again, if nobody can still look at it.
+func (c *chunkCache) reuseLocked(e *cached) {
+	if e.lent > 0 {
+		return
+	}
+	if !e.kept {
+		chunkmem.Give(e.plain)
+		e.plain = nil
+	}
+	if e.done == nil && e.err == nil && len(c.spare) < sparesMax { // done: others may still look at it
+		e.plain = nil
+		c.spare = append(c.spare, e)
+	}
+}
+
+// size is how much memory a loaded block takes, in bytes.
+func (e *cached) size() int64 { return int64(cap(e.plain)) }
 
 // linkLocked makes an entry the most recently used one.
 func (c *chunkCache) linkLocked(e *cached) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/chunkmem"
 )
 
 // TestChunkCache breaks if bytes of another block, or none, are handed out while many load, share and evict at once.
@@ -64,6 +65,73 @@ func TestChunkCache(t *testing.T) {
 	if inRing != len(c.byID) || c.bytes != int64(inRing*blockBytes) || c.bytes > c.limit {
 		t.Errorf("%d in the ring, %d in the map, %d bytes", inRing, len(c.byID), c.bytes)
 	}
+}
+
+// TestChunkCacheLends breaks if the memory of a block is used again while somebody has it, lent or for good.
+func TestChunkCacheLends(t *testing.T) {
+	const size, kept, blocks = 300 << 10, 4, 12
+	c := newChunkCache(kept * 2 * size)
+	id := func(i byte) block.ID { return block.Sum(block.Raw, []byte{i}) }
+	load := func(i byte, load *cached) {
+		b := chunkmem.Take(size)
+		for at := range b {
+			b[at] = i
+		}
+		c.finish(load, b, nil)
+	}
+	is := func(b []byte, i byte) bool { return len(b) == size && bytes.Count(b, []byte{i}) == size }
+	var wg sync.WaitGroup
+	for worker := range uint64(4) {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(2, worker)) //nolint:gosec // a test's
+			have := map[byte][]byte{}
+			for range 400 {
+				i, mine := byte(rnd.IntN(blocks)), rnd.IntN(16) == 0
+				var b []byte
+				var e *cached
+				var first bool
+				if mine {
+					b, e, first = c.get(id(i), true)
+				} else {
+					b, e, first = c.lend(id(i), i%2 > 0)
+				}
+				switch {
+				case b != nil:
+				case first:
+					c.share(e)
+					if rnd.IntN(2) == 0 {
+						load(i, e)
+					} else {
+						go load(i, e)
+					}
+					fallthrough
+				default:
+					<-e.done
+					b = e.plain
+				}
+				if !is(b, i) {
+					t.Errorf("block %d is not what it was", i)
+					return
+				}
+				runtime.Gosched()
+				if !is(b, i) {
+					t.Errorf("block %d changed", i)
+					return
+				}
+				if mine {
+					have[i] = b
+				} else {
+					e.GiveBack()
+				}
+			}
+			for i, b := range have {
+				if !is(b, i) {
+					t.Errorf("block %d, which was to stay, changed", i)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestChunkCacheForgets breaks if blocks that had to go stay in memory: behind an entry that is kept to be used again, or one that somebody still has.

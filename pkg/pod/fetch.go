@@ -77,12 +77,35 @@ func fullDisk(err error) error {
 // getBlock returns a block's plain bytes, which are shared and must not be changed. Of a chunk that was sealed they
 // are what was sealed. Error: ErrNoKey.
 func (p *Pod) getBlock(ctx context.Context, id block.ID) ([]byte, error) {
-	again := id.Codec() != block.Raw || vfs.ReuseOf(ctx) == vfs.ReadOften
-	plain, load, first := p.chunks.get(id, again)
-	switch {
-	case load == nil:
+	plain, load, first := p.chunks.get(id, comesBack(ctx, id))
+	if plain != nil {
 		return plain, nil
-	case first:
+	}
+	return p.awaitBlock(ctx, id, load, first)
+}
+
+// lendBlock is getBlock of bytes that the caller gives back, once it looks at them no more.
+func (p *Pod) lendBlock(ctx context.Context, id block.ID) ([]byte, *cached, error) {
+	plain, lent, first := p.chunks.lend(id, comesBack(ctx, id))
+	if plain != nil {
+		return plain, lent, nil
+	}
+	plain, err := p.awaitBlock(ctx, id, lent, first)
+	if err != nil {
+		lent.GiveBack()
+		return nil, nil, err
+	}
+	return plain, lent, nil
+}
+
+// comesBack says whether a block is likely to be wanted again soon: the nodes of a file's tree for each of its chunks.
+func comesBack(ctx context.Context, id block.ID) bool {
+	return id.Codec() != block.Raw || vfs.ReuseOf(ctx) == vfs.ReadOften
+}
+
+// awaitBlock returns the bytes of a load, which is the caller's to begin with first.
+func (p *Pod) awaitBlock(ctx context.Context, id block.ID, load *cached, first bool) ([]byte, error) {
+	if first {
 		plain, err := p.store.Get(near(ctx), id)
 		if err == nil {
 			plain, err = p.seal.Load().open(id, plain)

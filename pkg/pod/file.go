@@ -60,40 +60,41 @@ func (f *file) ReadAt(ctx context.Context, data []byte, off int64) (int, error) 
 const sharedMin = 64 << 10
 
 // ReadShared is vfs.SharedReader's.
-func (f *file) ReadShared(ctx context.Context, off int64) ([]byte, error) {
+func (f *file) ReadShared(ctx context.Context, off int64) ([]byte, vfs.Lent, error) {
 	n := f.n
 	n.mu.RLock()
 	size, body, written := int64(n.attr.Size), n.body, n.ext.bytes > 0
 	n.mu.RUnlock()
 	switch {
 	case off < 0:
-		return nil, fmt.Errorf("pod: read at %d: %w", off, vfs.ErrInvalid)
+		return nil, nil, fmt.Errorf("pod: read at %d: %w", off, vfs.ErrInvalid)
 	case off >= size:
-		return nil, io.EOF
+		return nil, nil, io.EOF
 	case written:
-		return nil, fmt.Errorf("pod: file %d has bytes in no chunk: %w", n.id, vfs.ErrNotSupported)
+		return nil, nil, fmt.Errorf("pod: file %d has bytes in no chunk: %w", n.id, vfs.ErrNotSupported)
 	}
 	e, err := f.p.chunkAt(ctx, body, uint64(off))
 	if err == nil && int64(e.Off+e.Len)-off < sharedMin {
 		err = fmt.Errorf("pod: file %d has %d bytes together at %d: %w", n.id, int64(e.Off+e.Len)-off, off, vfs.ErrNotSupported)
 	}
 	if errors.Is(err, vfs.ErrNotSupported) {
-		return nil, err
+		return nil, nil, err
 	}
 	var data []byte
+	var lent *cached
 	if err == nil {
 		f.p.readAhead(ctx, &f.ahead, body, off, int64(e.Off+e.Len)-off)
-		data, err = partOf(ctx, blocks{f.p}, e.Entry)
+		data, lent, err = partOf(ctx, blocks{f.p}, e.Entry)
 	}
 	if err != nil {
 		f.p.failed(EventReadFailed, n.id, err)
-		return nil, err
+		return nil, nil, err
 	}
 	data = data[uint64(off)-e.Off:]
 	data = data[:min(int64(len(data)), size-off)]
 	f.p.pace.NoteRead(int64(len(data)))
 	f.p.heat.Note(uint64(n.id), int64(len(data)), f.p.clock.Now())
-	return data, nil
+	return data, lent, nil
 }
 
 // WriteAt is vfs.File's.

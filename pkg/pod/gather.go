@@ -11,6 +11,7 @@ import (
 
 	"github.com/wormhole-fs/wormhole/erasure"
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/chunkmem"
 	"github.com/wormhole-fs/wormhole/pkg/ident"
 	"github.com/wormhole-fs/wormhole/pkg/pace"
 )
@@ -241,7 +242,7 @@ func (g *gatherer) join(set *erasure.Set) ([]byte, *erasure.Set) {
 		return nil, nil
 	}
 	if h, err := block.ParseHeader(form); err == nil && h.Form == block.FormRaw {
-		plain = bytes.Clone(plain) // the set's memory is used again
+		plain = append(chunkmem.Take(len(plain))[:0], plain...) // the set's memory is used again
 	}
 	return plain, set
 }

@@ -101,6 +101,7 @@ func powerLoss(t *testing.T, rng *rand.Rand, lock *Locking, rounds, ops, every i
 		if mem = v.round(mem, rng, ops, every); t.Failed() {
 			t.Fatalf("round %d", round)
 		}
+		t.Logf("round %d of %d: %d operations, %d boundaries, %d power cuts verified", round+1, rounds, v.ops.Load(), v.boundaries.Load(), v.verified.Load())
 	}
 	v.end()
 	t.Logf("%d operations, %d boundaries, %d power cuts verified, with %d journal records", v.ops.Load(), v.boundaries.Load(), v.verified.Load(), v.records.Load())

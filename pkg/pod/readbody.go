@@ -41,16 +41,28 @@ func (p *Pod) chunkAt(ctx context.Context, b dag.Body, off uint64) (dag.Placed, 
 	return placed[0], nil
 }
 
-// partOf is what an entry says of its chunk.
-func partOf(ctx context.Context, get block.Getter, e dag.Entry) ([]byte, error) {
-	chunk, err := get.Get(ctx, e.ID)
+// partOf is what an entry says of its chunk. What is lent with it, if it is not nil, the caller gives back.
+func partOf(ctx context.Context, get block.Getter, e dag.Entry) (part []byte, lent *cached, err error) {
+	var chunk []byte
+	if all, lends := get.(blocks); lends {
+		chunk, lent, err = all.p.lendBlock(ctx, e.ID)
+	} else {
+		chunk, err = get.Get(ctx, e.ID)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if uint64(e.Skip)+e.Len > uint64(len(chunk)) {
-		return nil, fmt.Errorf("pod: bytes %d to %d of chunk %s of %d bytes: %w", e.Skip, uint64(e.Skip)+e.Len, e.ID, len(chunk), block.ErrCorrupt)
+		giveBack(lent)
+		return nil, nil, fmt.Errorf("pod: bytes %d to %d of chunk %s of %d bytes: %w", e.Skip, uint64(e.Skip)+e.Len, e.ID, len(chunk), block.ErrCorrupt)
 	}
-	return chunk[e.Skip:][:e.Len], nil
+	return chunk[e.Skip:][:e.Len], lent, nil
+}
+
+func giveBack(lent *cached) {
+	if lent != nil {
+		lent.GiveBack()
+	}
 }
 
 func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, off uint64) error {
@@ -77,7 +89,7 @@ func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, of
 		if e.ID.IsZero() {
 			continue
 		}
-		part, err := partOf(ctx, get, e.Entry)
+		part, lent, err := partOf(ctx, get, e.Entry)
 		if err != nil {
 			return err
 		}
@@ -91,6 +103,7 @@ func readBody(ctx context.Context, get block.Getter, b dag.Body, data []byte, of
 			clear(within[filled:at])
 		}
 		filled = max(filled, at+copy(within[at:], part))
+		giveBack(lent)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func readAllShared(t *testing.T, f vfs.File) (all []byte, shared int) {
 		t.Fatalf("a %T shares nothing", f)
 	}
 	for {
-		b, err := s.ReadShared(t.Context(), int64(len(all)))
+		b, lent, err := s.ReadShared(t.Context(), int64(len(all)))
 		switch {
 		case err == io.EOF: //nolint:errorlint // as the interface says
 			return all, shared
@@ -39,6 +39,9 @@ func readAllShared(t *testing.T, f vfs.File) (all []byte, shared int) {
 			shared += len(b)
 		}
 		all = append(all, b...)
+		if lent != nil {
+			lent.GiveBack()
+		}
 	}
 }
 
@@ -90,7 +93,7 @@ func TestReadShared(t *testing.T) {
 	p.settle()
 	same("with many small edits", 1)
 	if s, ok := f.(vfs.SharedReader); ok {
-		if _, err := s.ReadShared(t.Context(), -1); !errors.Is(err, vfs.ErrInvalid) {
+		if _, _, err := s.ReadShared(t.Context(), -1); !errors.Is(err, vfs.ErrInvalid) {
 			t.Errorf("before the start: %v", err)
 		}
 	}

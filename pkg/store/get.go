@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/wormhole-fs/wormhole/pkg/block"
+	"github.com/wormhole-fs/wormhole/pkg/chunkmem"
 )
 
 // Get returns a block's plain bytes, read from disk and verified: first the record's checksum,
@@ -101,7 +102,7 @@ func (s *Store) readQuietly(ctx context.Context, id block.ID, f func(r record, w
 // memoryOf is memory for a record, and what is to be called when f has been.
 func (s *Store) memoryOf(r row) (b []byte, done func(err error)) {
 	if r.flags&flagRaw != 0 {
-		return make([]byte, r.size()), func(error) {} // it is given away
+		return chunkmem.Take(int(r.size())), func(error) {} // it is given away
 	}
 	buf := s.bufs.get(int(r.size()))
 	return *buf, func(error) { s.bufs.put(buf) }
@@ -155,7 +156,7 @@ func (s *Store) readRow(ctx context.Context, id block.ID, r row, memory func(r r
 	if rec.id != id || !rec.kind.isBlock() || !r.fragment() && (rec.header.Form == block.FormRaw) != (r.flags&flagRaw != 0) {
 		return fmt.Errorf("record at %d is of another block: %w", r.off, block.ErrCorrupt)
 	}
-	return f(rec, b[wireStart:len(b):len(b)])
+	return f(rec, b[wireStart:])
 }
 
 // readRecord reads the record at off, which is as long as b, and checks head and checksum.

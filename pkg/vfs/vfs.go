@@ -240,10 +240,13 @@ type NameReader interface {
 
 // SharedReader is a File that gives bytes which lie in memory as they are, for who would only copy them on.
 type SharedReader interface {
-	// ReadShared returns the bytes at off that lie together, one at least. They are shared: they must not be changed, and nobody changes them.
+	// ReadShared returns the bytes at off that lie together, one at least. They are shared: they must not be changed, and nobody changes them until they are given back.
 	// Errors: io.EOF, behind the end; ErrNotSupported: these have to be read by File.ReadAt.
-	ReadShared(ctx context.Context, off int64) ([]byte, error)
+	ReadShared(ctx context.Context, off int64) ([]byte, Lent, error)
 }
+
+// Lent are bytes that whoever has them gives back, once, when they are not looked at any more. If that is left out, their memory is not used again, and no more is lost.
+type Lent interface{ GiveBack() }
 
 // Watcher is an FS that tells of changes made elsewhere (by other pods or other surfaces).
 type Watcher interface {

@@ -394,26 +394,35 @@ func readPart(ctx context.Context, f vfs.File, buf []byte, off int64) (b []byte,
 	return buf[:n], end || n == 0, err
 }
 
-// readShared is readPart that needs no copy where the file gives none.
-func readShared(ctx context.Context, f vfs.File, buf []byte, off int64) (b []byte, end bool, err error) {
-	if s, ok := f.(vfs.SharedReader); ok {
-		b, err = s.ReadShared(ctx, off)
-		if err == io.EOF { //nolint:errorlint // as for readPart
-			return nil, true, nil
-		}
-		if !errors.Is(err, vfs.ErrNotSupported) {
-			return b, false, err
-		}
-	}
-	return readPart(ctx, f, buf, off)
-}
-
 // part is what was read ahead.
 type part struct {
-	b   []byte
-	buf []byte // for the next one
-	off int64
-	err error
+	b    []byte
+	lent vfs.Lent // nil: b is of buf
+	buf  []byte   // for the next one
+	off  int64
+	end  bool // it is the last one
+	err  error
+}
+
+// readAt reads the part at off: without a copy where the file needs none.
+func (p *part) readAt(ctx context.Context, f vfs.File) {
+	if s, ok := f.(vfs.SharedReader); ok {
+		p.b, p.lent, p.err = s.ReadShared(ctx, p.off)
+		if p.end = p.err == io.EOF; p.end { //nolint:errorlint // as for readPart
+			p.err = nil
+		}
+		if !errors.Is(p.err, vfs.ErrNotSupported) {
+			return
+		}
+	}
+	p.b, p.end, p.err = readPart(ctx, f, p.buf, p.off)
+}
+
+// giveBack ends the use of what was lent.
+func (p *part) giveBack() {
+	if p.lent != nil {
+		p.lent.GiveBack()
+	}
 }
 
 // eachPartAhead is eachPart with a goroutine that reads one part while do works on another. do must not change what it is given.
@@ -435,8 +444,8 @@ func eachPartAhead(ctx context.Context, f vfs.File, bufs [2][]byte, do func(b []
 			select {
 			case buf := <-free:
 				p := part{buf: buf, off: off}
-				p.b, end, p.err = readShared(ctx, f, buf, off)
-				end = end || p.err != nil
+				p.readAt(ctx, f)
+				end = p.end || p.err != nil
 				off += int64(len(p.b))
 				select {
 				case parts <- p:
@@ -457,6 +466,7 @@ func eachPartAhead(ctx context.Context, f vfs.File, bufs [2][]byte, do func(b []
 				return err
 			}
 		}
+		p.giveBack()
 		free <- p.buf
 	}
 	return ctx.Err()

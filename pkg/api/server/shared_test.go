@@ -21,17 +21,17 @@ type sharingFile struct {
 
 var errBroken = errors.New("broken")
 
-func (f sharingFile) ReadShared(_ context.Context, off int64) ([]byte, error) {
+func (f sharingFile) ReadShared(_ context.Context, off int64) ([]byte, vfs.Lent, error) {
 	const piece = 700
 	switch end := (off/piece + 1) * piece; {
 	case off >= int64(len(f.data)):
-		return nil, io.EOF
+		return nil, nil, io.EOF
 	case f.breaks > 0 && end > f.breaks:
-		return nil, errBroken
+		return nil, nil, errBroken
 	case off/piece%3 == 2:
-		return nil, fmt.Errorf("fake: %w", vfs.ErrNotSupported)
+		return nil, nil, fmt.Errorf("fake: %w", vfs.ErrNotSupported)
 	default:
-		return f.data[off:min(end, int64(len(f.data)))], nil
+		return f.data[off:min(end, int64(len(f.data)))], nil, nil
 	}
 }
 

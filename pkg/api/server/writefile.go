@@ -148,15 +148,15 @@ func (s section) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // ReadShared is vfs.SharedReader's.
-func (s section) ReadShared(ctx context.Context, off int64) ([]byte, error) {
+func (s section) ReadShared(ctx context.Context, off int64) ([]byte, vfs.Lent, error) {
 	f, ok := s.File.(vfs.SharedReader)
 	if !ok {
-		return nil, vfs.ErrNotSupported
+		return nil, nil, vfs.ErrNotSupported
 	}
 	left := s.till - s.from - off
 	if left <= 0 {
-		return nil, io.EOF
+		return nil, nil, io.EOF
 	}
-	b, err := f.ReadShared(ctx, s.from+off)
-	return b[:min(int64(len(b)), left)], err
+	b, lent, err := f.ReadShared(ctx, s.from+off)
+	return b[:min(int64(len(b)), left)], lent, err
 }
