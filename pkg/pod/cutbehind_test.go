@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/wormhole-fs/wormhole/chunker"
+	"github.com/wormhole-fs/wormhole/dag"
 	"github.com/wormhole-fs/wormhole/pkg/block"
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
@@ -312,6 +314,31 @@ func TestCutBehindFull(t *testing.T) {
 	disk.set(nil)
 	b.writes(100, b.random(cutFrom))
 	b.save()
+}
+
+// TestCutBehindWhere breaks if a file that is written in order is cut elsewhere than one that is there as a whole: then no other file of the same bytes has its chunks.
+func TestCutBehindWhere(t *testing.T) {
+	dir, mem := crashPod(t, nil)
+	b := newBehind(t, Options{Dir: dir, FS: mem})
+	b.writes(0, b.random(3*batchBytes+b.rng.IntN(1<<20)))
+	b.save()
+	var want []block.ID
+	for rest := b.want; len(rest) > 0; {
+		n := b.seal.Load().table.Cut(rest)
+		want, rest = append(want, block.Sum(block.Raw, rest[:n])), rest[n:]
+	}
+	body := b.node().body
+	placed, err := dag.Range(t.Context(), blocks{b.Pod}, body, 0, body.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []block.ID
+	for _, e := range placed {
+		got = append(got, e.ID)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("it has %d chunks, as a whole %d, or others", len(got), len(want))
+	}
 }
 
 // TestCutBehindNothing breaks if a file that was given other contents, after it was handed over, is taken for one with bytes to be cut: what it holds would
