@@ -16,7 +16,7 @@ import (
 )
 
 // Get asks a pod for blocks, and calls f once for each of ids, in their order, as they come, never at the
-// same time. wire is the block's header and form. Where the form is raw it is f's to keep; else it is valid until f returns, then its memory is
+// same time. wire is the block's header and form. Where the form is raw it is f's to keep, with the memory behind it; else it is valid until f returns, then its memory is
 // used again. Its length is checked, nothing else: f verifies it. err is block.ErrNotFound for a block that the
 // pod doesn't have, and what its Handler returned otherwise (see Ask).
 //

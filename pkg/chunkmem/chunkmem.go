@@ -48,7 +48,7 @@ func Take(n int) []byte {
 // Give has memory used again, whether Take made it or not. b is the end of the memory that is nobody's else.
 func Give(b []byte) {
 	b = b[:cap(b)]
-	if len(b) < least+headers {
+	if len(b) < least+headers || len(b) > most+slack {
 		return
 	}
 	poison(b)

@@ -22,6 +22,7 @@ type ahead struct {
 	next int64 // where a sequential read would go on
 	to   int64 // read ahead up to here
 	run  int64 // bytes that were read in order
+	done bool  // the file is closed
 }
 
 // aheadBlock is a block to be read ahead.
@@ -77,7 +78,7 @@ func (p *Pod) readAhead(ctx context.Context, a *ahead, body dag.Body, off, n int
 
 // window is how many bytes are read ahead of a reader. What is read often stays in memory as it is read, and would take the place of what is ahead.
 func (p *Pod) window(ctx context.Context, a *ahead) int64 {
-	if a.run >= aheadWide && vfs.ReuseOf(ctx) != vfs.ReadOften && (p.wide.Load() == a || p.wide.CompareAndSwap(nil, a)) {
+	if a.run >= aheadWide && !a.done && vfs.ReuseOf(ctx) != vfs.ReadOften && (p.wide.Load() == a || p.wide.CompareAndSwap(nil, a)) {
 		return aheadWide
 	}
 	return aheadWindow
@@ -85,6 +86,14 @@ func (p *Pod) window(ctx context.Context, a *ahead) int64 {
 
 // endAhead lets another reader have aheadWide.
 func (p *Pod) endAhead(a *ahead) { p.wide.CompareAndSwap(a, nil) }
+
+// closeAhead is endAhead of a file that is closed: a read that is under way doesn't take it again.
+func (p *Pod) closeAhead(a *ahead) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = true
+	p.endAhead(a)
+}
 
 // runAhead reads blocks into memory before they are asked for.
 func (p *Pod) runAhead(ctx context.Context) error {

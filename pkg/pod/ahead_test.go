@@ -28,4 +28,7 @@ func TestAheadWide(t *testing.T) {
 	want("the second, when itself has ended", second, aheadWindow)
 	p.endAhead(first)
 	want("the second, when the first has ended", second, aheadWide)
+	p.closeAhead(second)
+	want("the second, closed, by a read that was under way", second, aheadWindow)
+	want("the first, when the second is closed", first, aheadWide)
 }

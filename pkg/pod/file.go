@@ -186,7 +186,7 @@ func (f *file) Close(ctx context.Context) error {
 	if f.closed.Swap(true) {
 		return nil
 	}
-	f.p.endAhead(&f.ahead)
+	f.p.closeAhead(&f.ahead)
 	// No longer open before the flush: who truncates the file from now on stages it themselves.
 	f.p.nodes.mu.Lock()
 	f.n.opens--

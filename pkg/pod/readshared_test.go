@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/dag"
@@ -103,6 +104,41 @@ func TestReadShared(t *testing.T) {
 	defer func() { _ = small.Close(p.t.Context()) }()
 	f = small
 	same("inline", 0)
+}
+
+// TestReadsGiveBackLast breaks if a read looks at a chunk that it has given back: no chunk stays in memory here, so that of each is another's at once.
+func TestReadsGiveBackLast(t *testing.T) {
+	const size = 12 << 20
+	p := filledPod(t, func(p *Pod) { putRandom(t, p, "f", 73, size) })
+	text, err := io.ReadAll(randomStream(73, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.chunks = newChunkCache(1)
+	const readers, piece = 4, 200_000
+	var wg sync.WaitGroup
+	for i := range readers {
+		f := openAt(t, p, "/f")
+		wg.Go(func() {
+			for range 4 {
+				if i == 0 {
+					if got, _ := readAllShared(t, f); !bytes.Equal(got, text) {
+						t.Error("what is shared is not the file")
+						return
+					}
+					continue
+				}
+				buf := make([]byte, piece)
+				for at := 0; at+piece <= len(text); at += piece {
+					if _, err := f.ReadAt(t.Context(), buf, int64(at)); err != nil || !bytes.Equal(buf, text[at:at+piece]) {
+						t.Errorf("at %d it is not the file: %v", at, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // memGetter has blocks in memory.

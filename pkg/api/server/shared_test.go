@@ -6,17 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wormhole-fs/wormhole/pkg/vfs"
 )
 
-// sharingFile is a file of which pieces of 700 bytes are shared, each third of them not, and which breaks at an offset.
+// sharingFile is a file of which pieces of 700 bytes are lent, each third of them not, and which breaks at an offset.
 type sharingFile struct {
 	vfs.File
 
 	data   []byte
 	breaks int64
+	out    *atomic.Int64 // how many pieces are lent and not given back
+}
+
+// lentPiece spoils its bytes when it is given back.
+type lentPiece struct {
+	b   []byte
+	out *atomic.Int64
+}
+
+func (l lentPiece) GiveBack() {
+	clear(l.b)
+	l.out.Add(-1)
 }
 
 var errBroken = errors.New("broken")
@@ -31,7 +44,9 @@ func (f sharingFile) ReadShared(_ context.Context, off int64) ([]byte, vfs.Lent,
 	case off/piece%3 == 2:
 		return nil, nil, fmt.Errorf("fake: %w", vfs.ErrNotSupported)
 	default:
-		return f.data[off:min(end, int64(len(f.data)))], nil, nil
+		b := bytes.Clone(f.data[off:min(end, int64(len(f.data)))])
+		f.out.Add(1)
+		return b, lentPiece{b, f.out}, nil
 	}
 }
 
@@ -55,7 +70,7 @@ func TestSharedParts(t *testing.T) {
 		})
 		return got, err
 	}
-	f := sharingFile{data: data}
+	f := sharingFile{data: data, out: new(atomic.Int64)}
 	if got, err := given(f); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
@@ -64,6 +79,9 @@ func TestSharedParts(t *testing.T) {
 		if err != nil || !bytes.Equal(got, data[part[0]:part[1]]) {
 			t.Errorf("section %v: %d bytes, %v", part, len(got), err)
 		}
+	}
+	if n := f.out.Load(); n != 0 {
+		t.Errorf("%d pieces were lent and not given back", n)
 	}
 	f.breaks = 5000
 	if got, err := given(f); !errors.Is(err, errBroken) || !bytes.HasPrefix(data, got) {
